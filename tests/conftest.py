@@ -1,0 +1,41 @@
+"""Fixtures and helpers that every test may use."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real images, or a skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the shared real images beside the project")
+    return SHARED_DATA
+
+
+def run_in_subprocess(code, *, timeout=300, env=None):
+    """Standard output of `code` run by a fresh Python in the project's root.
+
+    An aborted collective poisons every later one in its process, so each
+    strategy case has a process of its own.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, (
+        f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    )
+    return done.stdout

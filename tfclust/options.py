@@ -1,0 +1,164 @@
+"""A knob is a dataclass field that carries its own help, bounds and source.
+
+`option()` is the only place where a default is written. `check()` reads the
+bounds back in `__post_init__`; `parse()` and `text()` turn a value into the
+words of a flag and back, so that the command line, the run's `config.flags`
+and a notebook speak of one thing.
+"""
+
+import dataclasses
+import types
+import typing
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What a knob says of itself; kept in the field's metadata."""
+
+    help: str
+    unit: str = ""
+    source: str = ""
+    lower: float | None = None
+    upper: float | None = None
+    choices: tuple = ()
+
+
+def option(
+    default,
+    help,
+    *,
+    unit="",
+    source="",
+    lower=None,
+    upper=None,
+    choices=(),
+):
+    """A frozen-dataclass field with its help, unit, source and bounds.
+
+    Args:
+      default: the value when nothing is said; immutable.
+      help: one sentence for `--help`.
+      unit: word for the unit, such as "epochs" or "rows".
+      source: where the default comes from, such as "SwAV, A.1".
+      lower: smallest allowed value (inclusive), also of each tuple entry.
+      upper: largest allowed value (inclusive), also of each tuple entry.
+      choices: the allowed values; empty for any.
+
+    Returns:
+      A `dataclasses.field`.
+    """
+    about = Option(help, unit, source, lower, upper, tuple(choices))
+    return dataclasses.field(default=default, metadata={"option": about})
+
+
+def check(config):
+    """Raises ValueError where a field of `config` leaves its bounds.
+
+    Call it first in `__post_init__`, before checks that compare fields.
+    """
+    for field in dataclasses.fields(config):
+        about = field.metadata.get("option")
+        if about is not None:
+            _check_value(field.name, getattr(config, field.name), about)
+
+
+def parse(text_value, kind):
+    """The value of type `kind` that `text_value` spells.
+
+    Args:
+      text_value: as on the command line: `0.1`, `true`, `224,96`,
+        `0.14:1,0.05:0.14` for a tuple of pairs, empty for `()` or None.
+      kind: bool, int, float, str, `X | None`, or `tuple[...]` of these.
+
+    Raises:
+      ValueError: when it spells no such value.
+    """
+    return _parse(text_value, kind, separators=(",", ":"))
+
+
+def text(value):
+    """The spelling of `value` that `parse` reads back as the same value."""
+    return _text(value, separators=(",", ":"))
+
+
+def kinds(config_class):
+    """`{field name: type}` of a dataclass, with string annotations resolved."""
+    hints = typing.get_type_hints(config_class)
+    return {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
+
+
+def _check_value(name, value, about):
+    if isinstance(value, tuple):
+        for entry in value:
+            _check_value(name, entry, about)
+        return
+    if value is None:
+        return
+    if about.choices and value not in about.choices:
+        allowed = ", ".join(str(choice) for choice in about.choices)
+        raise ValueError(
+            f"{name} must be one of {allowed}. Received: {name}={value}."
+        )
+    if isinstance(value, float) and value != value:
+        raise ValueError(f"{name} must be a number. Received: {name}={value}.")
+    if about.lower is not None and value < about.lower:
+        raise ValueError(
+            f"{name} must be at least {about.lower}. Received: {name}={value}."
+        )
+    if about.upper is not None and value > about.upper:
+        raise ValueError(
+            f"{name} must be at most {about.upper}. Received: {name}={value}."
+        )
+
+
+def _parse(words, kind, separators):
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        inner = [k for k in typing.get_args(kind) if k is not type(None)]
+        return None if words == "" else _parse(words, inner[0], separators)
+    if origin is tuple:
+        return _parse_tuple(words, typing.get_args(kind), separators)
+    if kind is bool:
+        return _parse_bool(words)
+    if kind is str:
+        return words
+    return kind(words.strip())
+
+
+def _parse_tuple(words, entry_kinds, separators):
+    if words == "":
+        return ()
+    separator, *deeper = separators
+    parts = words.split(separator)
+    if entry_kinds[-1] is Ellipsis:
+        entry_kinds = (entry_kinds[0],) * len(parts)
+    if len(parts) != len(entry_kinds):
+        raise ValueError(
+            f"expected {len(entry_kinds)} values parted by '{separator}'"
+        )
+    return tuple(
+        _parse(part, kind, deeper)
+        for part, kind in zip(parts, entry_kinds, strict=True)
+    )
+
+
+def _parse_bool(words):
+    lowered = words.strip().lower()
+    if lowered in ("true", "t", "1", "yes"):
+        return True
+    if lowered in ("false", "f", "0", "no"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def _text(value, separators):
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        separator, *deeper = separators
+        return separator.join(_text(entry, deeper) for entry in value)
+    if isinstance(value, float):
+        return repr(value)
+    return str(value)
