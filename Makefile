@@ -1,0 +1,48 @@
+# quickstart: from images to clusters, figures and a SavedModel.
+# test: the suite.   bench: benchmarks.   Each sets up .venv by itself.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+RUN := runs/quickstart
+EXPORT := exports/quickstart
+RECIPE := configs/quickstart.flags
+
+.PHONY: quickstart test bench lint
+.DELETE_ON_ERROR:
+
+quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
+	@cat $(RUN)/table.txt
+	@echo "Run folder: $(RUN)"
+	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
+
+test: $(VENV)/.tfclust-test
+	$(PY) -m pytest -q
+
+bench: $(VENV)/.tfclust-test
+	$(PY) -m tests.benchmarks
+
+lint: $(VENV)/.tfclust-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+# A run that is finished already trains no further, so that a change of the
+# recipe's comments alone costs one evaluation.
+$(RUN)/table.txt: $(RECIPE) | $(VENV)/.tfclust
+	$(PY) -m tfclust.train --flagfile=$(RECIPE) --workdir=$(RUN)
+	$(PY) -m tfclust.evaluate --workdir=$(RUN) > $@
+
+$(RUN)/saved_model.txt: $(RUN)/table.txt
+	$(PY) -m tfclust.export --workdir=$(RUN) --output=$(EXPORT) > $@
+
+$(VENV)/.tfclust: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.tfclust-test: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable ".[test]"
+	@touch $(VENV)/.tfclust $@
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)

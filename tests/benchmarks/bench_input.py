@@ -1,0 +1,169 @@
+"""Input: images a second of one core, tfclust against Pillow's whole pipeline.
+
+SwAV's 2 x 224 + 6 x 96 crops of JPEGs of 500 x 400 pixels. Pillow decodes and,
+for each view, crops, mirrors, jitters, greys and blurs, as the papers' code
+does through torchvision. Of ours, "host" is what `tf.data` does (decode, crop,
+mirror), and "host + photometric" adds the colour function, here on the CPU too.
+
+Seconds are CPU seconds of the whole process, so that other work on the machine
+disturbs little; the pairs are measured in turn and the medians compared.
+
+    python tests/benchmarks/bench_input.py
+"""
+
+import io
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+import zipfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from tfclust import data
+
+NUM_IMAGES, BATCH, REPEATS = 64, 32, 7
+SIZES, COUNTS = (224, 96), (2, 6)
+SCALES = ((0.14, 1.0), (0.05, 0.14))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        write_photos(pathlib.Path(folder))
+        source = data.open_source(f"folder:{folder}")
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+        views = {
+            mode: data.Views(
+                source,
+                batch_size=BATCH,
+                view_sizes=SIZES,
+                num_views=COUNTS,
+                view_scales=SCALES,
+                photometric=mode,
+            )
+            for mode in ("fused", "sequential")
+        }
+        rivals = {
+            "Pillow, everything": lambda: pillow_pass(paths),
+            "host": lambda: host_pass(views["fused"]),
+            "host + fused": lambda: device_pass(views["fused"]),
+            "host + sequential": lambda: device_pass(views["sequential"]),
+        }
+        rates = measure_in_turn(rivals, len(paths))
+    reference = rates["Pillow, everything"]
+    for name, rate in rates.items():
+        print(f"{name:20s} {rate:7.1f} images/s a core {rate / reference:6.2f}x")
+
+
+def measure_in_turn(rivals, num_images):
+    """Median images a CPU second of each rival; one untimed pass first."""
+    seconds = {name: [] for name in rivals}
+    for turn in range(REPEATS + 1):
+        for name, one_pass in rivals.items():
+            began = time.process_time()
+            one_pass()
+            if turn:
+                seconds[name].append(time.process_time() - began)
+    return {
+        name: num_images / statistics.median(taken)
+        for name, taken in seconds.items()
+    }
+
+
+def host_pass(views):
+    for _ in views.batches(0):
+        pass
+
+
+def device_pass(views):
+    for batch in views.batches(0):
+        views.on_device(batch)
+
+
+def pillow_pass(paths):
+    rng = np.random.default_rng(0)
+    for path in paths:
+        image = Image.open(path).convert("RGB")
+        for size, count, scale in zip(SIZES, COUNTS, SCALES, strict=True):
+            for _ in range(count):
+                np.asarray(pillow_view(image, size, scale, rng), np.float32)
+
+
+def pillow_view(image, size, scale, rng):
+    view = image.resize(
+        (size, size), Image.BILINEAR, box=random_box(image, scale, rng)
+    )
+    if rng.random() < 0.5:
+        view = view.transpose(Image.FLIP_LEFT_RIGHT)
+    if rng.random() < 0.8:
+        view = jittered(view, rng)
+    if rng.random() < 0.2:
+        view = view.convert("L").convert("RGB")
+    if rng.random() < 0.5:
+        view = view.filter(ImageFilter.GaussianBlur(rng.uniform(0.1, 2.0)))
+    return view
+
+
+def random_box(image, scale, rng):
+    width, height = image.size
+    while True:
+        area = rng.uniform(*scale) * width * height
+        ratio = np.exp(rng.uniform(-np.log(4 / 3), np.log(4 / 3)))
+        w, h = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+        if w <= width and h <= height:
+            left = rng.integers(width - w + 1)
+            top = rng.integers(height - h + 1)
+            return (left, top, left + w, top + h)
+
+
+def jittered(view, rng):
+    factors = rng.uniform(0.2, 1.8, size=3)
+    turn = rng.uniform(-0.2, 0.2)
+    steps = (
+        lambda x: ImageEnhance.Brightness(x).enhance(factors[0]),
+        lambda x: ImageEnhance.Contrast(x).enhance(factors[1]),
+        lambda x: ImageEnhance.Color(x).enhance(factors[2]),
+        lambda x: hue_turned(x, turn),
+    )
+    for i in rng.permutation(4):
+        view = steps[i](view)
+    return view
+
+
+def hue_turned(view, turn):
+    hue, saturation, value = view.convert("HSV").split()
+    turned = np.asarray(hue) + np.uint8(int(turn * 255) % 256)
+    parts = (Image.fromarray(turned), saturation, value)
+    return Image.merge("HSV", parts).convert("RGB")
+
+
+def write_photos(folder):
+    """JPEGs of 500 x 400: the shared photos where they are, else noise."""
+    archive = ROOT.parent / "shared" / "data" / "photos.zip"
+    for i, image in enumerate(photos(archive)):
+        image.resize((500, 400)).save(folder / f"{i:03d}.jpg", quality=90)
+
+
+def photos(archive):
+    if archive.is_file():
+        with zipfile.ZipFile(archive) as stored:
+            names = sorted(n for n in stored.namelist() if n.endswith(".jpg"))
+            for name in names[:: len(names) // NUM_IMAGES][:NUM_IMAGES]:
+                image = Image.open(io.BytesIO(stored.read(name)))
+                yield image.convert("RGB")
+        return
+    rng = np.random.default_rng(0)
+    for _ in range(NUM_IMAGES):
+        coarse = rng.integers(0, 256, (40, 50, 3), np.uint8)
+        yield Image.fromarray(coarse).resize((500, 400), Image.BICUBIC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Trains a method for the contract tests: once a process.
+
+python tests/contract_run.py METHOD REPLICAS OUTPUT.npz
+"""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfclust import methods, optimizers
+from tiny import digits, tiny_backbone, two_views
+
+NUM_CLUSTERS = 5
+NARROW = {"projection_width": 4, "hidden_width": 5}
+KNOBS = {
+    "swav": {
+        **NARROW,
+        "num_clusters": (NUM_CLUSTERS,),
+        "freeze_steps": 2,
+        "queue_rows": 32,
+        "queue_start_epoch": 0,
+    },
+    "deepcluster_v2": {
+        **NARROW,
+        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
+        "kmeans_iters": 3,
+    },
+    "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
+}
+
+
+def method_class(name):
+    if name == "probe":
+        from probe_method import Probe
+
+        return Probe
+    return methods.METHODS[name]
+
+
+def build(name, *, jit_compile=False, rate=0.1, momentum=0.9, **knobs):
+    """A compiled tiny method; the same weights at every call."""
+    backbone = tiny_backbone()
+    keras.utils.set_random_seed(4)
+    method = method_class(name)(backbone, **{**KNOBS[name], **knobs})
+    optimizer = optimizers.SGD(rate, momentum=momentum, weight_decay=1e-4)
+    method.compile(optimizer=optimizer, jit_compile=jit_compile)
+    return method
+
+
+def views(num_images=64, batch_size=16, **knobs):
+    """Four steps an epoch; the seed of everything stateless is 0."""
+    return two_views(digits(num_images), batch_size=batch_size, **knobs)
+
+
+def codes_of_fixed_units(method, strategy, batch):
+    """Assignments of given projections, over all replicas in row order."""
+    rows = batch // strategy.num_replicas_in_sync
+    units = np.random.default_rng(0).normal(size=(2, batch, 4))
+    units /= np.linalg.norm(units, axis=-1, keepdims=True)
+    units = np.float32(units)
+
+    @tf.function
+    def assign(local, index):
+        nothing = tf.zeros([])
+        outputs = methods.Outputs(nothing, nothing, local, ())
+        return method.assign(outputs, index)
+
+    def of_replica(values):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(
+                values(context.replica_id_in_sync_group * rows)
+            )
+        )
+
+    local = of_replica(lambda first: units[:, first : first + rows])
+    index = of_replica(lambda first: np.arange(first, first + rows))
+    found = strategy.run(assign, args=(local, index))
+    parts = [
+        np.concatenate([p.numpy() for p in strategy.experimental_local_results(x)])
+        for x in tf.nest.flatten(found)
+    ]
+    return {f"codes/{i}": part for i, part in enumerate(parts)}
+
+
+def main(name, num_replicas, output):
+    num_replicas = int(num_replicas)
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * num_replicas
+    tf.config.set_logical_device_configuration(cpu, logical)
+    if num_replicas == 1:
+        strategy = tf.distribute.get_strategy()
+    else:
+        devices = [f"CPU:{i}" for i in range(num_replicas)]
+        strategy = tf.distribute.MirroredStrategy(devices)
+    with strategy.scope():
+        method = build(name)
+    method.fit(views(), epochs=2)
+    arrays = method.state()
+    arrays.update(codes_of_fixed_units(method, strategy, batch=16))
+    np.savez(output, **arrays)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

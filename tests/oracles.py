@@ -1,0 +1,102 @@
+"""Plain NumPy versions of whole training steps, in float64.
+
+The network is a convolution, ReLU, average pooling, and a projector of linear,
+batch norm, ReLU, linear. Gradients are central differences of the loss, so that
+no derivative is written twice.
+"""
+
+import numpy as np
+
+BN_EPSILON = 1e-5
+
+
+def initial_parameters(method):
+    """The trainable variables of a method on `tiny_backbone`, float64."""
+    return [
+        variable.numpy().astype(np.float64)
+        for variable in method.trainable_variables
+    ]
+
+
+def features(parameters, images):
+    """`[B, F]` of `[B, H, W, 3]`: 3x3 convolution of stride 2, ReLU, mean."""
+    kernel, bias = parameters[:2]  # [3, 3, 3, F], [F]
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images, (3, 3), axis=(1, 2)
+    )[:, ::2, ::2]  # [B, h, w, 3 channels, 3, 3]
+    maps = np.einsum("bhwcij,ijcf->bhwf", windows, kernel) + bias
+    return np.maximum(maps, 0).mean(axis=(1, 2))
+
+
+def projections(parameters, rows):
+    """Linear, batch norm over all rows, ReLU, linear."""
+    w1, b1, gamma, beta, w2, b2 = parameters[2:8]
+    hidden = rows @ w1 + b1
+    centred = hidden - hidden.mean(axis=0)
+    hidden = centred / np.sqrt(hidden.var(axis=0) + BN_EPSILON)
+    return np.maximum(hidden * gamma + beta, 0) @ w2 + b2
+
+
+def units(parameters, views):
+    """Unit projections `[V, B, D]` of a tuple of `[n, B, S, S, 3]`."""
+    rows = []
+    for size in views:
+        for images in size:
+            rows.append(features(parameters, images))
+    num_views, batch = len(rows), len(rows[0])
+    raw = projections(parameters, np.concatenate(rows))
+    raw = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    return raw.reshape(num_views, batch, -1)
+
+
+def log_softmax(scores):
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def sinkhorn(scores, epsilon, num_iters):
+    """Codes by the loop of methods' papers, `[B, K]`."""
+    q = np.exp((scores - scores.max()) / epsilon).T  # [K, B]
+    num_clusters, batch = q.shape
+    q /= q.sum()
+    for _ in range(num_iters):
+        for k in range(num_clusters):
+            q[k] /= q[k].sum() * num_clusters
+        for b in range(batch):
+            q[:, b] /= q[:, b].sum() * batch
+    return (q * batch).T
+
+
+def gradient(loss, parameters, step=1e-5):
+    """Central differences of `loss(parameters)`; error about `step`**2."""
+    gradients = [np.zeros_like(p) for p in parameters]
+    for parameter, slope in zip(parameters, gradients, strict=True):
+        for at in np.ndindex(parameter.shape):
+            kept = parameter[at]
+            parameter[at] = kept + step
+            above = loss(parameters)
+            parameter[at] = kept - step
+            below = loss(parameters)
+            parameter[at] = kept
+            slope[at] = (above - below) / (2 * step)
+    return gradients
+
+
+def sgd(parameters, gradients, buffers, *, rate, momentum, decay):
+    """L2 inside the momentum, the rate outside; changes its arguments."""
+    for p, g, v in zip(parameters, gradients, buffers, strict=True):
+        v *= momentum
+        v += g + decay * p
+        p -= rate * v
+
+
+def spherical_kmeans(rows, centroids, num_iters):
+    """Centroids `[K, D]` and labels by DeepCluster-v2's rule."""
+    centroids = centroids.copy()
+    for _ in range(num_iters):
+        labels = np.argmax(rows @ centroids.T, axis=1)
+        for k in range(len(centroids)):
+            if np.any(labels == k):
+                centroids[k] = rows[labels == k].mean(axis=0)
+            centroids[k] /= np.linalg.norm(centroids[k])
+    return centroids, np.argmax(rows @ centroids.T, axis=1)

@@ -1,0 +1,70 @@
+"""Projector and prototypes."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfclust import heads
+
+
+def test_projector_is_linear_bn_relu_linear():
+    model = heads.projector(6, hidden_width=5, projection_width=4)
+    kinds = [type(layer).__name__ for layer in model.layers[1:]]
+    assert kinds == ["Dense", "BatchNormalization", "ReLU", "Dense"]
+    # 6*5+5 and 2*5 trainable BN, 5*4+4.
+    count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert count == 35 + 10 + 24
+
+
+def test_swav_projector_has_the_published_size():
+    model = heads.projector(2048, hidden_width=2048, projection_width=128)
+    expected = 2048 * 2048 + 2048 + 2 * 2048 + 2048 * 128 + 128
+    count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert count == expected
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_weights_start_within_the_square_root_of_fan_in(hidden):
+    model = heads.projector(64, hidden_width=hidden, projection_width=400)
+    last = model.get_layer("projections")
+    limit = 1 / np.sqrt(hidden or 64)
+    kernel = np.abs(last.kernel.numpy())
+    assert 0.95 * limit < kernel.max() <= limit
+    assert np.abs(last.bias.numpy()).max() <= limit
+
+
+def test_width_0_passes_features_through():
+    model = heads.projector(6, hidden_width=0, projection_width=0)
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    np.testing.assert_array_equal(model(x), x)
+
+
+def test_prototypes_start_as_unit_columns_and_score_by_cosine():
+    prototypes = heads.Prototypes(4, (5, 3), learned=True)
+    units = heads.unit_rows(np.random.default_rng(0).normal(size=(7, 4)))
+    for kernel, scores in zip(
+        prototypes.kernels, prototypes(units), strict=True
+    ):
+        np.testing.assert_allclose(
+            np.linalg.norm(kernel, axis=0), 1, atol=1e-6
+        )
+        assert scores.shape == (7, kernel.shape[-1])
+        assert np.abs(scores).max() <= 1 + 1e-6
+
+
+def test_computed_centroids_are_seen_by_no_optimizer():
+    centroids = heads.Prototypes(4, (5,), learned=False)
+    assert centroids.trainable_variables == []
+    assert len(centroids.variables) == 1
+
+
+def test_heads_stay_float32_under_mixed_precision():
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = heads.projector(6, hidden_width=5, projection_width=4)
+        prototypes = heads.Prototypes(4, (5,), learned=True)
+        projections = model(np.ones((2, 6), np.float32))
+        assert projections.dtype == "float32"
+        assert prototypes(projections)[0].dtype == "float32"
+    finally:
+        keras.mixed_precision.set_global_policy("float32")

@@ -1,0 +1,58 @@
+"""Memories by row, and the queue."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfclust import memory
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
+def test_last_occurrence_matches_a_loop(index):
+    expected = [
+        max(j for j, other in enumerate(index) if other == value)
+        for value in index
+    ]
+    got = memory.last_occurrence(tf.constant(index, tf.int64))
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_last_of_equal_rows_wins_on_the_device(compiled):
+    rows = memory.RowMemory(4, 2, name="rows")
+    write = tf.function(rows.write, jit_compile=compiled)
+    write(
+        tf.constant([2, 0, 2], tf.int64), tf.constant([[1, 2], [3, 4], [5, 6]])
+    )
+    expected = [[3, 4], [-1, -1], [5, 6], [-1, -1]]
+    np.testing.assert_array_equal(rows.rows, expected)
+
+
+def test_the_last_of_equal_rows_wins_on_the_host():
+    rows = memory.HostMemory((4, 1), np.float32)
+    rows.write(np.array([2, 0, 2]), np.array([[1.0], [3.0], [5.0]]))
+    np.testing.assert_array_equal(rows.array[:, 0], [3, 0, 5, 0])
+
+
+def test_queue_keeps_newest_rows_when_the_batch_wraps():
+    queue = memory.FeatureQueue(4, 1, name="queue")
+    for first in (1.0, 3.0, 5.0):
+        queue.push(tf.constant([[first], [first + 1]]), when=True)
+    np.testing.assert_array_equal(queue.features[:, 0], [5, 6, 3, 4])
+    assert bool(queue.is_full())
+
+
+def test_queue_of_zero_rows_is_not_taken_for_empty():
+    queue = memory.FeatureQueue(2, 1, name="queue")
+    queue.push(tf.zeros([2, 1]), when=True)
+    assert bool(queue.is_full())
+
+
+def test_queue_waits_until_it_may_fill():
+    queue = memory.FeatureQueue(2, 1, name="queue")
+    queue.push(tf.ones([2, 1]), when=tf.constant(False))
+    assert int(queue.filled) == 0
+    np.testing.assert_array_equal(queue.features, np.zeros([2, 1]))

@@ -1,0 +1,219 @@
+"""What every method promises, whatever its algorithm."""
+
+import inspect
+import subprocess
+import sys
+
+import contract_run
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+from tfclust import data, methods, options
+
+NAMES = [*methods.METHODS, "probe"]
+
+
+def test_every_method_is_held_to_the_contract():
+    assert set(NAMES) == set(contract_run.KNOBS)
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def test_forward_shapes(name):
+    method, views = contract_run.build(name), contract_run.views()
+    method.prepare(views)
+    batch = next(iter(views.batches(0)))
+    outputs = method.forward(views.on_device(batch), training=True)
+    assert outputs.features.shape == (2, 16, 6)
+    assert outputs.projections.shape == (2, 16, 4)
+    assert outputs.units.shape == (2, 16, 4)
+    for scores in outputs.scores:
+        assert scores.shape == (2, 16, contract_run.NUM_CLUSTERS)
+
+
+def test_views_of_two_sizes_keep_their_order_and_shapes(name):
+    method = contract_run.build(name)
+    views = contract_run.views(
+        view_sizes=(12, 8),
+        num_views=(2, 3),
+        view_scales=((0.4, 1.0), (0.2, 0.4)),
+    )
+    method.fit(views, steps=1)
+    images = views.on_device(next(iter(views.batches(0))))
+    outputs = method.forward(images, training=False)
+    assert outputs.features.shape == (5, 16, 6)
+    # Without batch statistics a view's features depend on that view alone.
+    alone = method.backbone(images[1][2], training=False)
+    np.testing.assert_allclose(outputs.features[4], alone, atol=1e-6)
+
+
+def test_one_step_moves_the_backbone(name):
+    method = contract_run.build(name)
+    before = [v.numpy() for v in method.backbone.trainable_variables]
+    method.fit(contract_run.views(), steps=1)
+    for old, new in zip(
+        before, method.backbone.trainable_variables, strict=True
+    ):
+        assert np.abs(old - new.numpy()).max() > 0
+
+
+def test_no_gradient_through_assignments(name):
+    method, views = contract_run.build(name), contract_run.views()
+    method.fit(views, steps=4)
+    batch = next(iter(views.batches(1)))
+    images = views.on_device(batch)
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = method.forward(images, training=True)
+        assignments = method.assign(outputs, batch["index"])
+        frozen = tf.nest.map_structure(
+            lambda x: tf.constant(x.numpy()), assignments
+        )
+        loss = method._global_mean(method.example_losses(outputs, frozen))
+    expected = tape.gradient(loss, method.backbone.trainable_variables)
+
+    class Recorder:
+        def apply(self, gradients, variables):
+            self.gradients = gradients
+
+        def scale_loss(self, loss):
+            return loss
+
+    kept, method.optimizer = method.optimizer, Recorder()
+    method.train_step(batch)
+    recorder, method.optimizer = method.optimizer, kept
+    got = recorder.gradients[: len(expected)]
+    places = [v.path for v in method.trainable_variables]
+    wanted = [v.path for v in method.backbone.trainable_variables]
+    assert places[: len(wanted)] == wanted
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
+
+
+def test_compiled_step_equals_the_plain_one(name):
+    states = []
+    for jit_compile in (False, True):
+        method = contract_run.build(name, jit_compile=jit_compile)
+        method.fit(contract_run.views(), epochs=1)
+        states.append(method.state())
+    _assert_close(*states)
+
+
+def test_saved_and_resumed_equals_never_stopped(name):
+    whole = contract_run.build(name)
+    whole.fit(contract_run.views(), epochs=3)
+    for stop in (4, 6):  # at the end of an epoch, and within one
+        first = contract_run.build(name)
+        first.fit(contract_run.views(), steps=stop)
+        saved = {k: np.copy(v) for k, v in first.state().items()}
+        second = contract_run.build(name)
+        second.prepare(contract_run.views())
+        second.load_state(saved)
+        second.fit(second.views, epochs=3, start_step=stop)
+        resumed = second.state()
+        for key, value in whole.state().items():
+            np.testing.assert_array_equal(resumed[key], value, err_msg=key)
+
+
+def test_state_of_another_model_is_refused_by_name(name):
+    method = contract_run.build(name)
+    method.prepare(contract_run.views())
+    state = method.state()
+    state["stray"] = np.zeros(1)
+    del state["step"]
+    with pytest.raises(ValueError, match=r"missing \['step'\].*\['stray'\]"):
+        method.load_state(state)
+
+
+def test_no_label_reaches_training(name):
+    images = contract_run.digits(32)
+    arrays = np.stack([images.decode(i) for i in range(32)])
+    states = []
+    for labels in (np.zeros(32, np.int64), np.arange(32)):
+        source = data.ArraySource(arrays, labels=labels)
+        views = contract_run.two_views(source, batch_size=16)
+        assert set(next(iter(views.batches(0)))) == {
+            "views",
+            "photometric",
+            "index",
+        }
+        method = contract_run.build(name)
+        method.fit(views, epochs=1)
+        states.append(method.state())
+    for key, value in states[0].items():
+        np.testing.assert_array_equal(value, states[1][key], err_msg=key)
+    assert "label" not in inspect.getsource(
+        methods.base.Method.train_step
+    )
+
+
+def test_loss_falls_on_24_images(name):
+    method = contract_run.build(name, rate=0.5)
+    history = method.fit(
+        contract_run.views(num_images=24, batch_size=24), epochs=40
+    )
+    losses = history.history["loss"]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_config_survives_its_spelling(name):
+    config = contract_run.build(name).config
+    kinds = options.kinds(type(config))
+    words = {k: options.text(getattr(config, k)) for k in kinds}
+    read = {k: options.parse(words[k], kind) for k, kind in kinds.items()}
+    assert type(config)(**read) == config
+
+
+def test_two_replicas_of_half_the_batch_equal_one(name, tmp_path):
+    arrays = []
+    for num_replicas in (1, 2):
+        output = tmp_path / f"{num_replicas}.npz"
+        command = [sys.executable, "tests/contract_run.py", name]
+        done = subprocess.run(
+            [*command, str(num_replicas), str(output)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-5000:]
+        arrays.append(dict(np.load(output)))
+    one, two = arrays
+    for key in one:
+        if key.startswith("codes/") and name != "swav":
+            np.testing.assert_array_equal(one[key], two[key], err_msg=key)
+    _assert_close(one, two)
+
+
+def test_clusterer_assigns_as_the_scores_do(name):
+    from tfclust.ops.clusterer import assign
+
+    method, views = contract_run.build(name), contract_run.views()
+    method.fit(views, steps=2)
+    images = views.on_device(next(iter(views.batches(0))))
+    outputs = method.forward(images, training=False)
+    for clusterer, scores in zip(
+        method.clusterer(), outputs.scores, strict=True
+    ):
+        cluster, score = assign(clusterer, outputs.projections[0])
+        np.testing.assert_array_equal(cluster, np.argmax(scores[0], axis=-1))
+        np.testing.assert_allclose(
+            score, np.max(scores[0], axis=-1), rtol=1e-5, atol=1e-6
+        )
+
+
+def _assert_close(one, two):
+    """Equal integers, floats to what reordered float32 sums leave."""
+    assert set(one) == set(two)
+    for key, value in one.items():
+        if np.issubdtype(value.dtype, np.floating):
+            # Eight steps at rate 0.1 amplify rounding of 1e-7 some 100 times.
+            np.testing.assert_allclose(
+                value, two[key], rtol=2e-4, atol=2e-5, err_msg=key
+            )
+        else:
+            np.testing.assert_array_equal(value, two[key], err_msg=key)

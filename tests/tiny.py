@@ -1,0 +1,47 @@
+"""Small models and images for tests of methods."""
+
+import keras
+import numpy as np
+from sklearn.datasets import load_digits
+
+from tfclust import data
+
+NUM_IMAGES = 64
+
+
+def tiny_backbone(width=6):
+    """A convolution and average pooling: what `oracles.features` computes."""
+    keras.utils.set_random_seed(3)
+    images = keras.Input([None, None, 3])
+    x = keras.layers.Conv2D(
+        width,
+        3,
+        strides=2,
+        activation="relu",
+        # Black pixels must not meet the kink of ReLU, where central
+        # differences are half the derivative.
+        bias_initializer=keras.initializers.RandomUniform(0.02, 0.1),
+    )(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, x, name="tiny")
+
+
+def digits(num_images=NUM_IMAGES):
+    """The first handwritten digits as an uint8 source of 16 x 16 RGB."""
+    images = load_digits().images[:num_images].repeat(2, 1).repeat(2, 2)
+    return data.ArraySource(np.uint8(images * 15.9)[..., None].repeat(3, -1))
+
+
+def two_views(source=None, *, batch_size=64, seed=0, **knobs):
+    """Two global views of 12 px, without flips."""
+    knobs = {
+        "view_sizes": (12,),
+        "num_views": (2,),
+        "view_scales": ((0.4, 1.0),),
+        "flip_probability": 0.0,
+        **knobs,
+    }
+    source = source or digits()
+    return data.Views(
+        source, batch_size=batch_size, seed=seed, image_size=12, **knobs
+    )

@@ -1,0 +1,24 @@
+"""Backbones: functional Keras models from images to features.
+
+All take float32 images `[B, H, W, 3]` in [0, 1], scale them inside, and give
+float32 features `[B, F]`. They consist of Keras's own layers, so a saved one
+loads without this library.
+"""
+
+from tfclust.backbones.adapting import adapt
+from tfclust.backbones.config import BackboneConfig, from_config
+from tfclust.backbones.factory import build, names
+from tfclust.backbones.initial_weights import Loaded, load_weights
+from tfclust.backbones.levels import pyramid, stages
+
+__all__ = [
+    "BackboneConfig",
+    "Loaded",
+    "adapt",
+    "build",
+    "from_config",
+    "load_weights",
+    "names",
+    "pyramid",
+    "stages",
+]

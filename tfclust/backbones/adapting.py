@@ -1,0 +1,226 @@
+"""Any Keras model as a backbone: images in [0, 1] in, features `[B, F]` out.
+
+Keras's own networks disagree about their input: some rescale 0..255 inside,
+some leave that to a `preprocess_input` of three kinds, as their published
+weights demand. `adapt` puts what is missing in front of the network.
+"""
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfclust.backbones import applications, graph
+
+# What stands before a network that takes other values than 0..1.
+PREPROCESSING = ("none", "0..255", "-1..1", "imagenet", "bgr")
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+_BGR_MEAN = (103.939, 116.779, 123.68)
+
+# A first factor this small undoes 0..255, and a mean this large assumes it.
+_SMALL_SCALE, _LARGE_MEAN = 1 / 32, 2.0
+
+
+def adapt(
+    model,
+    *,
+    sync_batch_norm=None,
+    batch_norm_momentum=None,
+    preprocessing=None,
+):
+    """`model` as a functional backbone that shares its weights.
+
+    Images are scaled to what the network takes, a feature map is averaged over
+    its positions, and features leave in float32 under any precision policy. A
+    model that needs none of this is returned itself.
+
+    Args:
+      model: a `keras.Model` of one image input `[B, H, W, 3]` and one output,
+        `[B, F]` or `[B, h, w, F]`.
+      sync_batch_norm: True or False is set on every batch norm of `model`, in
+        place; None leaves them.
+      batch_norm_momentum: the same for the share of running statistics that a
+        step keeps.
+      preprocessing: what the network takes: "none" for 0..1; "0..255";
+        "-1..1"; "imagenet" for mean and deviation; "bgr" for blue first and
+        the mean subtracted. None reads it from the network: a leading
+        `Rescaling` or `Normalization` tells 0..255, the networks of
+        `keras.applications` are known, others take 0..1.
+
+    Returns:
+      A functional `keras.Model`, float32 `[B, H, W, 3]` in [0, 1] to float32
+      `[B, F]`.
+
+    Raises:
+      TypeError: if `model` is not a `keras.Model`.
+      ValueError: if its inputs or outputs are of another kind.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "backbone must be a keras.Model; build one by name with "
+            f"tfclust.backbones.build. Received: backbone={model!r}."
+        )
+    if preprocessing not in (None, *PREPROCESSING):
+        raise ValueError(
+            f"preprocessing must be one of {', '.join(PREPROCESSING)}. "
+            f"Received: preprocessing={preprocessing}."
+        )
+    _set_batch_norm(model, sync_batch_norm, batch_norm_momentum)
+    model = _functional(model)
+    _check_input(model)
+    model = _with_input(model, preprocessing or expected_input(model))
+    return _with_features(model)
+
+
+def expected_input(model):
+    """The name in `PREPROCESSING` of what a functional `model` takes."""
+    layer = _first_layer(model)
+    if isinstance(layer, layers.Rescaling):
+        small = np.max(np.abs(layer.scale)) <= _SMALL_SCALE
+        return "0..255" if small else "none"
+    if isinstance(layer, layers.Normalization):
+        return "0..255" if _largest_mean(layer) > _LARGE_MEAN else "none"
+    if isinstance(layer, layers.Conv2D):
+        known = applications.preprocessing_of(model.name, layer.name)
+        return known or "none"
+    return "none"
+
+
+def preprocessed(images, preprocessing):
+    """`images` in [0, 1] as the network takes them, in float32."""
+    if preprocessing == "0..255":
+        return _affine(images, 255.0, 0.0)
+    if preprocessing == "-1..1":
+        return _affine(images, 2.0, -1.0)
+    if preprocessing == "imagenet":
+        std = np.array(_IMAGENET_STD)
+        return _affine(images, 1 / std, -np.array(_IMAGENET_MEAN) / std)
+    if preprocessing == "bgr":
+        blue_first = keras.ops.flip(images, axis=-1)
+        return _affine(blue_first, 255.0, -np.array(_BGR_MEAN))
+    return images
+
+
+def batch_norms(model):
+    """Every batch norm layer of `model`, at any depth."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, layers.BatchNormalization)
+    ]
+
+
+def _affine(images, scale, offset):
+    return layers.Rescaling(
+        np.asarray(scale).tolist(),
+        np.asarray(offset).tolist(),
+        dtype="float32",
+        name="network_range",
+    )(images)
+
+
+def _set_batch_norm(model, synchronized, momentum):
+    for layer in batch_norms(model):
+        if synchronized is not None:
+            layer.synchronized = synchronized
+        if momentum is not None:
+            layer.momentum = momentum
+
+
+def _functional(model):
+    """`model` itself if it has a graph, else a graph of one call of it."""
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            return _called(model)
+        return keras.Model(model.inputs, model.outputs[0], name=model.name)
+    return model if hasattr(model, "operations") else _called(model)
+
+
+def _called(model):
+    images = layers.Input([None, None, 3], dtype="float32", name="images")
+    try:
+        outputs = model(images)
+    except Exception as error:
+        raise ValueError(
+            "backbone must accept float32 images [B, H, W, 3] of any size, or "
+            "be a functional model that says its size. Received: "
+            f"backbone={model.name}, which fails with: {error}"
+        ) from error
+    return keras.Model(images, outputs, name=model.name)
+
+
+def _check_input(model):
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:
+        raise ValueError(
+            "backbone must take one batch of RGB images [B, H, W, 3]. "
+            f"Received: backbone={model.name} with inputs {shapes}. Put a "
+            "layer that makes its inputs from RGB images before it."
+        )
+
+
+def _with_input(model, preprocessing):
+    if preprocessing == "none" and isinstance(model.input, keras.KerasTensor):
+        return model
+    images = layers.Input(model.inputs[0].shape[1:], name="images")
+    inputs = keras.tree.pack_sequence_as(
+        model.input, [preprocessed(images, preprocessing)]
+    )
+    return keras.Model(images, graph.replayed(model, inputs), name=model.name)
+
+
+def _with_features(model):
+    outputs = keras.tree.flatten(model.output)
+    shapes = [tuple(tensor.shape) for tensor in outputs]
+    usual = len(shapes) == 1 and len(shapes[0]) in (2, 4) and shapes[0][-1]
+    if not usual or _classifies(outputs[0]):
+        raise ValueError(
+            "backbone must end in features [B, F] or a feature map "
+            f"[B, h, w, F]. Received: backbone={model.name} with outputs "
+            f"{shapes}. Leave its classifier off (include_top=False) or give "
+            "keras.Model(model.input, <the layer>.output)."
+        )
+    x = outputs[0]
+    if len(x.shape) == 4:
+        x = layers.GlobalAveragePooling2D(dtype="float32", name="features")(x)
+    elif x.dtype != "float32":
+        x = layers.Identity(dtype="float32", name="features")(x)
+    elif model.output is x:
+        return model
+    return keras.Model(model.inputs[0], x, name=model.name)
+
+
+def _classifies(tensor):
+    layer = tensor._keras_history.operation
+    activation = getattr(layer, "activation", None)
+    return activation is keras.activations.softmax
+
+
+def _largest_mean(normalization):
+    mean = normalization.input_mean
+    if mean is None:
+        mean = keras.ops.convert_to_numpy(normalization.adapt_mean)
+    return np.max(np.abs(mean))
+
+
+def _first_layer(model):
+    """The first layer that changes values, inside nested models too."""
+    for step in graph.steps(model)[1:]:
+        operation = step.operation
+        if isinstance(operation, keras.Sequential):
+            operation = _functional(operation)
+        if isinstance(operation, keras.Model):
+            nested = hasattr(operation, "operations")
+            return _first_layer(operation) if nested else operation
+        if not isinstance(operation, _KEEP_VALUES):
+            return operation
+    return None
+
+
+_KEEP_VALUES = (
+    layers.Identity,
+    layers.ZeroPadding2D,
+    layers.Resizing,
+    layers.CenterCrop,
+    layers.InputLayer,
+)

@@ -1,0 +1,80 @@
+"""The networks of `keras.applications` by name, without their classifier.
+
+Each is given what its published weights take (its family's
+`preprocess_input`), so that weights trained on ImageNet fit and untrained
+networks see inputs of a usual size. Batch norm keeps its own epsilon, which is
+part of the network; its momentum becomes 0.9, because 0.999 (MobileNet) and
+0.9997 (NASNet) still remember the random start at the end of a short run.
+"""
+
+import re
+from typing import NamedTuple
+
+import keras
+
+BATCH_NORM_MOMENTUM = 0.9
+
+
+class Family(NamedTuple):
+    """Networks of one module of `keras.applications`.
+
+    models: pattern of `model.name`. first_layer: pattern of the name of the
+    first convolution. preprocessing: what the network takes when it has no
+    preprocessing of its own, a name of `adapting.PREPROCESSING`.
+    """
+
+    names: str
+    models: str
+    first_layer: str
+    preprocessing: str
+
+
+FAMILIES = (
+    Family("ConvNeXt", r"convnext_", r".*_stem", "imagenet"),
+    Family("DenseNet", r"densenet\d", r"conv1_conv", "imagenet"),
+    Family("EfficientNetB", r"efficientnetb", r"stem_conv", "0..255"),
+    Family("EfficientNetV2", r"efficientnetv2-", r"stem_conv", "-1..1"),
+    Family("Inception", r"inception_", r"conv2d(_\d+)?", "-1..1"),
+    Family("MobileNet", r"mobilenet", r"conv1?", "-1..1"),
+    Family("NASNet", r"nasnet", r"stem_conv1", "-1..1"),
+    Family("ResNet", r"resnet\d+v2", r"conv1_conv", "-1..1"),
+    Family("ResNet", r"resnet\d+", r"conv1_conv", "bgr"),
+    Family("VGG", r"vgg\d", r"block1_conv1", "bgr"),
+    Family("Xception", r"xception", r"block1_conv1", "-1..1"),
+)
+
+
+def names():
+    """Names of the networks, as in `keras.applications`."""
+    return tuple(
+        name
+        for name in dir(keras.applications)
+        if any(name.startswith(family.names) for family in FAMILIES)
+    )
+
+
+def application(name, *, weights=None):
+    """A network as Keras builds it, without classifier and of any image size.
+
+    Args:
+      name: one of `names()`.
+      weights: None for random ones, "imagenet" (downloaded by Keras), or a
+        file of weights.
+
+    Returns:
+      A `keras.Model` that ends in a feature map; `adapting.adapt` makes it a
+      backbone.
+    """
+    constructor = getattr(keras.applications, name)
+    images = keras.Input([None, None, 3], dtype="float32", name="images")
+    return constructor(include_top=False, weights=weights, input_tensor=images)
+
+
+def preprocessing_of(model_name, first_layer_name):
+    """What a bare network of `keras.applications` takes, None if unknown."""
+    for family in FAMILIES:
+        if re.match(family.models, model_name.lower()) and re.fullmatch(
+            family.first_layer, first_layer_name.lower()
+        ):
+            return family.preprocessing
+    return None

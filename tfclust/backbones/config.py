@@ -1,0 +1,108 @@
+"""The knobs of a backbone, and the backbone they describe."""
+
+import dataclasses
+
+from tfclust.backbones import factory
+from tfclust.backbones.initial_weights import load_weights
+from tfclust.options import check, option
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneConfig:
+    """Which network turns images into features, and how it starts."""
+
+    backbone: str = option(
+        "resnet50",
+        "small, resnet18, resnet34, resnet50, or a network of "
+        "keras.applications by its name there, such as EfficientNetV2B0.",
+        source="SwAV",
+    )
+    width: int = option(
+        1,
+        "Multiplies the channels of every convolution; 2, 4 and 5 in SwAV.",
+        source="SwAV",
+        lower=1,
+    )
+    small_image_stem: str = option(
+        "auto",
+        "Whether a ResNet starts with one 3x3 convolution and no pooling; "
+        f"auto: up to {factory.SMALL_IMAGE_SIZE} pixels.",
+        source="SimCLR, B.9",
+        choices=("auto", "yes", "no"),
+    )
+    zero_init_residual: bool = option(
+        False,
+        "Whether each residual block starts as the identity.",
+        source="SwAV",
+    )
+    image_mean: tuple[float, ...] | None = option(
+        None,
+        "Subtracted from images in [0, 1], by channel; empty for "
+        "0.485,0.456,0.406, or for what a network of keras.applications takes.",
+        source="SwAV",
+    )
+    image_std: tuple[float, ...] | None = option(
+        None,
+        "Divided into images, by channel; empty for 0.228,0.224,0.225, or for "
+        "what a network of keras.applications takes.",
+        source="SwAV",
+        lower=1e-6,
+    )
+    init_from: str = option(
+        "",
+        "Weights to start from: a run folder, a SavedModel, a .keras or a "
+        ".weights.h5 file; empty for random ones.",
+    )
+    init_stages: int | None = option(
+        None,
+        "How many stages after the stem take init_from's weights; 0 for the "
+        "stem alone, empty for all.",
+        unit="stages",
+        lower=0,
+    )
+
+    def __post_init__(self):
+        check(self)
+        factory.check_settings(self.backbone, **_settings(self))
+        if self.init_stages is not None and not self.init_from:
+            raise ValueError(
+                "init_stages says how much of init_from to take. Received: "
+                f"init_stages={self.init_stages} without init_from."
+            )
+
+
+def from_config(config, *, image_size, sync_batch_norm=False):
+    """The backbone that `config` describes, with `init_from` loaded.
+
+    Args:
+      config: a `BackboneConfig`.
+      image_size: pixels of the largest views.
+      sync_batch_norm: whether BN statistics span all replicas.
+
+    Returns:
+      A functional `keras.Model`; see `build`.
+
+    Raises:
+      FileNotFoundError: if `init_from` is not there.
+      ValueError: if its weights do not fit.
+    """
+    backbone = factory.build(
+        config.backbone,
+        image_size=image_size,
+        sync_batch_norm=sync_batch_norm,
+        **_settings(config),
+    )
+    if config.init_from:
+        load_weights(backbone, config.init_from, stages=config.init_stages)
+    return backbone
+
+
+def _settings(config):
+    stems = {"auto": None, "yes": True, "no": False}
+    return {
+        "width": config.width,
+        "small_images": stems[config.small_image_stem],
+        "zero_init_residual": config.zero_init_residual,
+        "image_mean": config.image_mean,
+        "image_std": config.image_std,
+    }

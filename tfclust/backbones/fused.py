@@ -1,0 +1,52 @@
+"""Batch norm in training mode by TensorFlow's fused kernel.
+
+Keras composes batch norm of elementary operations, which is half the time of a
+training step of the small backbone on a CPU; the fused kernel takes a third
+off the step, and reads half-precision inputs without a float32 copy. A fused
+layer remains a `keras.layers.BatchNormalization` with the same values, so that
+a saved backbone knows nothing of this and loads anywhere.
+"""
+
+import types
+
+import tensorflow as tf
+from keras import layers
+
+
+def fuse(batch_norm):
+    """`batch_norm` itself, computing its training mode by one kernel.
+
+    Statistics that span replicas, a frozen layer and evaluation stay Keras's.
+
+    Args:
+      batch_norm: a `keras.layers.BatchNormalization` over the channels of maps
+        `[B, H, W, C]`.
+    """
+    batch_norm.call = types.MethodType(_call, batch_norm)
+    return batch_norm
+
+
+def _call(self, inputs, training=None, mask=None):
+    plain = self.trainable and not self.synchronized and not self.renorm
+    if not (training and plain and mask is None):
+        return layers.BatchNormalization.call(self, inputs, training, mask)
+    channels = inputs.shape[-1]
+    normalized, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=self.gamma if self.scale else tf.ones([channels]),
+        offset=self.beta if self.center else tf.zeros([channels]),
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=self.epsilon,
+        is_training=True,
+    )
+    # The kernel's variance is that of a sample, Keras's is the population's.
+    shape = tf.shape(inputs)
+    rows = tf.cast(tf.reduce_prod(shape[:-1]), variance.dtype)
+    variance *= tf.maximum(rows - 1.0, 1.0) / rows
+    kept = self.momentum
+    self.moving_mean.assign(self.moving_mean * kept + mean * (1 - kept))
+    self.moving_variance.assign(
+        self.moving_variance * kept + variance * (1 - kept)
+    )
+    return normalized

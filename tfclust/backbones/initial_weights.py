@@ -1,0 +1,204 @@
+"""Weights to start from: `--init_from` and `--init_stages`.
+
+Read from a run folder (its newest complete checkpoint), a SavedModel made by
+`tfclust.export`, a `.keras` or a `.weights.h5` file.
+"""
+
+import pathlib
+import re
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tfclust.backbones.levels import stages as stages_of
+
+_CHECKPOINT_NAME = re.compile(r"backbone/(\d+)/(.*)")
+_SAVED_BACKBONE = pathlib.Path("assets.extra", "backbone.keras")
+
+
+class Loaded(NamedTuple):
+    """What was read: the file, and how many of the weights it gave."""
+
+    path: pathlib.Path
+    num_loaded: int
+    num_weights: int
+
+
+class _Saved(NamedTuple):
+    """A saved array and the name it was saved by."""
+
+    name: str
+    array: np.ndarray
+
+
+def load_weights(backbone, init_from, *, stages=None):
+    """Overwrites the weights of `backbone` by saved ones.
+
+    Arrays are matched by name where all names are found, else by position;
+    every shape must agree. Nothing is overwritten unless all can be.
+
+    Args:
+      backbone: a functional `keras.Model`, as `build` and `adapt` give it.
+      init_from: path of a run folder, one of its checkpoints, a SavedModel or
+        the folder of its versions, a `.keras` file (of the backbone, or of a
+        model that contains its layers by name), or a `.weights.h5` file.
+      stages: None for all weights; n for the stem and the first n stages
+        (`levels.stages`).
+
+    Returns:
+      `Loaded(path, num_loaded, num_weights)`.
+
+    Raises:
+      FileNotFoundError: if nothing that can be read is there.
+      ValueError: if what is there does not fit.
+    """
+    groups = stages_of(backbone)
+    if stages is not None and not 0 <= stages < len(groups):
+        raise ValueError(
+            f"init_stages must be between 0 (the stem) and {len(groups) - 1} "
+            f"for backbone {backbone.name}. Received: init_stages={stages}."
+        )
+    wanted = groups if stages is None else groups[: stages + 1]
+    wanted_ids = {id(variable) for group in wanted for variable in group}
+    path = _find(pathlib.Path(init_from).expanduser())
+    pairs = [
+        (variable, saved)
+        for variable, saved in zip(
+            backbone.weights, _read(path, backbone), strict=True
+        )
+        if id(variable) in wanted_ids
+    ]
+    _check_fit(backbone, pairs, path)
+    for variable, saved in pairs:
+        variable.assign(saved.array)
+    return Loaded(path, len(pairs), len(backbone.weights))
+
+
+def _find(path):
+    """The file that holds the weights."""
+    if path.is_file():
+        if path.name.endswith((".keras", ".h5")):
+            return path
+        raise ValueError(
+            "init_from must be a run folder, a SavedModel, a .keras or a "
+            f".weights.h5 file. Received: init_from={path}."
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"init_from={path} does not exist.")
+    candidates = [
+        path / "arrays.npz",
+        *_newest_first(path / "checkpoints", "arrays.npz"),
+        path / _SAVED_BACKBONE,
+        *_newest_first(path, _SAVED_BACKBONE),
+    ]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(
+        "init_from expects checkpoints/<step>/arrays.npz (a run folder) or "
+        f"{_SAVED_BACKBONE} (an exported SavedModel). Found neither under "
+        f"{path}."
+    )
+
+
+def _newest_first(folder, name):
+    numbered = [p for p in folder.glob("[0-9]*") if p.name.isdigit()]
+    numbered.sort(key=lambda p: int(p.name), reverse=True)
+    # A checkpoint is complete once its manifest, which comes last, is there.
+    return [
+        p / name
+        for p in numbered
+        if name != "arrays.npz" or (p / "manifest.json").is_file()
+    ]
+
+
+def _read(path, backbone):
+    """For each of `backbone.weights` a `_Saved`, or None."""
+    if path.name.endswith(".npz"):
+        return _read_checkpoint(path, backbone)
+    if path.name.endswith(".h5"):
+        return _read_weights_file(path, backbone)
+    return _read_model(path, backbone)
+
+
+def _read_checkpoint(path, backbone):
+    """A run's arrays, numbered as its `backbone.variables` were."""
+    with np.load(path, allow_pickle=False) as arrays:
+        numbered = {
+            int(match.group(1)): _Saved(match.group(2), arrays[name])
+            for name in arrays.files
+            if (match := _CHECKPOINT_NAME.fullmatch(name))
+        }
+    # Variables are weights and, where there is dropout, the states of seeds.
+    positions = {id(v): i for i, v in enumerate(backbone.variables)}
+    return [numbered.get(positions[id(v)]) for v in backbone.weights]
+
+
+def _read_weights_file(path, backbone):
+    """Arrays of a `.weights.h5` file, which Keras fits to `backbone`."""
+    before = backbone.get_weights()
+    try:
+        backbone.load_weights(path)
+        arrays = backbone.get_weights()
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"init_from={path} does not fit backbone {backbone.name}: {error}"
+        ) from error
+    finally:
+        backbone.set_weights(before)
+    return [
+        _Saved(variable.path, array)
+        for variable, array in zip(backbone.weights, arrays, strict=True)
+    ]
+
+
+def _read_model(path, backbone):
+    """A saved model's arrays, by name if it has any of these names."""
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(
+            f"init_from={path} does not load as a Keras model: {error}"
+        ) from error
+    arrays = [
+        _Saved(variable.path, array)
+        for variable, array in zip(
+            model.weights, model.get_weights(), strict=True
+        )
+    ]
+    by_name = {saved.name: saved for saved in arrays}
+    found = [by_name.get(variable.path) for variable in backbone.weights]
+    # Automatic names, such as conv2d_7, count what a process has built.
+    if None in found and len(arrays) == len(found):
+        return arrays
+    return found
+
+
+def _check_fit(backbone, pairs, path):
+    wrong = [
+        f"{variable.path} {tuple(variable.shape)} (found "
+        f"{'nothing' if saved is None else _described(saved)})"
+        for variable, saved in pairs
+        if not _fits(variable, saved)
+    ]
+    if wrong:
+        shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
+        raise ValueError(
+            f"init_from={path} does not fit backbone {backbone.name}: "
+            f"{len(wrong)} of {len(pairs)} weights differ: {shown}. Give "
+            "weights of the same backbone, width and stem, or fewer "
+            "init_stages."
+        )
+
+
+def _fits(variable, saved):
+    return (
+        saved is not None
+        and saved.array.shape == tuple(variable.shape)
+        and saved.name.split("/")[-1] == variable.path.split("/")[-1]
+    )
+
+
+def _described(saved):
+    return f"{saved.name} {saved.array.shape}"

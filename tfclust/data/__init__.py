@@ -1,0 +1,19 @@
+"""Images in, batches of views out: sources, sampling, crops, colours."""
+
+from tfclust.data.config import PRESETS, ViewsConfig
+from tfclust.data.evaluation import default_resize, evaluation_batches
+from tfclust.data.source import ArraySource, Manifest, Source
+from tfclust.data.uris import open_source
+from tfclust.data.views import Views
+
+__all__ = [
+    "PRESETS",
+    "ArraySource",
+    "Manifest",
+    "Source",
+    "Views",
+    "ViewsConfig",
+    "default_resize",
+    "evaluation_batches",
+    "open_source",
+]

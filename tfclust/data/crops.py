@@ -1,0 +1,178 @@
+"""Random resized crops: boxes drawn for a batch at once, and two ways to cut.
+
+A crop takes a share of the image's area at a random aspect ratio, as
+torchvision's `RandomResizedCrop` does (ten tries, then the centre).
+
+`crop_and_resize` cuts all crops of a batch in one call from images of one
+size. Boxes are not rounded to whole pixels, so that images of a few pixels
+still give many crops. `cut` takes one crop of one image, in whole pixels as
+torchvision does, and several times faster for large crops. Both read pixels by
+bilinear interpolation at pixel centres, as Pillow does. Where a crop shrinks by
+`ANTIALIAS_FROM` or more, `cut` reads through a triangle kernel as wide as the
+step between samples: Pillow's antialiased bilinear.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+NUM_TRIES = 10
+NUM_UNIFORMS = 2 * NUM_TRIES + 2
+ANTIALIAS_FROM = 2.0
+
+
+def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
+    """Boxes of random resized crops.
+
+    Args:
+      uniforms: float32 `[b, V, NUM_UNIFORMS]` in [0, 1).
+      heights: int `[b]`, pixels. widths: int `[b]`.
+      scales: float array `[V, 2]`, smallest and largest share of the area.
+      aspect_ratio: float >= 1; width / height lies in [1 / a, a].
+
+    Returns:
+      float32 `[b, V, 4]`: top, left, height, width in pixels, in the image.
+    """
+    share, tilt, place = tf.split(uniforms, [NUM_TRIES, NUM_TRIES, 2], axis=-1)
+    image_h = tf.cast(heights, tf.float32)[:, None, None]  # [b, 1, 1]
+    image_w = tf.cast(widths, tf.float32)[:, None, None]
+    low, high = np.float32(scales)[None, :, None].transpose(3, 0, 1, 2)
+    area = (low + (high - low) * share) * image_h * image_w  # [b, V, tries]
+    ratio = tf.exp((2 * tilt - 1) * np.float32(np.log(aspect_ratio)))
+    crop_w, crop_h = tf.sqrt(area * ratio), tf.sqrt(area / ratio)
+    fits = (crop_w <= image_w) & (crop_h <= image_h)
+    # After the tries: the largest crop of an allowed ratio, at the centre.
+    nearest = tf.clip_by_value(image_w / image_h, 1 / aspect_ratio, aspect_ratio)
+    last_w = tf.minimum(image_w, image_h * nearest)
+    last_h = tf.minimum(image_h, image_w / nearest)
+    first = tf.argmax(tf.cast(fits, tf.int32), axis=-1)  # [b, V]
+    found = tf.reduce_any(fits, axis=-1, keepdims=True)  # [b, V, 1]
+
+    def chosen(tries, last):
+        of_tries = tf.gather(tries, first, batch_dims=2)[..., None]
+        return tf.where(found, of_tries, last)
+
+    size = tf.concat([chosen(crop_h, last_h), chosen(crop_w, last_w)], axis=-1)
+    free = tf.concat([image_h, image_w], axis=-1) - size  # [b, V, 2]
+    corner = tf.maximum(free, 0.0) * tf.where(found, place, 0.5)
+    return tf.concat([corner, size], axis=-1)
+
+
+def dct_ratio(boxes, view_sizes, jpeg):
+    """By how much each image is decoded smaller: 8, 4, 2 or 1.
+
+    The largest at which none of the image's crops has to be enlarged for it.
+
+    Args:
+      boxes: float32 `[b, V, 4]`. view_sizes: int array `[V]`.
+      jpeg: bool `[b]`, False allows no ratio but 1.
+
+    Returns:
+      int32 `[b]`.
+    """
+    steps = boxes[..., 2:] / np.float32(view_sizes)[:, None]  # [b, V, 2]
+    room = tf.reduce_min(steps, axis=[1, 2])
+    halvings = tf.reduce_sum(tf.cast(room[:, None] >= [2, 4, 8], tf.int32), 1)
+    return tf.where(jpeg, tf.bitwise.left_shift(1, halvings), 1)
+
+
+def whole_pixels(boxes, heights, widths, ratio):
+    """Boxes in whole pixels of images that are decoded `ratio` times smaller.
+
+    Args:
+      boxes: float32 `[b, V, 4]` in pixels of the full image.
+      heights: int32 `[b]`. widths: int32 `[b]`. ratio: int32 `[b]`.
+
+    Returns:
+      begins and extents, int32 `[b, V, 3]`, for `tf.slice`.
+    """
+    ratio = ratio[:, None]
+    limits = tf.stack([heights, widths], axis=-1)
+    limits = ((limits + ratio - 1) // ratio)[:, None]  # [b, 1, 2]
+    boxes = tf.cast(
+        tf.round(boxes / tf.cast(ratio[..., None], tf.float32)), tf.int32
+    )
+    extents = tf.clip_by_value(boxes[..., 2:], 1, limits)
+    begins = tf.minimum(boxes[..., :2], limits - extents)
+    corner = tf.zeros_like(begins[..., :1])
+    return (
+        tf.concat([begins, corner], axis=-1),
+        tf.concat([extents, corner + 3], axis=-1),
+    )
+
+
+def needs_antialias(extents, view_sizes):
+    """bool `[b, V]`: whether a crop's samples lie `ANTIALIAS_FROM` apart."""
+    longest = tf.reduce_max(extents[..., :2], axis=-1)
+    return longest >= np.int32(np.ceil(ANTIALIAS_FROM * np.array(view_sizes)))
+
+
+def crop_and_resize(padded, owners, boxes, mirrored, view_size):
+    """Bilinear crops, without antialiasing.
+
+    Args:
+      padded: uint8 `[n, H+2, W+2, 3]` from `with_edge`.
+      owners: int32 `[m]`, the image of each crop.
+      boxes: float32 `[m, 4]`, top, left, height, width in pixels of the image.
+      mirrored: bool `[m]`, flip left to right.
+      view_size: int S.
+
+    Returns:
+      uint8 `[m, S, S, 3]`.
+    """
+    last = tf.cast(tf.shape(padded)[1:3] - 1, tf.float32)  # [2]
+    corner, size = boxes[:, :2], boxes[:, 2:]
+    # Centres of the first and the last sample, in pixels of the padded image;
+    # the pad (+1) and the pixel centre (-1/2) make +1/2.
+    half_step = size / (2 * view_size)
+    start = (corner + half_step + 0.5) / last
+    stop = (corner + size - half_step + 0.5) / last
+    top, left = tf.unstack(start, axis=1)
+    bottom, right = tf.unstack(stop, axis=1)
+    left, right = (  # swapped corners are read from right to left
+        tf.where(mirrored, right, left),
+        tf.where(mirrored, left, right),
+    )
+    crops = tf.raw_ops.CropAndResize(
+        image=padded,
+        boxes=tf.stack([top, left, bottom, right], axis=1),
+        box_ind=owners,
+        crop_size=[view_size, view_size],
+    )
+    return tf.cast(crops + 0.5, tf.uint8)
+
+
+def cut(image, begin, extent, smooth, mirrored, view_size):
+    """One crop of one image, antialiased where it needs it.
+
+    Args:
+      image: uint8 `[H, W, 3]`.
+      begin: int32 `[3]`. extent: int32 `[3]`; from `whole_pixels`.
+      smooth: scalar bool, from `needs_antialias`.
+      mirrored: scalar bool, flip left to right.
+      view_size: int S.
+
+    Returns:
+      uint8 `[S, S, 3]`.
+    """
+    part = tf.slice(image, begin, extent)[None]
+    size = [view_size, view_size]
+
+    def antialiased():
+        return tf.raw_ops.ScaleAndTranslate(
+            images=part,
+            size=size,
+            scale=view_size / tf.cast(extent[:2], tf.float32),
+            translation=[0.0, 0.0],
+            kernel_type="triangle",
+            antialias=True,
+        )
+
+    def plain():
+        return tf.raw_ops.ResizeBilinear(
+            images=part, size=size, half_pixel_centers=True
+        )
+
+    crop = tf.cond(smooth, antialiased, plain)[0]
+    crop = tf.cast(crop + 0.5, tf.uint8)
+    crop = tf.cond(mirrored, lambda: tf.reverse(crop, [1]), lambda: crop)
+    return tf.ensure_shape(crop, [*size, 3])

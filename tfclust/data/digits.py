@@ -1,0 +1,46 @@
+"""scikit-learn's 1,797 handwritten digits of 8 x 8 pixels; no download.
+
+The bundled set is the test part of the UCI "Optical Recognition of Handwritten
+Digits" (Alpaydin and Kaynak 1998), grey levels 0 to 16. It has no split of its
+own. Here every fifth image of each class, in the set's order, is a test image:
+364 test and 1,433 training images with the same share of each class.
+"""
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from tfclust.data.source import ArraySource
+
+SPLITS = ("train", "test", "all")
+_TEST_EVERY = 5
+
+
+def open_digits(split, max_images=None):
+    """The `ArraySource` of a split.
+
+    Args:
+      split: "train", "test" or "all".
+      max_images: int, only the first so many; None for all.
+
+    Raises:
+      ValueError: if there is no such split.
+    """
+    if split not in SPLITS:
+        raise ValueError(
+            f"digits has the splits {', '.join(SPLITS)}. Received: "
+            f"split={split}. Write digits:?split=train."
+        )
+    digits = load_digits()
+    test = np.zeros(len(digits.target), bool)
+    for digit in range(10):
+        test[np.flatnonzero(digits.target == digit)[::_TEST_EVERY]] = True
+    kept = {"train": ~test, "test": test, "all": np.ones_like(test)}[split]
+    rows = np.flatnonzero(kept)[:max_images]
+    # 16 grey levels and their zero, spread over 0..255.
+    images = np.round(digits.images[rows] * (255 / 16)).astype(np.uint8)
+    return ArraySource(
+        images,
+        digits.target[rows],
+        class_names=[str(digit) for digit in range(10)],
+        uri=f"digits:?split={split}",
+    )

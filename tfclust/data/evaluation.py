@@ -1,0 +1,142 @@
+"""Images as evaluation and a deployed model see them: resized, then the centre.
+
+The short side is resized with antialiasing (`tf.image.resize`, whose triangle
+kernel is Pillow's), then the centre is cut out.
+"""
+
+import tensorflow as tf
+
+from tfclust.data import pipeline
+
+
+def default_resize(image_size):
+    """Short side before the centre crop: 256 for 224; below 96 px, the crop."""
+    return round(image_size / 0.875) if image_size >= 96 else image_size
+
+
+def resized_sides(height, width, short_side):
+    """Height and width with the short one at `short_side`, rounded down."""
+    short = tf.minimum(height, width)
+    return short_side * height // short, short_side * width // short
+
+
+def centred(images, resize_size, image_size):
+    """Images for evaluation.
+
+    Args:
+      images: uint8 `[..., H, W, 3]`, rank 3 or 4.
+      resize_size: int, short side after resizing.
+      image_size: int S, side of the centre crop.
+
+    Returns:
+      uint8 `[..., S, S, 3]`.
+    """
+    shape = tf.shape(images)
+    height, width = resized_sides(shape[-3], shape[-2], resize_size)
+    same = (height == shape[-3]) & (width == shape[-2])
+
+    def resized():
+        smooth = tf.image.resize(images, [height, width], antialias=True)
+        return tf.cast(tf.clip_by_value(smooth, 0, 255) + 0.5, tf.uint8)
+
+    images = tf.cond(same, lambda: images, resized)
+    top = (height - image_size) // 2
+    left = (width - image_size) // 2
+    images = images[
+        ..., top : top + image_size, left : left + image_size, :
+    ]
+    static = [*images.shape[:-3], image_size, image_size, 3]
+    return tf.ensure_shape(images, static)
+
+
+def checked_resize(image_size, resize_size):
+    """`resize_size`, or the default for `image_size` where it is None.
+
+    Raises:
+      ValueError: if the resized image is smaller than the crop.
+    """
+    if resize_size is None:
+        return default_resize(image_size)
+    if resize_size < image_size:
+        raise ValueError(
+            "resize_size must be at least image_size, or the centre crop "
+            f"leaves the image. Received: resize_size={resize_size}, "
+            f"image_size={image_size}."
+        )
+    return resize_size
+
+
+def evaluation_batches(
+    source, *, image_size, batch_size, resize_size=None, rows_per_batch=None
+):
+    """A pass over all images of `source` in index order, resized and cropped.
+
+    The last batch is filled with the first images; `mask` is False there.
+
+    Args:
+      source: `Source`.
+      image_size: int S, side of the centre crop.
+      batch_size: int.
+      resize_size: int, short side before the crop; None for
+        `default_resize(image_size)`.
+      rows_per_batch: int b; an element has so many rows; None for
+        `batch_size`.
+
+    Returns:
+      `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, `index` int64
+      `[b]`, `mask` bool `[b]`.
+
+    Raises:
+      ValueError: if `resize_size` is smaller than `image_size`, or rows do not
+        come out even.
+    """
+    rows = pipeline.rows_of(batch_size, 1, 0, rows_per_batch)
+    elements = pass_over_all(source.num_images, batch_size, rows)
+    resize_size = checked_resize(image_size, resize_size)
+    return batches_of(source, elements, rows, image_size, resize_size)
+
+
+def pass_over_all(num_images, batch_size, rows):
+    """Elements of a pass in index order, with a mask of the padding."""
+    num_steps = -(-num_images // batch_size)
+    elements = pipeline.pass_rows(
+        rows, num_steps, 0, batch_size, lambda positions: positions
+    )
+
+    def masked(element):
+        positions = element["index"]
+        return {
+            **element,
+            "index": positions % num_images,
+            "mask": positions < num_images,
+        }
+
+    return elements.map(masked)
+
+
+def batches_of(source, elements, rows, image_size, resize_size):
+    """`{"images", "index", "mask"}` for elements of `pass_over_all`."""
+    kept = elements.map(lambda e: {"index": e["index"], "mask": e["mask"]})
+    store = source.stored()
+    if store is not None:
+
+        def cut_rows(element):
+            images = tf.gather(store, element["index"])[:, 1:-1, 1:-1]
+            return {
+                **element,
+                "images": centred(images, resize_size, image_size),
+            }
+
+        batches = kept.map(
+            cut_rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return pipeline.finished(batches)
+
+    def cut_image(element):
+        image = source.image(element["index"])
+        return {**element, "images": centred(image, resize_size, image_size)}
+
+    images = kept.unbatch().map(
+        cut_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return pipeline.finished(images.batch(rows.num, drop_remainder=True))

@@ -1,0 +1,105 @@
+"""`folder:/path`: image files in a folder, at any depth.
+
+Images are counted in the order of their relative paths. Where every image lies
+in a sub-folder of the root, and there are two such sub-folders or more, their
+names are the labels, for evaluation only; else there are no labels.
+"""
+
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust.data import scan
+from tfclust.data.decoding import EncodedSource
+from tfclust.data.source import Manifest
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+
+
+class FolderSource(EncodedSource):
+    """Image files below a folder.
+
+    Args:
+      root: path; `~` stands for the home folder.
+      max_images: int, so many files, evenly spaced over the sorted names so
+        that each class keeps its share; None for all.
+      cache_dir: folder where the check's result is kept; None for nowhere.
+      max_bad_share: float, the share of unreadable files above which the
+        folder is refused.
+
+    Raises:
+      FileNotFoundError: if there is no such folder, or it holds no image.
+      ValueError: if too many files cannot be read.
+    """
+
+    def __init__(
+        self, root, *, max_images=None, cache_dir=None, max_bad_share=0.1
+    ):
+        folder = pathlib.Path(root).expanduser()
+        names = _image_names(folder)
+        if max_images is not None and max_images < len(names):
+            kept = np.arange(max_images) * len(names) // max_images
+            names = [names[i] for i in kept]
+        paths = [os.path.join(folder, name) for name in names]
+        stats = [os.stat(path) for path in paths]
+        found = scan.checked_files(folder, names, paths, stats, cache_dir)
+        good, skipped = scan.good_and_skipped(
+            found, names, f"folder:{root}", max_bad_share
+        )
+        self._paths = [paths[i] for i in good]
+        names = [names[i] for i in good]
+        num_bytes = np.array([stats[i].st_size for i in good], np.int64)
+        labels, class_names = _labels(names)
+        super().__init__(
+            f"folder:{root}",
+            Manifest(names, num_bytes, found.heights[good], found.widths[good]),
+            labels=labels,
+            class_names=class_names,
+            jpeg=found.jpeg[good],
+            skipped=skipped,
+        )
+        with tf.device("CPU:0"):
+            self._path_table = tf.constant(self._paths)
+
+    def encoded(self, index):
+        return tf.io.read_file(tf.gather(self._path_table, index))
+
+
+def _image_names(folder):
+    """Sorted relative paths, with `/`, of the image files below `folder`."""
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "nothing"
+        raise FileNotFoundError(
+            f"--data=folder: expects a folder of images. Found {what} at "
+            f"{folder}."
+        )
+    names, other = [], 0
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = pathlib.Path(parent).relative_to(folder)
+        for name in files:
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(SUFFIXES):
+                names.append((below / name).as_posix())
+            else:
+                other += 1
+    if not names:
+        raise FileNotFoundError(
+            f"no images under {folder}: expected <name>.jpg or "
+            f"<class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {other} other "
+            "files."
+        )
+    return sorted(names)
+
+
+def _labels(names):
+    """int64 labels and class names from the first folder of each path."""
+    firsts = [name.split("/")[0] if "/" in name else None for name in names]
+    classes = sorted(set(firsts) - {None})
+    if None in firsts or len(classes) < 2:
+        return None, None
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[name] for name in firsts]), tuple(classes)

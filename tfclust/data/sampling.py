@@ -1,0 +1,65 @@
+"""Which image stands where, and the random numbers of each view.
+
+Nothing here has a state: the order of an epoch is a function of (seed, epoch),
+and every random number one of (seed, step, row in the global batch, view). So
+(seed, step) is the whole data position, and neither the number of replicas nor
+the number of threads changes a bit.
+"""
+
+import hashlib
+
+import tensorflow as tf
+
+_PHILOX = 1
+_NUMBERS_A_BLOCK = 4  # Philox 4x32 gives four numbers for each counter value
+
+
+def key_of(seed, purpose):
+    """A 64-bit key for `purpose`, a word; int, the same in every process."""
+    words = f"{int(seed)}:{purpose}".encode()
+    return int.from_bytes(hashlib.sha256(words).digest()[:8], "little")
+
+
+def keyed_uniform(key, step, first_row, *, num_rows, num_views, num_values):
+    """Uniform numbers for `num_rows` rows that follow `first_row`.
+
+    The counter of Philox (Salmon et al. 2011) is set to the row, so a slice
+    of the batch draws what the whole batch would draw there.
+
+    Args:
+      key: int from `key_of`.
+      step: scalar int64 tensor.
+      first_row: scalar int64 tensor, row in the global batch.
+      num_rows: int. num_views: int.
+      num_values: int, numbers for each view, a multiple of 4.
+
+    Returns:
+      float32 `[num_rows, num_views, num_values]` in [0, 1).
+    """
+    blocks_a_row = num_views * num_values // _NUMBERS_A_BLOCK
+    counter = tf.stack([first_row * blocks_a_row, step])
+    return tf.raw_ops.StatelessRandomUniformV2(
+        shape=[num_rows, num_views, num_values],
+        key=tf.constant([key], tf.uint64),
+        counter=tf.cast(counter, tf.uint64),
+        alg=_PHILOX,
+        dtype=tf.float32,
+    )
+
+
+def shuffled(positions, seed, epoch, num_images):
+    """The images at `positions` of the epoch's permutation.
+
+    Args:
+      positions: int64 `[b]`, in [0, num_images).
+      seed: int. epoch: int. num_images: int.
+
+    Returns:
+      int64 `[b]`.
+    """
+    key = key_of(seed, f"order of epoch {epoch}")
+    return tf.random.experimental.index_shuffle(
+        positions,
+        seed=tf.constant([key & 0xFFFFFFFF, key >> 32], tf.uint32),
+        max_index=tf.constant(num_images - 1, tf.int64),
+    )

@@ -1,0 +1,224 @@
+"""Where images come from: N images, each addressed by an index that stays.
+
+A source knows every image's size before the first step, since each is checked
+once (`scan`), and gives pixels inside a `tf.data` pipeline. Labels are for
+evaluation; no batch of training carries them.
+"""
+
+import functools
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+# Images of one size that need no more than this are decoded once and kept.
+STORE_LIMIT_BYTES = 1 << 30
+
+
+class Manifest(NamedTuple):
+    """What the images are, in index order, wherever the folder lies."""
+
+    names: list  # relative path, or shard and offset, or position
+    num_bytes: np.ndarray  # int64 [N], as stored
+    heights: np.ndarray  # int32 [N], pixels
+    widths: np.ndarray  # int32 [N]
+
+
+class Source:
+    """N images with stable indices; the kinds fill in `image`.
+
+    Attributes:
+      uri: str, as the user would write it.
+      num_images: int, N.
+      labels: int64 `[N]`, or None. For evaluation only.
+      class_names: tuple of str, or None.
+      heights: int32 `[N]`, pixels. widths: int32 `[N]`.
+      jpeg: bool `[N]`, images that can be decoded at a half, a quarter or an
+        eighth of their size.
+      skipped: list of (name, reason), files that are no images.
+    """
+
+    def __init__(
+        self,
+        uri,
+        manifest,
+        *,
+        labels=None,
+        class_names=None,
+        jpeg=None,
+        skipped=(),
+    ):
+        self.uri = uri
+        self.num_images = len(manifest.heights)
+        self.heights = manifest.heights
+        self.widths = manifest.widths
+        self.labels = labels
+        self.class_names = class_names
+        self.jpeg = np.zeros(self.num_images, bool) if jpeg is None else jpeg
+        self.skipped = list(skipped)
+        self._manifest = manifest
+        self._store = None
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.uri}: {self.num_images} images>"
+
+    def manifest(self):
+        """The `Manifest`."""
+        return self._manifest
+
+    @functools.cached_property
+    def manifest_hash(self):
+        """SHA-256 over names, sizes in bytes and pixels, in order; hex."""
+        names, num_bytes, heights, widths = self._manifest
+        digest = hashlib.sha256("\n".join(names).encode("utf-8", "replace"))
+        for column in (num_bytes, heights, widths):
+            digest.update(np.ascontiguousarray(column, "<i8").tobytes())
+        return digest.hexdigest()
+
+    def image(self, index, ratio=None):
+        """The pixels of one image, inside a `tf.data` pipeline.
+
+        Args:
+          index: scalar int64 tensor.
+          ratio: scalar int32 tensor, 1, 2, 4 or 8: by how much a JPEG is
+            decoded smaller, `ceil(H / ratio)`; None for full size.
+
+        Returns:
+          uint8 `[H, W, 3]`.
+        """
+        raise NotImplementedError
+
+    def stored(self):
+        """All images with a pixel of replicated edge, decoded once and kept.
+
+        Returns:
+          uint8 tensor `[N, H + 2, W + 2, 3]` on the CPU, or None where sizes
+          differ or the images need more than `STORE_LIMIT_BYTES`.
+        """
+        if self._store is None and self._fits_in_store():
+            self._store = self._fill_store()
+        return self._store
+
+    def _fits_in_store(self):
+        heights, widths = self.heights, self.widths
+        if (heights != heights[0]).any() or (widths != widths[0]).any():
+            return False
+        image_bytes = 3 * (int(heights[0]) + 2) * (int(widths[0]) + 2)
+        return self.num_images * image_bytes <= STORE_LIMIT_BYTES
+
+    def _fill_store(self):
+        shape = (int(self.heights[0]), int(self.widths[0]), 3)
+        rows = min(self.num_images, 256)
+        with tf.init_scope(), tf.device("CPU:0"):
+            images = tf.data.Dataset.range(self.num_images).map(
+                lambda index: tf.ensure_shape(self.image(index), shape),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+            pixels = np.empty((self.num_images, *shape), np.uint8)
+            for i, block in enumerate(images.batch(rows)):
+                pixels[i * rows : i * rows + rows] = block.numpy()
+            return with_edge(pixels)
+
+
+class ArraySource(Source):
+    """Images held in memory.
+
+    Args:
+      images: uint8 `[N, H, W, 3]` or grey `[N, H, W]`, or a list of N arrays
+        `[H, W, 3]` or `[H, W]` of any sizes.
+      labels: int `[N]`, or None.
+      class_names: names of the labels, or None.
+      uri: str, how to call it.
+
+    Raises:
+      ValueError: if images are not uint8 of such shapes, there are none, or
+        labels and images differ in number.
+    """
+
+    def __init__(self, images, labels=None, *, class_names=None, uri="array:"):
+        images = _as_rgb_arrays(images)
+        sizes = np.array([image.shape[:2] for image in images], np.int32)
+        num_bytes = np.array([image.nbytes for image in images], np.int64)
+        digests = [hashlib.sha256(image).hexdigest()[:16] for image in images]
+        manifest = Manifest(digests, num_bytes, sizes[:, 0], sizes[:, 1])
+        super().__init__(
+            uri,
+            manifest,
+            labels=_checked_labels(labels, len(images)),
+            class_names=None if class_names is None else tuple(class_names),
+        )
+        self._images = images
+
+    def image(self, index, ratio=None):
+        del ratio  # arrays are read at full size
+        pixels, offsets, sizes = self._flat
+        size = tf.gather(sizes, index)  # [2]
+        offset = tf.gather(offsets, index)
+        length = 3 * tf.reduce_prod(tf.cast(size, tf.int64))
+        part = tf.slice(pixels, [offset], [length])
+        return tf.reshape(part, tf.concat([size, [3]], axis=0))
+
+    def _fill_store(self):
+        with tf.init_scope(), tf.device("CPU:0"):
+            return with_edge(np.asarray(self._images))
+
+    @functools.cached_property
+    def _flat(self):
+        """All pixels in one row, where each image begins, and its size."""
+        lengths = self._manifest.num_bytes
+        sizes = np.stack([self.heights, self.widths], axis=1)
+        with tf.init_scope(), tf.device("CPU:0"):
+            return (
+                tf.constant(np.concatenate([i.ravel() for i in self._images])),
+                tf.constant(np.cumsum(lengths) - lengths),
+                tf.constant(sizes),
+            )
+
+
+def with_edge(pixels):
+    """uint8 tensor `[N, H+2, W+2, 3]`, `pixels` with their border doubled.
+
+    `crop_and_resize` fills what it reads outside with a constant; half a pixel
+    beyond the outermost centres, an image continues as its border.
+    """
+    return tf.constant(np.pad(pixels, [(0, 0), (1, 1), (1, 1), (0, 0)], "edge"))
+
+
+def _as_rgb_arrays(images):
+    arrays = [np.asarray(image) for image in images]
+    if not arrays:
+        raise ValueError(
+            "images must hold at least one image. Received: 0 images."
+        )
+    for i, image in enumerate(arrays):
+        grey = image.ndim == 2
+        if image.dtype != np.uint8 or not (
+            grey or (image.ndim == 3 and image.shape[2] == 3)
+        ):
+            raise ValueError(
+                "images must be uint8 of shape [H, W, 3] or [H, W]. Received: "
+                f"image {i} of type {image.dtype} and shape {image.shape}."
+            )
+        if 0 in image.shape:
+            raise ValueError(
+                "images must have pixels. Received: "
+                f"image {i} of shape {image.shape}."
+            )
+        if grey:
+            arrays[i] = np.repeat(image[..., None], 3, axis=-1)
+        arrays[i] = np.ascontiguousarray(arrays[i])
+    return arrays
+
+
+def _checked_labels(labels, num_images):
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    if labels.shape != (num_images,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            "labels must be one integer an image. Received: type "
+            f"{labels.dtype} and shape {labels.shape} for {num_images} images."
+        )
+    return labels.astype(np.int64)

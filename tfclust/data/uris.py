@@ -1,0 +1,75 @@
+"""`--data` URIs: `digits:?split=train`, `folder:/path`, `tfrecord:/glob`."""
+
+import os
+import urllib.parse
+
+from tfclust.data.digits import open_digits
+from tfclust.data.folder import FolderSource
+from tfclust.data.tfrecord import TFRecordSource
+
+_EXAMPLES = "digits:?split=train, folder:/path or tfrecord:/path/*.tfrecord"
+
+
+def open_source(uri, *, max_images=None, cache_dir=None, max_bad_share=0.1):
+    """The source that `uri` names, every image checked.
+
+    Args:
+      uri: `digits:?split=train|test|all`, `folder:/path`, or
+        `tfrecord:/path or glob`. Paths may be relative or begin with `~`.
+      max_images: int, so many of the images (`folder:` takes them evenly
+        spaced, the others from the begin); None for all.
+      cache_dir: folder where the check's result and offset indices are kept
+        if they cannot lie beside the data; None for nowhere.
+      max_bad_share: float in [0, 1]; more unreadable images are refused, fewer
+        are left out and listed in `skipped`.
+
+    Returns:
+      `Source`.
+
+    Raises:
+      FileNotFoundError: if nothing lies there.
+      ValueError: if `uri` or `max_images` makes no sense, or the data cannot
+        be read.
+    """
+    if max_images is not None and max_images < 1:
+        raise ValueError(
+            f"max_images must be at least 1. Received: max_images={max_images}."
+        )
+    scheme, colon, rest = uri.partition(":")
+    if not colon or scheme not in ("digits", "folder", "tfrecord"):
+        raise ValueError(
+            f"data must be a URI such as {_EXAMPLES}. Received: data={uri}."
+            + _suggestion(uri)
+        )
+    if scheme == "digits":
+        return open_digits(_split(uri, rest), max_images)
+    if not rest:
+        raise ValueError(
+            f"data={uri} names no path. Write {_EXAMPLES}."
+        )
+    kind = FolderSource if scheme == "folder" else TFRecordSource
+    return kind(
+        rest,
+        max_images=max_images,
+        cache_dir=cache_dir,
+        max_bad_share=max_bad_share,
+    )
+
+
+def _split(uri, rest):
+    query = dict(urllib.parse.parse_qsl(rest.removeprefix("?")))
+    unknown = sorted(set(query) - {"split"})
+    if unknown or (rest and not rest.startswith("?")):
+        raise ValueError(
+            "digits takes only a split: digits:?split=train. Received: "
+            f"data={uri}."
+        )
+    return query.get("split", "train")
+
+
+def _suggestion(uri):
+    if os.path.isdir(os.path.expanduser(uri)):
+        return f" Write folder:{uri}."
+    if os.path.isfile(os.path.expanduser(uri)):
+        return f" Write tfrecord:{uri} if it is a TFRecord file."
+    return ""

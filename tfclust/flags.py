@@ -1,0 +1,406 @@
+"""Dataclass -> flags -> dataclass: the command line of every command.
+
+A field made by `options.option` is the only definition of a knob; here it
+becomes an absl flag, and the flags become the frozen dataclass again. A command
+reads so:
+
+    def main():
+        config = flags.read(RunConfig)
+        ...
+
+    if __name__ == "__main__":
+        flags.define(RunConfig, method_configs={"swav": SwAVConfig})
+        flags.run(main)
+"""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import sys
+import textwrap
+import typing
+from typing import NamedTuple
+
+from absl import flags as absl_flags
+
+from tfclust import options, quiet
+
+quiet.import_tensorflow()
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+_WIDTH = 80
+_CONFIGS = "_configs"
+
+
+class FlagError(ValueError):
+    """The command line says something that no command understands."""
+
+
+class _Reader(NamedTuple):
+    """A dataclass that reads a flag: always, or for a choice alone."""
+
+    config_class: type
+    selector: str | None  # such as "method"
+    choice: str | None  # such as "swav"
+
+
+class _Command:
+    """The flags of one command, and who reads each."""
+
+    def __init__(self):
+        self.values = absl_flags.FlagValues()
+        self.readers: dict[str, list[_Reader]] = {}
+
+    def add(self, reader):
+        for field in _knobs(reader.config_class):
+            self.readers.setdefault(field.name, []).append(reader)
+
+    def finish(self):
+        for name, readers in self.readers.items():
+            kinds = [options.kinds(r.config_class)[name] for r in readers]
+            absl_flags.DEFINE_flag(_KnobFlag(name, kinds), self.values)
+
+    def value(self, name):
+        """The words given for a flag, None if it was left out."""
+        flag = self.values[name]
+        return flag.value if flag.present else None
+
+
+_command = _Command()
+
+
+def define(*config_classes, **configs_by_choice):
+    """Makes a flag of each knob; replaces what was defined before.
+
+    Several classes may have a knob of the same name: one flag serves them all,
+    and `--help` lists each one's default.
+
+    Args:
+      *config_classes: dataclasses with `options.option` fields.
+      **configs_by_choice: `method_configs={"swav": SwAVConfig, ...}`: of these
+        classes only the one that the flag `--method` names is read. A flag that
+        only others of them have is then an error.
+    """
+    global _command
+    command = _Command()
+    for config_class in config_classes:
+        command.add(_Reader(config_class, None, None))
+    for keyword, classes in configs_by_choice.items():
+        selector = keyword.removesuffix(_CONFIGS)
+        if selector == keyword or selector not in command.readers:
+            raise TypeError(
+                f"{keyword} must be <flag>{_CONFIGS} with a knob <flag> of "
+                "one of the classes. Received: knobs "
+                f"{', '.join(sorted(command.readers))}."
+            )
+        for choice, config_class in classes.items():
+            command.add(_Reader(config_class, selector, choice))
+    command.finish()
+    _command = command
+
+
+def parse(argv):
+    """Reads the command line.
+
+    Args:
+      argv: list of str, the program's name first.
+
+    Raises:
+      FlagError: for an unknown flag, a value that does not parse, a flagfile
+        that does not open, anything that is no flag, and a flag that the
+        choice made never reads.
+    """
+    try:
+        _, *rest = _command.values(argv)
+    except (absl_flags.Error, ValueError, UnicodeDecodeError) as error:
+        raise FlagError(str(error).removeprefix("ERROR:: ")) from error
+    if rest:
+        raise FlagError(
+            "every argument must be a flag, --name=value. Received: "
+            f"{' '.join(rest)}."
+        )
+    _refuse_unread()
+
+
+def read(config_class):
+    """The dataclass that the command line describes.
+
+    Args:
+      config_class: one of those given to `define`.
+
+    Raises:
+      ValueError: if a value does not parse or leaves its bounds.
+    """
+    kinds = options.kinds(config_class)
+    given = {}
+    for field in _knobs(config_class):
+        words = _command.value(field.name)
+        if words is not None:
+            given[field.name] = _parsed(field.name, words, kinds[field.name])
+    return config_class(**given)
+
+
+def write(path, configs, header=""):
+    """Writes a flagfile that gives the same configs again.
+
+    Every knob is written, also those left at their default, so that a later
+    default changes nothing.
+
+    Args:
+      path: of the file; replaced at once or not at all.
+      configs: dataclass instances.
+      header: text for the comment at the top.
+
+    Raises:
+      ValueError: if a value cannot stand on a line of its own.
+    """
+    lines = [f"# {line}".rstrip() for line in header.splitlines()]
+    if lines:
+        lines.append("")
+    written = {}
+    for config in configs:
+        for field in _knobs(config):
+            words = options.text(getattr(config, field.name))
+            if words != words.strip() or len(words.splitlines()) > 1:
+                raise ValueError(
+                    f"{field.name} must not begin or end with a space or hold "
+                    f"a line break. Received: {field.name}={words!r}."
+                )
+            if written.setdefault(field.name, words) != words:
+                raise ValueError(
+                    f"{field.name} must be the same in all configs. Received: "
+                    f"{written[field.name]} and {words}."
+                )
+    lines += [f"--{name}={words}" for name, words in written.items()]
+    path = pathlib.Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def run(main, argv=None):
+    """Parses the command line, calls `main` and leaves Python.
+
+    The exit code is `main`'s, 0 for None; 2 with one line for bad input; 130
+    after an interruption. Any other exception is a bug and keeps its traceback.
+
+    Args:
+      main: a function without arguments.
+      argv: list of str, the program's name first; None for `sys.argv`.
+    """
+    sys.exit(status(main, argv))
+
+
+def status(main, argv=None):
+    """The exit code of `run`."""
+    argv = sys.argv if argv is None else argv
+    program = pathlib.Path(argv[0]).stem
+    try:
+        if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
+            print(help_text(main.__doc__ or "", program))
+            return DONE
+        parse(argv)
+        # `kill` asks as Ctrl-C does; training saves first, with its own.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return main() or DONE
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        if not _is_bad_input(error):
+            raise
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def help_text(about, program):
+    """What `--help` prints: each knob with its default, unit and source."""
+    groups: dict[str, list[str]] = {}
+    for name, readers in _command.readers.items():
+        title = _title(readers)
+        groups.setdefault(title, []).append(_knob_help(name, readers))
+    parts = [
+        f"{textwrap.dedent(about).strip()}\n\n"
+        f"Usage: python -m tfclust.{program} --flag=value ...\n"
+        "  --flagfile=FILE\n"
+        "      Flags from a file, one a line; flags after it override it."
+    ]
+    parts += [f"{title}\n" + "\n".join(of) for title, of in groups.items()]
+    return "\n\n".join(parts)
+
+
+class _KnobParser(absl_flags.ArgumentParser):
+    """Keeps the words, which must suit one of the readers."""
+
+    def __init__(self, kinds):
+        self.kinds = kinds
+
+    def parse(self, argument):
+        for kind in self.kinds:
+            try:
+                options.parse(argument, kind)
+                return argument
+            except ValueError:
+                continue
+        raise ValueError(f"expected {_words(self.kinds[0])}.")
+
+
+class _KnobFlag(absl_flags.Flag):
+    """A flag whose value is None until it is given."""
+
+    def __init__(self, name, kinds):
+        super().__init__(
+            parser=_KnobParser(kinds),
+            serializer=absl_flags.ArgumentSerializer(),
+            name=name,
+            default=None,
+            help_string="",
+            boolean=all(_base(kind) is bool for kind in kinds),
+        )
+
+
+def _refuse_unread():
+    for name, readers in _command.readers.items():
+        if _command.value(name) is None:
+            continue
+        if any(r.selector is None or _chosen(r) for r in readers):
+            continue
+        selector = readers[0].selector
+        who = " or ".join(f"{r.selector}={r.choice}" for r in readers)
+        chosen = _selected(selector)
+        raise FlagError(
+            f"--{name} is read by {who} alone. Received: --{name}="
+            f"{_command.value(name)} with {selector}={chosen}. Leave it out, "
+            f"or choose another {selector}."
+        )
+
+
+def _chosen(reader):
+    return _selected(reader.selector) == reader.choice
+
+
+def _selected(selector):
+    """The value of a flag such as --method, or its default."""
+    words = _command.value(selector)
+    if words is not None:
+        return words
+    owner = _command.readers[selector][0].config_class
+    return _default(owner, selector)
+
+
+def _parsed(name, words, kind):
+    try:
+        return options.parse(words, kind)
+    except ValueError as error:
+        raise FlagError(
+            f"flag --{name}={words}: expected {_words(kind)}."
+        ) from error
+
+
+def _is_bad_input(error):
+    """Whether an error is a sentence of ours to the user, not a bug.
+
+    The library raises ValueError and the like on purpose, with the way out; the
+    same from elsewhere is a mistake in the code. A file that is missing or full
+    is the user's, whoever met it.
+    """
+    if isinstance(error, OSError) and error.filename is not None:
+        return True
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    package = trace.tb_frame.f_globals.get("__package__") or ""
+    return package.split(".")[0] == __package__
+
+
+def _knobs(config_class):
+    return [
+        field
+        for field in dataclasses.fields(config_class)
+        if "option" in field.metadata
+    ]
+
+
+def _default(config_class, name):
+    (field,) = (f for f in _knobs(config_class) if f.name == name)
+    return field.default
+
+
+def _title(readers):
+    for reader in readers:
+        if reader.selector is None:
+            return _first_line(reader.config_class)
+    choices = ", ".join(str(r.choice) for r in readers)
+    return f"Knobs of {readers[0].selector} {choices}:"
+
+
+def _first_line(config_class):
+    line = (config_class.__doc__ or config_class.__name__).strip()
+    return line.splitlines()[0].rstrip(".") + ":"
+
+
+def _knob_help(name, readers):
+    """The help of one flag: two or three lines."""
+    config_class = readers[0].config_class
+    (field,) = (f for f in _knobs(config_class) if f.name == name)
+    about = field.metadata["option"]
+    kind = options.kinds(config_class)[name]
+    facts = [f"Default: {_defaults(name, readers)}"]
+    if about.unit:
+        facts.append(f"unit: {about.unit}")
+    if about.source:
+        facts.append(f"source: {about.source}")
+    if about.choices:
+        facts.append("one of " + ", ".join(str(c) for c in about.choices))
+    text = f"{about.help} {'; '.join(facts)}."
+    filled = textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=" " * 6,
+        subsequent_indent=" " * 6,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return f"  --{name}={_placeholder(kind)}\n{filled}"
+
+
+def _defaults(name, readers):
+    by_words: dict[str, list[str]] = {}
+    for reader in readers:
+        words = options.text(_default(reader.config_class, name)) or "empty"
+        by_words.setdefault(words, []).append(reader.choice or "")
+    if len(by_words) == 1:
+        return next(iter(by_words))
+    return ", ".join(
+        f"{words} ({', '.join(c for c in choices if c) or 'else'})"
+        for words, choices in by_words.items()
+    )
+
+
+def _base(kind):
+    """The type without `| None`."""
+    if type(None) not in typing.get_args(kind):
+        return kind
+    return next(k for k in typing.get_args(kind) if k is not type(None))
+
+
+def _placeholder(kind):
+    base = _base(kind)
+    if typing.get_origin(base) is tuple:
+        entry = typing.get_args(base)[0]
+        return "A:B,..." if typing.get_origin(entry) is tuple else "A,B,..."
+    return {bool: "true|false", int: "N", float: "X"}.get(base, "TEXT")
+
+
+def _words(kind):
+    """What a value of this type looks like, for an error."""
+    base = _base(kind)
+    if typing.get_origin(base) is tuple:
+        entry = typing.get_args(base)[0]
+        if typing.get_origin(entry) is tuple:
+            return "pairs such as 0.14:1,0.05:0.14"
+        return f"{_words(entry)}, or several parted by commas"
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    return names.get(base, "text")

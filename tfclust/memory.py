@@ -1,0 +1,127 @@
+"""State with a row for each training image, and the queue of projections.
+
+Device memories are non-trainable weights, so that checkpoints hold them. They
+are written with values that every replica has gathered: all write the same, and
+the first replica's write is the one that counts.
+"""
+
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+_SAME_EVERYWHERE = "only_first_replica"
+
+
+class FeatureQueue(layers.Layer):
+    """First-in-first-out projections `[Q, D]`, newest first.
+
+    Args:
+      rows: int Q, a multiple of the global batch.
+      width: int D.
+
+    Source: SwAV, section 4.1. Whether it is full is a counter here, not a
+    look at the last slot, so that a true zero row cannot mislead.
+    """
+
+    def __init__(self, rows, width, *, name):
+        super().__init__(name=name, dtype="float32", trainable=False)
+        self.rows = rows
+        self.features = self.add_weight(
+            shape=(rows, width),
+            initializer="zeros",
+            trainable=False,
+            aggregation=_SAME_EVERYWHERE,
+            name="features",
+        )
+        self.filled = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
+            trainable=False,
+            aggregation=_SAME_EVERYWHERE,
+            name="filled",
+        )
+        self.built = True
+
+    def is_full(self):
+        """Scalar bool: every row has been written."""
+        return self.filled >= self.rows
+
+    def push(self, newest, when):
+        """Puts `newest` `[B, D]` in front where scalar bool `when` holds."""
+        batch = newest.shape[0]
+        kept = self.features[: self.rows - batch]
+        moved = tf.concat([newest, kept], axis=0)  # [Q, D]
+        self.features.assign(tf.where(when, moved, self.features))
+        grown = tf.minimum(self.filled + batch, self.rows)
+        self.filled.assign(tf.where(when, grown, self.filled))
+
+
+class RowMemory(layers.Layer):
+    """Integers `[N, H]` by image, -1 where nothing is known.
+
+    Args:
+      num_images: int N.
+      num_heads: int H.
+    """
+
+    def __init__(self, num_images, num_heads, *, name):
+        super().__init__(name=name, trainable=False)
+        self.rows = self.add_weight(
+            shape=(num_images, num_heads),
+            initializer=_unknown,
+            dtype="int32",
+            trainable=False,
+            aggregation=_SAME_EVERYWHERE,
+            name="rows",
+        )
+        self.built = True
+
+    def read(self, index):
+        """`[B, H]` int32 of images `index` `[B]`."""
+        return tf.gather(self.rows.value, index)
+
+    def write(self, index, values):
+        """Writes `values` `[B, H]` at `index` `[B]`; the last of equals wins.
+
+        `index` is the global batch, the same on every replica.
+        """
+        latest = tf.gather(values, last_occurrence(index))
+        self.rows.value.scatter_update(
+            tf.IndexedSlices(tf.cast(latest, tf.int32), index)
+        )
+
+    def replace(self, values):
+        """Sets all rows from a host array `[N, H]`."""
+        self.rows.assign(np.asarray(values, np.int32))
+
+
+class HostMemory:
+    """An array `[N, ...]` by image in host memory, part of a run's state.
+
+    Features of a million images would not fit mirrored on every device.
+    """
+
+    def __init__(self, shape, dtype, fill=0):
+        self.array = np.full(shape, fill, dtype)
+
+    def write(self, index, values):
+        """Writes `values` at `index`; of equal indices the last row wins."""
+        # NumPy leaves the order of repeated indices open: keep the last only.
+        flipped, first = np.unique(index[::-1], return_index=True)
+        self.array[flipped] = values[::-1][first]
+
+
+def last_occurrence(index):
+    """For each entry the position at which its value occurs last, `[B]` int32.
+
+    Writing rows gathered at these positions gives one result in any order.
+    """
+    order = tf.argsort(index, stable=True)  # equals stay in batch order
+    ordered = tf.gather(index, order)
+    ends = tf.searchsorted(ordered, index, side="right") - 1
+    return tf.gather(order, ends)
+
+
+def _unknown(shape, dtype=None):
+    return tf.fill(shape, tf.constant(-1, dtype or tf.int32))

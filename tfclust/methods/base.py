@@ -1,0 +1,522 @@
+"""What all methods share: one forward pass, one training step, one extraction.
+
+A method is a `keras.Model` that says how images are assigned to clusters and
+what an example's loss is; everything else is here, in this order: forward ->
+assign -> stop gradient -> losses -> one weighted mean over the global batch ->
+mixed-precision scale -> gradient -> rules by variable -> apply ->
+`update_memory` -> monitor. The hooks below do nothing unless a method needs
+them, and each names who does.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfclust import backbones, heads, optimizers
+from tfclust.memory import HostMemory
+from tfclust.methods import epochs as epoch_loop
+from tfclust.methods.monitor import Monitor
+from tfclust.ops import replicas
+from tfclust.options import check, option
+
+_SAME_EVERYWHERE = "only_first_replica"
+
+
+class Outputs(NamedTuple):
+    """A forward pass; axis 0 is the view, global views first.
+
+    features `[V, B, F]`, projections `[V, B, D]` as the projector gives them,
+    units `[V, B, D]` the same at unit length, scores a tuple over heads (and
+    branches, where a method has them) of `[V, B, K]`, before temperature.
+    """
+
+    features: tf.Tensor
+    projections: tf.Tensor
+    units: tf.Tensor
+    scores: tuple
+
+
+class ExampleLosses(NamedTuple):
+    """Losses and weights of one shape that ends in the batch axis."""
+
+    loss: tf.Tensor
+    weight: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """Knobs of every method; a method's own config adds to them."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000,),
+        "Clusters, one value a head; about ten times the classes expected.",
+        source="SwAV, A.1",
+        lower=2,
+    )
+    projection_width: int = option(
+        128,
+        "Width of projections; 0 takes the features as they are.",
+        source="SwAV, A.1",
+        lower=0,
+    )
+    hidden_width: int = option(
+        2048,
+        "Width of the projector's hidden layer; 0 for none.",
+        source="SwAV, A.1",
+        lower=0,
+    )
+
+    def __post_init__(self):
+        check(self)
+        if not self.num_clusters:
+            raise ValueError(
+                "num_clusters needs one value a head. Received: none."
+            )
+
+
+class Method(keras.Model):
+    """Base of the clustering methods.
+
+    Args:
+      backbone: a `keras.Model` from images in [0, 1] to features; a feature
+        map is average-pooled (`backbones.adapt`).
+      config: an instance of the class's `Config`, or None.
+      **knobs: fields of `Config`, instead of `config`. `num_clusters` may be
+        an int.
+
+    Raises:
+      ValueError: if a knob is unknown or out of its bounds.
+      TypeError: if both `config` and knobs are given.
+    """
+
+    Config: type[MethodConfig]
+    unit_projections = True
+    view_grouping = "size"  # or "view": own batch statistics for each view
+
+    def __init__(self, backbone, config=None, *, name=None, **knobs):
+        super().__init__(name=name or type(self).__name__.lower())
+        self.config = _config(type(self).Config, config, knobs)
+        strategy = tf.distribute.get_strategy()
+        synchronized = strategy.num_replicas_in_sync > 1
+        self.backbone = backbones.adapt(backbone, sync_batch_norm=synchronized)
+        self.projector = heads.projector(
+            self.backbone.output_shape[-1],
+            hidden_width=self.config.hidden_width,
+            projection_width=self.config.projection_width,
+            synchronized=synchronized,
+        )
+        self.projection_width = self.projector.output_shape[-1]
+        self.step = _counter("step")
+        self.epoch = _counter("epoch")
+        self.views = None
+        self.order_snapshot = None
+
+    # What a method writes.
+
+    def assign(self, outputs, index):
+        """Assignments of the replica's rows, any nest of tensors."""
+        raise NotImplementedError
+
+    def example_losses(self, outputs, assignments):
+        """`ExampleLosses`; the base forms the mean over the global batch."""
+        raise NotImplementedError
+
+    def score(self, projections, units):
+        """Scores before temperature, a tuple over heads of `[V, B, K]`."""
+        raise NotImplementedError
+
+    def clusterer(self):
+        """A tuple over heads of `ops.clusterer.Clusterer` on projections."""
+        raise NotImplementedError
+
+    # Hooks, in the order of a run.
+
+    def build_memories(self, views):
+        """Creates what depends on N and B (banks, queues, labels)."""
+
+    def variable_rules(self):
+        """`{variable.path: optimizers.Rule}`: frozen, rate, decay, momentum."""
+        return {}
+
+    def begin_epoch(self, epoch):
+        """Before an epoch's first step; calling it twice changes nothing.
+
+        For CoKe's swap of centres and DeepCluster's fresh classifier.
+        """
+
+    def reassign_due(self, step):
+        """Whether `reassign` runs before this step (SeLa: within epochs)."""
+        return False
+
+    def reassign(self, extract):
+        """Computes new labels from `extract(what, views=, training=)`."""
+
+    def order(self, epoch):
+        """Image indices of the epoch, `[>= steps * B]`, or None for uniform.
+
+        For DeepCluster's sampling over clusters and ODC's replacement.
+        """
+        return None
+
+    def update_memory(self, outputs, assignments, index):
+        """Writes device memories from pre-update outputs, in the step.
+
+        `index` holds the replica's rows; gather before writing.
+        """
+
+    def host_rows(self, outputs, assignments):
+        """`{name: [B, ...]}` that `after_step` wants on the host."""
+        return {}
+
+    def after_step_due(self, step):
+        """Whether `after_step` runs after this step."""
+        return False
+
+    def after_step(self, rows):
+        """Host side, outside the compiled step: feature memories, splits.
+
+        Args:
+          rows: `host_rows` of the global batch as NumPy, and `index`.
+        """
+
+    # The shared machinery.
+
+    def compile(self, optimizer, jit_compile=False):
+        """Sets the optimizer, and whether XLA compiles the whole step.
+
+        Raises:
+          ValueError: if `jit_compile` is asked for under several replicas: one
+            traced step would be shared by all of them (keras#19005).
+        """
+        count = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile and count > 1:
+            raise ValueError(
+                "jit_compile compiles the whole step on one replica. Received: "
+                f"jit_compile=True with {count} replicas. Leave it off; the "
+                "pure parts (codes, k-means, colour) are compiled anyway."
+            )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile)
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, images, training=False):
+        """Features `[B, F]` of float images `[B, H, W, 3]` in [0, 1]."""
+        return self.backbone(images, training=training)
+
+    def prepare(self, views):
+        """Creates memories and optimizer slots for `views`; once a run."""
+        if self.views is views:
+            return
+        if self.views is not None:
+            raise ValueError(
+                "a method trains on one set of views: its memories have a row "
+                "for each image. Build a new method around method.backbone."
+            )
+        self.views = views
+        with self.distribute_strategy.scope():
+            self.monitor = Monitor(views.num_images, self.config.num_clusters)
+            self.build_memories(views)
+            rules = self.variable_rules()
+            if rules:
+                optimizers.set_rules(self.optimizer, rules)
+            self.optimizer.build(self.trainable_variables)
+        self.train_function = None
+
+    def fit(
+        self, views, *, epochs=None, steps=None, start_step=0, callbacks=()
+    ):
+        """Trains over `views`; see `epochs.run` for the loop.
+
+        Args:
+          views: `tfclust.data.Views`.
+          epochs: int, passes over the images; or
+          steps: int, optimizer steps in all.
+          start_step: int, the step to resume at; `load_state` comes first.
+          callbacks: Keras callbacks.
+
+        Returns:
+          A `keras.callbacks.History`.
+        """
+        self.prepare(views)
+        return epoch_loop.run(
+            self,
+            views,
+            total_steps=epoch_loop.total_steps(views, epochs, steps),
+            start_step=start_step,
+            callbacks=callbacks,
+        )
+
+    def forward(self, views, training):
+        """`Outputs` of a tuple over sizes of `[n, B, S, S, 3]` images."""
+        if self.view_grouping == "view":
+            views = tuple(
+                one for size in views for one in tf.split(size, size.shape[0])
+            )
+        features = [self._features(images, training) for images in views]
+        if self.view_grouping == "view":
+            projections = [self._project(rows, training) for rows in features]
+            projections = tf.concat(projections, axis=0)
+            features = tf.concat(features, axis=0)  # [V, B, F]
+        else:
+            features = tf.concat(features, axis=0)  # [V, B, F]
+            # One call over all views: the projector's BN sees every crop.
+            projections = self._project(features, training)  # [V, B, D]
+        units = heads.unit_rows(projections)
+        scores = self.score(projections, units)
+        return Outputs(features, projections, units, scores)
+
+    def _features(self, images, training):
+        count, batch, *image_shape = images.shape
+        flat = tf.reshape(images, [-1, *image_shape])  # [n * B, S, S, 3]
+        features = self.backbone(flat, training=training)
+        features = tf.cast(features, tf.float32)
+        return tf.reshape(features, [count, batch or -1, features.shape[-1]])
+
+    def _project(self, features, training):
+        count, batch, width = features.shape
+        flat = tf.reshape(features, [-1, width])  # [n * B, F]
+        rows = self.projector(flat, training=training)
+        return tf.reshape(rows, [count, batch or -1, rows.shape[-1]])
+
+    def train_step(self, batch):
+        """One step on the replica's rows; see the module's first lines.
+
+        Returns:
+          The global loss, and `{name: [B, ...]}` of the global batch for
+          `after_step`; both the same on every replica.
+        """
+        index = batch["index"]
+        images = self.views.on_device(batch)
+        with tf.GradientTape() as tape:
+            outputs = self.forward(images, training=True)
+            with tape.stop_recording():
+                assignments = self.assign(outputs, index)
+            assignments = tf.nest.map_structure(tf.stop_gradient, assignments)
+            loss = self._global_mean(self.example_losses(outputs, assignments))
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        outputs = tf.nest.map_structure(tf.stop_gradient, outputs)
+        self.update_memory(outputs, assignments, index)
+        loss = replicas.all_sum(tf.stop_gradient(loss))
+        index = replicas.all_gather(index)
+        self.monitor.update(loss, self._nearest(outputs.scores), index)
+        self.step.assign(self.step + 1)
+        rows = self.host_rows(outputs, assignments)
+        rows = {name: replicas.all_gather(x) for name, x in rows.items()}
+        return loss, {**rows, "index": index}
+
+    def _global_mean(self, losses):
+        """This replica's part of the weighted mean over the global batch.
+
+        Keras sums gradients over replicas, so the parts' sum is the loss.
+        """
+        weight = replicas.all_sum(tf.reduce_sum(losses.weight))
+        weighted = tf.reduce_sum(losses.loss * losses.weight)
+        mean = tf.math.divide_no_nan(weighted, weight)
+        if not self.backbone.losses:
+            return mean
+        penalty = tf.add_n(self.backbone.losses)  # the backbone's regularizers
+        return mean + penalty / replicas.num_replicas()
+
+    def _nearest(self, scores):
+        """Cluster of the first view by raw score, `[B, H]` int32, all rows.
+
+        Raw, because balanced codes always look full.
+        """
+        heads_count = len(self.config.num_clusters)
+        nearest = [
+            tf.argmax(head[0], axis=-1, output_type=tf.int32)
+            for head in scores[:heads_count]
+        ]
+        return replicas.all_gather(tf.stack(nearest, axis=-1))
+
+    def make_train_function(self, force=False):
+        """Compiles `train_step` for the strategy into `train_function`."""
+        if self.train_function is not None and not force:
+            return
+        strategy = self.distribute_strategy
+        step = self.train_step
+        if self.jit_compile:
+            step = tf.function(step, jit_compile=True)
+
+        def train_function(iterator):
+            results = strategy.run(step, args=(next(iterator),))
+            return _first_replica(strategy, results)
+
+        self.train_function = tf.function(train_function)
+
+    def extract(self, what, *, views="eval", training=False):
+        """A pass over all N images without gradients, in index order.
+
+        Args:
+          what: "features", "projections" or "units".
+          views: "eval" (resized, centre crop) or "train" (global views).
+          training: whether batch norm and dropout act as in training; running
+            statistics then move. Rows that only fill the last batch repeat
+            the first images.
+
+        Returns:
+          float32 array `[N, width]`, or `[N, global views, width]` for "train".
+        """
+        strategy = self.distribute_strategy
+        replica_rows = self.views.batch_size // strategy.num_replicas_in_sync
+        batches = epoch_loop.distribute(
+            strategy,
+            lambda **shards: self.views.extraction_batches(
+                views,
+                batch_size=self.views.batch_size,
+                epoch=int(self.epoch.numpy()),
+                **shards,
+            ),
+            replica_rows,
+        )
+
+        @tf.function
+        def extract_rows(batch):
+            results = strategy.run(
+                self._extract_step, args=(batch, what, views, training)
+            )
+            return _first_replica(strategy, results)
+
+        memory = None
+        for batch in batches:
+            rows, index, mask = (x.numpy() for x in extract_rows(batch))
+            if memory is None:
+                shape = (self.views.num_images, *rows.shape[1:])
+                memory = HostMemory(shape, np.float32)
+            memory.array[index[mask]] = rows[mask]
+        return memory.array
+
+    def _extract_step(self, batch, what, views, training):
+        images = self.views.on_device(batch)
+        rows = getattr(self.forward(images, training=training), what)
+        rows = tf.transpose(rows, [1, 0, 2])  # [V, B, width] -> [B, V, width]
+        if views == "eval":
+            rows = rows[:, 0]
+        parts = (rows, batch["index"], batch["mask"])
+        return tuple(replicas.all_gather(part) for part in parts)
+
+    def reset(self, values):
+        """Sets `{variable: value}` and clears the variables' optimizer slots.
+
+        For a classifier that starts afresh, as DeepCluster's does.
+        """
+        for variable, value in values:
+            variable.assign(value)
+        optimizers.reset_slots(self.optimizer, [v for v, _ in values])
+
+    @property
+    def last_assignments(self):
+        """Nearest cluster by image, int32 `[N, H]`, -1 where never seen."""
+        return self.monitor.last_assignments()
+
+    def state(self):
+        """All that a resumed run needs, `{explicit name: array}`."""
+        arrays = {name: v.numpy() for name, v in self._named_variables()}
+        for name, value in vars(self).items():
+            if isinstance(value, HostMemory):
+                arrays[f"{name}/host"] = value.array
+        if self.order_snapshot is not None:
+            arrays["order_snapshot"] = self.order_snapshot
+        return arrays
+
+    def load_state(self, arrays):
+        """Restores what `state` gave, after `prepare`.
+
+        Raises:
+          ValueError: naming what is missing, unexpected or of another shape.
+        """
+        arrays = dict(arrays)
+        self.order_snapshot = arrays.pop("order_snapshot", None)
+        targets = dict(self._named_variables())
+        for name, value in vars(self).items():
+            if isinstance(value, HostMemory):
+                targets[f"{name}/host"] = value
+        _check_same_names(set(targets), set(arrays))
+        for name, target in targets.items():
+            host = isinstance(target, HostMemory)
+            shape = target.array.shape if host else tuple(target.shape)
+            if shape != arrays[name].shape:
+                raise ValueError(
+                    f"the state's {name} must have shape {shape}. Received: "
+                    f"shape {arrays[name].shape}."
+                )
+            if host:
+                target.array[...] = arrays[name]
+            else:
+                target.assign(arrays[name])
+
+    def _named_variables(self):
+        """(name, variable) of model and optimizer.
+
+        Names count positions, since Keras numbers layers by process: a second
+        model in one notebook would not find its weights by path.
+        """
+        named, seen = [], set()
+        for attribute, value in sorted(vars(self).items()):
+            if isinstance(value, keras.layers.Layer):
+                for i, variable in enumerate(value.variables):
+                    path = f"{attribute}/{i:04d}/{variable.name}"
+                    named.append((path, variable))
+            elif isinstance(value, keras.Variable):
+                named.append((attribute, value))
+            seen.update(id(variable) for _, variable in named)
+        missing = [v.path for v in self.variables if id(v) not in seen]
+        if missing:
+            raise RuntimeError(
+                "every variable must hang on an attribute of the method, not "
+                f"in a list or dict. Received: {missing}."
+            )
+        for i, variable in enumerate(self.optimizer.variables):
+            named.append((f"optimizer/{i:04d}/{variable.name}", variable))
+        return named
+
+
+def _counter(name):
+    return keras.Variable(
+        0,
+        dtype="int64",
+        trainable=False,
+        aggregation=_SAME_EVERYWHERE,
+        name=name,
+    )
+
+
+def _config(config_class, config, knobs):
+    if config is not None and knobs:
+        raise TypeError(
+            "give either config or knobs. Received: a config and "
+            f"{', '.join(knobs)}."
+        )
+    if config is not None:
+        return config
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(knobs) - known)
+    if unknown:
+        raise ValueError(
+            f"unknown: {', '.join(unknown)}. {config_class.__name__} has "
+            f"{', '.join(sorted(known))}."
+        )
+    if isinstance(knobs.get("num_clusters"), int):
+        knobs["num_clusters"] = (knobs["num_clusters"],)
+    return config_class(**knobs)
+
+
+def _first_replica(strategy, results):
+    return tf.nest.map_structure(
+        lambda x: strategy.experimental_local_results(x)[0], results
+    )
+
+
+def _check_same_names(expected, received):
+    missing, extra = sorted(expected - received), sorted(received - expected)
+    if missing or extra:
+        raise ValueError(
+            "the state does not belong to this method: missing "
+            f"{missing or 'none'}, unexpected {extra or 'none'}."
+        )

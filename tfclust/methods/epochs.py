@@ -1,0 +1,153 @@
+"""The epoch loop, over (start epoch, start step).
+
+Keras's own builds the next epoch's iterator before `on_epoch_begin`, so that
+prefetched batches would carry an old order, and it cannot start inside an
+epoch. Here an epoch's dataset is made after `begin_epoch` and `reassign`, and
+(seed, step) is the whole data position.
+"""
+
+import time
+
+import keras
+
+
+def total_steps(views, epochs, steps):
+    """Optimizer steps of a run, from `epochs` or `steps`.
+
+    Raises:
+      ValueError: unless exactly one of the two is given and positive.
+    """
+    if (epochs is None) == (steps is None):
+        raise ValueError(
+            "give either epochs or steps. Received: "
+            f"epochs={epochs}, steps={steps}."
+        )
+    count = steps if epochs is None else epochs * views.steps_per_epoch
+    if count < 1:
+        raise ValueError(
+            "a run needs at least one step. Received: "
+            f"epochs={epochs}, steps={steps}."
+        )
+    return count
+
+
+def distribute(strategy, make_batches, replica_rows):
+    """Batches of `replica_rows` for each replica, from one maker of datasets.
+
+    Each host's pipeline makes its slice of the global batch, so that the
+    number of hosts and replicas changes no batch.
+    """
+    return strategy.distribute_datasets_from_function(
+        lambda context: make_batches(
+            num_shards=context.num_input_pipelines,
+            shard=context.input_pipeline_id,
+            rows_per_batch=replica_rows,
+        )
+    )
+
+
+def run(method, views, *, total_steps, start_step, callbacks):
+    """Trains `method` from `start_step` until `total_steps` are done.
+
+    Args:
+      method: a prepared `Method`.
+      views: `tfclust.data.Views`.
+      total_steps: int, steps done at the end.
+      start_step: int, steps done already.
+      callbacks: Keras callbacks; `on_train_batch_end` gets the step in the run.
+
+    Returns:
+      A `keras.callbacks.History` of the epochs' figures.
+    """
+    history = keras.callbacks.History()
+    callbacks = keras.callbacks.CallbackList([history, *callbacks])
+    callbacks.set_model(method)
+    callbacks.set_params(
+        {"steps": views.steps_per_epoch, "total_steps": total_steps}
+    )
+    method.stop_training = False
+    method.make_train_function()
+    callbacks.on_train_begin()
+    step = start_step
+    while step < total_steps and not method.stop_training:
+        step = _run_epoch(method, views, step, total_steps, callbacks)
+    callbacks.on_train_end()
+    return history
+
+
+def _run_epoch(method, views, start, total_steps, callbacks):
+    """Runs from step `start` to its epoch's end; returns the steps done."""
+    epoch, first = divmod(start, views.steps_per_epoch)
+    end = min((epoch + 1) * views.steps_per_epoch, total_steps)
+    clock = _Clock()
+    callbacks.on_epoch_begin(epoch)
+    method.epoch.assign(epoch)
+    method.begin_epoch(epoch)
+    clock.reassign(method, start)
+    if first == 0:
+        method.order_snapshot = method.order(epoch)
+    batches = iter(_epoch_batches(method, views, epoch, first))
+    for step in range(start, end):
+        if step > start:
+            clock.reassign(method, step)
+        callbacks.on_train_batch_begin(step)
+        loss = clock.train(method, batches)
+        callbacks.on_train_batch_end(step, {"loss": loss})
+        if method.stop_training and step + 1 < end:
+            return step + 1  # its figures come when the epoch is resumed
+    logs = {
+        "epoch": epoch + 1,
+        "step": end,
+        **method.monitor.figures(),
+        "learning_rate": float(keras.ops.convert_to_numpy(_rate(method))),
+        "images_per_second": clock.images_per_second(views.batch_size),
+        "reassign_seconds": clock.reassign_seconds,
+    }
+    if end % views.steps_per_epoch == 0:
+        method.monitor.next_epoch()
+    callbacks.on_epoch_end(epoch, logs)
+    return end
+
+
+def _epoch_batches(method, views, epoch, first):
+    strategy = method.distribute_strategy
+    return distribute(
+        strategy,
+        lambda **shards: views.batches(
+            epoch, start_step=first, order=method.order_snapshot, **shards
+        ),
+        views.batch_size // strategy.num_replicas_in_sync,
+    )
+
+
+def _rate(method):
+    optimizer = method.optimizer
+    return getattr(optimizer, "inner_optimizer", optimizer).learning_rate
+
+
+class _Clock:
+    """Seconds of training and of reassignment in an epoch."""
+
+    def __init__(self):
+        self.reassign_seconds = 0.0
+        self.step_seconds = []
+
+    def reassign(self, method, step):
+        if method.reassign_due(step):
+            began = time.perf_counter()
+            method.reassign(method.extract)
+            self.reassign_seconds += time.perf_counter() - began
+
+    def train(self, method, batches):
+        began = time.perf_counter()
+        loss, rows = method.train_function(batches)
+        step = int(method.step.numpy()) - 1
+        if method.after_step_due(step):
+            method.after_step({k: v.numpy() for k, v in rows.items()})
+        self.step_seconds.append(time.perf_counter() - began)
+        return loss
+
+    def images_per_second(self, batch_size):
+        # The first step of an epoch also traces or fills the pipeline.
+        timed = self.step_seconds[1:] or self.step_seconds
+        return batch_size * len(timed) / sum(timed)

@@ -1,0 +1,199 @@
+"""SwAV: predict one view's code from another view (Caron et al. 2020,
+arXiv:2006.09882).
+
+Follows facebookresearch/swav `main_swav.py` at 06b1b7c. Differs in three
+places: prototypes are normalised after the update, not before the forward pass;
+the queue counts its rows instead of looking at the last one; Sinkhorn runs on
+the gathered batch, so that codes do not depend on the number of replicas.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfclust import heads, optimizers
+from tfclust.memory import FeatureQueue
+from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.ops import replicas
+from tfclust.ops.clusterer import Clusterer
+from tfclust.ops.sinkhorn import balanced_codes, hard_codes
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class SwAVConfig(MethodConfig):
+    """Knobs of SwAV; defaults are the paper's for ImageNet at batch 4096."""
+
+    temperature: float = option(
+        0.1,
+        "Softmax temperature of predictions.",
+        source="SwAV, A.1",
+        lower=1e-6,
+    )
+    epsilon: float = option(
+        0.05,
+        "Entropy weight of the codes, in units of cosine; smaller is harder.",
+        source="SwAV, A.1",
+        lower=1e-3,
+    )
+    sinkhorn_iters: int = option(
+        3, "Sinkhorn iterations.", source="SwAV, A.1", lower=1
+    )
+    hard_codes: bool = option(
+        False, "Round codes to one cluster an image.", source="SwAV, sec. 3"
+    )
+    freeze_steps: int = option(
+        313,
+        "Steps in which prototypes do not move; one epoch at batch 4096.",
+        unit="steps",
+        source="swav scripts",
+        lower=0,
+    )
+    queue_rows: int = option(
+        0,
+        "Projections of past batches that help to balance small batches; a "
+        "multiple of the batch size.",
+        unit="rows",
+        source="SwAV, sec. 4.1",
+        lower=0,
+    )
+    queue_start_epoch: int = option(
+        15,
+        "First epoch (from 0) in which the queue is filled.",
+        unit="epochs",
+        source="swav scripts",
+        lower=0,
+    )
+
+
+class SwAV(Method):
+    """SwAV as a Keras model.
+
+    Several values of `num_clusters` give several heads whose losses are
+    averaged, as the source's `MultiPrototypes` does.
+    """
+
+    Config = SwAVConfig
+
+    def __init__(self, backbone, config=None, **knobs):
+        super().__init__(backbone, config, **knobs)
+        self.prototypes = heads.Prototypes(
+            self.projection_width, self.config.num_clusters, learned=True
+        )
+
+    def build_memories(self, views):
+        rows, batch = self.config.queue_rows, views.batch_size
+        _check_views(views)
+        if rows % batch:
+            nearest = max(batch, rows // batch * batch)
+            raise ValueError(
+                "queue_rows must be a multiple of batch_size, so that a batch "
+                f"never straddles the end. Received: queue_rows={rows}, "
+                f"batch_size={batch}. Try {nearest}."
+            )
+        self.code_views = views.num_global_views
+        if rows:
+            for view in range(self.code_views):
+                name = f"queue_{view}"
+                queue = FeatureQueue(rows, self.projection_width, name=name)
+                setattr(self, name, queue)
+
+    def variable_rules(self):
+        rule = optimizers.Rule(frozen_steps=self.config.freeze_steps)
+        return {kernel.path: rule for kernel in self.prototypes.kernels}
+
+    def score(self, projections, units):
+        return self.prototypes(units)
+
+    def assign(self, outputs, index):
+        """Codes `[B, K]` by global view, a tuple over heads of them."""
+        codes = [
+            self._codes(outputs.units[view], view)
+            for view in range(self.code_views)
+        ]
+        return tuple(zip(*codes, strict=True))
+
+    def example_losses(self, outputs, assignments):
+        losses = []
+        for scores, codes in zip(outputs.scores, assignments, strict=True):
+            log_probs = tf.nn.log_softmax(scores / self.config.temperature)
+            losses.append(swapped_loss(log_probs, codes))  # [B]
+        loss = tf.add_n(losses) / len(losses)
+        return ExampleLosses(loss, tf.ones_like(loss))
+
+    def update_memory(self, outputs, assignments, index):
+        if not self.config.queue_rows:
+            return
+        started = self.epoch >= self.config.queue_start_epoch
+        for view in range(self.code_views):
+            newest = replicas.all_gather(outputs.units[view])
+            self._queue(view).push(newest, when=started)
+
+    def clusterer(self):
+        return tuple(
+            Clusterer(None, None, True, centroids=kernel.numpy(), bias=None)
+            for kernel in self.prototypes.kernels
+        )
+
+    def _codes(self, units, view):
+        """Codes of the replica's rows, balanced over the global batch."""
+        num_rows = units.shape[0]
+        batch = replicas.all_gather(units)  # [B, D]
+        if not self.config.queue_rows:
+            codes = self._balance(batch)
+        else:
+            queue = self._queue(view)
+            with_queue = tf.concat([queue.features.value, batch], axis=0)
+            codes = tf.cond(
+                queue.is_full(),
+                # The batch comes last; only its rows are wanted.
+                lambda: self._balance(with_queue, keep=batch.shape[0]),
+                lambda: self._balance(batch),
+            )
+        return tuple(replicas.own_rows(code, num_rows) for code in codes)
+
+    def _balance(self, units, keep=None):
+        balance = hard_codes if self.config.hard_codes else balanced_codes
+        codes = [
+            balance(
+                scores,
+                epsilon=self.config.epsilon,
+                num_iters=self.config.sinkhorn_iters,
+            )
+            for scores in self.prototypes(units)  # current prototypes
+        ]
+        return tuple(c if keep is None else c[-keep:] for c in codes)
+
+    def _queue(self, view):
+        return getattr(self, f"queue_{view}")
+
+
+def swapped_loss(log_probs, codes):
+    """Cross-entropy of every view with the code of every other global view.
+
+    Args:
+      log_probs: `[V, B, K]` log-softmax of scores, global views first.
+      codes: a sequence of `[B, K]`, one a global view.
+
+    Returns:
+      `[B]`: the mean over codes and over the V - 1 views that predict each.
+
+    Source:
+      SwAV, eq. 2 and 6; a view never predicts its own code.
+    """
+    num_views = log_probs.shape[0]
+    losses = []
+    for code_view, code in enumerate(codes):
+        for view in range(num_views):
+            if view != code_view:
+                entropy = -tf.reduce_sum(code * log_probs[view], axis=-1)
+                losses.append(entropy)
+    return tf.add_n(losses) / len(losses)
+
+
+def _check_views(views):
+    if views.num_views < 2:
+        raise ValueError(
+            "SwAV predicts one view's code from another view: num_views must "
+            f"sum to at least 2. Received: {views.num_views}."
+        )

@@ -1,0 +1,62 @@
+"""From projections to a cluster: an affine map, unit rows or not, centroids.
+
+One record serves every method, so that `cluster` means the same in a SavedModel
+and in `tfclust.cluster`: prototypes have neither mean nor bias, DeepCluster
+brings its PCA, SeLa's bias is log r and CoKe's are the duals.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Clusterer(NamedTuple):
+    """How one head assigns raw projections; None leaves a step out.
+
+    mean `[D]`, components `[D, E]` (E = D without it), whether rows are brought
+    to unit length, centroids `[E, K]`, bias `[K]`.
+    """
+
+    mean: tf.Tensor | None
+    components: tf.Tensor | None
+    unit_rows: bool
+    centroids: tf.Tensor
+    bias: tf.Tensor | None
+
+
+def scores(clusterer, projections):
+    """Scores of raw projections by cluster, the larger the nearer.
+
+    Args:
+      clusterer: a `Clusterer`.
+      projections: `[B, D]` float, as the projector gives them.
+
+    Returns:
+      `[B, K]` float32.
+    """
+    x = tf.cast(projections, tf.float32)
+    if clusterer.mean is not None:
+        x = x - tf.cast(clusterer.mean, tf.float32)
+    if clusterer.components is not None:
+        x = x @ tf.cast(clusterer.components, tf.float32)  # [B, E]
+    if clusterer.unit_rows:
+        x = tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
+    result = x @ tf.cast(clusterer.centroids, tf.float32)  # [B, K]
+    if clusterer.bias is not None:
+        result = result + tf.cast(clusterer.bias, tf.float32)
+    return result
+
+
+def assign(clusterer, projections):
+    """The best cluster of each row and its score.
+
+    Args:
+      clusterer: a `Clusterer`.
+      projections: `[B, D]` float, as the projector gives them.
+
+    Returns:
+      `[B]` int64 clusters and `[B]` float32 scores; of equal scores the first.
+    """
+    by_cluster = scores(clusterer, projections)
+    cluster = tf.argmax(by_cluster, axis=-1, output_type=tf.int64)
+    return cluster, tf.reduce_max(by_cluster, axis=-1)

@@ -1,0 +1,119 @@
+"""Rows of the global batch, whatever the number of replicas.
+
+Inside `strategy.run` a replica holds B / R rows. These functions join the rows
+in replica order, add values up, and hand a replica its rows back; with one
+replica, or without a strategy, they do nothing, so that methods are written
+once. Under a strategy they cannot be compiled by XLA: compile what comes after.
+"""
+
+import tensorflow as tf
+
+# What every collective kernel takes; the others travel as one that holds them.
+_CARRIERS = {
+    tf.bool: tf.int32,
+    tf.int8: tf.int32,
+    tf.uint8: tf.int32,
+    tf.int16: tf.int32,
+    tf.uint16: tf.int32,
+    tf.bfloat16: tf.float32,
+}
+
+
+def num_replicas():
+    """Replicas that share the global batch; 1 without a strategy."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def all_gather(x):
+    """The rows of all replicas, in replica order.
+
+    Args:
+      x: `[B / R, ...]` of any numeric type or bool; the same shape on every
+        replica.
+
+    Returns:
+      `[B, ...]`, the same on every replica. Gradients go back to their rows.
+
+    Raises:
+      RuntimeError: if several replicas exist but none is running.
+    """
+    x = tf.convert_to_tensor(x)
+    replicas = num_replicas()
+    if replicas == 1:
+        return x
+    context = _context("all_gather")
+    carried = tf.cast(x, _CARRIERS.get(x.dtype, x.dtype))
+    gathered = tf.cast(context.all_gather(carried, axis=0), x.dtype)
+    rows = x.shape[0]  # the op forgets it
+    known = None if rows is None else rows * replicas
+    return tf.ensure_shape(gathered, [known, *x.shape[1:]])  # [B, ...]
+
+
+def own_rows(gathered, num_rows):
+    """This replica's part of what `all_gather` joined.
+
+    Args:
+      gathered: `[B, ...]`, or anything computed by row from it.
+      num_rows: int or scalar, B / R.
+
+    Returns:
+      `[B / R, ...]`.
+
+    Raises:
+      ValueError: if `num_rows` is not B / R, where both are known.
+      RuntimeError: if several replicas exist but none is running.
+    """
+    gathered = tf.convert_to_tensor(gathered)
+    replicas = num_replicas()
+    total = gathered.shape[0]
+    known = isinstance(num_rows, int) and total is not None
+    if known and total != num_rows * replicas:
+        raise ValueError(
+            "own_rows takes num_rows rows of each replica. Received: "
+            f"num_rows={num_rows}, gathered rows={total}, "
+            f"replicas={replicas}. Pass num_rows={total // replicas}."
+        )
+    if replicas == 1:
+        return gathered
+    replica = _context("own_rows").replica_id_in_sync_group
+    begin = tf.cast(replica, tf.int32) * tf.cast(num_rows, tf.int32)
+    begin = tf.pad(begin[None], [[0, gathered.shape.rank - 1]])
+    size = [num_rows, *[-1] * (gathered.shape.rank - 1)]
+    rows = tf.slice(gathered, begin, size)  # [B / R, ...]
+    static = num_rows if isinstance(num_rows, int) else None
+    return tf.ensure_shape(rows, [static, *gathered.shape[1:]])
+
+
+def all_sum(x):
+    """Sum over replicas, the same on every replica.
+
+    Args:
+      x: any shape, numeric or bool (counted, as int32).
+
+    Returns:
+      A tensor of x's shape and type; int32 for bool.
+
+    Raises:
+      RuntimeError: if several replicas exist but none is running.
+    """
+    x = tf.convert_to_tensor(x)
+    if x.dtype == tf.bool:
+        x = tf.cast(x, tf.int32)
+    if num_replicas() == 1:
+        return x
+    context = _context("all_sum")
+    carried = tf.cast(x, _CARRIERS.get(x.dtype, x.dtype))
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, carried)
+    return tf.cast(total, x.dtype)
+
+
+def _context(name):
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        raise RuntimeError(
+            f"{name} joins values of running replicas: expected a call inside "
+            f"strategy.run. Received: a call in the scope of "
+            f"{num_replicas()} replicas, none of them running. Move it into "
+            "the function that strategy.run is given."
+        )
+    return context

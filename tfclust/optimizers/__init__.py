@@ -1,0 +1,21 @@
+"""Optimizers as the papers have them, schedules, and rules by variable."""
+
+from tfclust.optimizers.adaptive import AdamW, Lamb
+from tfclust.optimizers.config import OptimizerConfig, build
+from tfclust.optimizers.momentum import LARS, SGD
+from tfclust.optimizers.rules import Rule, reset_slots, set_rules, slots_of
+from tfclust.optimizers.schedules import WarmupCosine
+
+__all__ = [
+    "LARS",
+    "SGD",
+    "AdamW",
+    "Lamb",
+    "OptimizerConfig",
+    "Rule",
+    "WarmupCosine",
+    "build",
+    "reset_slots",
+    "set_rules",
+    "slots_of",
+]

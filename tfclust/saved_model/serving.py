@@ -1,0 +1,202 @@
+"""The functions and variables that a SavedModel keeps, traced.
+
+Follows the reusable SavedModel interface of TF-Hub (`__call__`, `variables`,
+`trainable_variables`, `regularization_losses`), so that it can be fine-tuned.
+"""
+
+import keras
+import tensorflow as tf
+
+from tfclust import backbones
+from tfclust.data.evaluation import centred
+from tfclust.ops import clusterer as clusterers
+
+
+class Served(tf.Module):
+    """Holds what the SavedModel keeps: variables and traced functions.
+
+    Keras objects stay out, in the functions' closures. Plain attributes hide
+    the properties of `tf.Module`, which a SavedModel would not keep.
+    """
+
+    variables: list = []
+    trainable_variables: list = []
+
+
+class Forward:
+    """Images to the four outputs that signatures give."""
+
+    def __init__(self, method, backbone):
+        self.backbone = backbone
+        self.projector = method.projector
+        self.unit_projections = method.unit_projections
+        # Variables: constants would be written into each signature's graph.
+        self.clusterer = clusterers.Clusterer(
+            *(_as_variable(part) for part in method.clusterer()[0])
+        )
+
+    def __call__(self, images):
+        features = tf.cast(self.backbone(images, training=False), tf.float32)
+        raw = self.projector(features, training=False)  # [B, D]
+        raw = tf.cast(raw, tf.float32)
+        cluster, score = clusterers.assign(self.clusterer, raw)
+        projections = raw
+        if self.unit_projections:
+            projections = tf.math.l2_normalize(raw, axis=-1, epsilon=1e-24)
+        return {
+            "features": features,  # [B, F]
+            "projections": projections,  # [B, D]
+            "cluster": cluster,  # [B]
+            "cluster_score": score,  # [B]
+        }
+
+    def variables(self):
+        """Those of the head, which are not the backbone's."""
+        head = [v.value for v in self.projector.variables]
+        return head + [x for x in self.clusterer if isinstance(x, tf.Variable)]
+
+
+def single_device_copy(backbone):
+    """A backbone of its own variables, whose batch norms wait for nobody.
+
+    Synchronised statistics would put a collective, and a gradient that cannot
+    be saved, into a model that others tune on one device.
+
+    Raises:
+      ValueError: if a layer cannot be made again from its configuration.
+    """
+
+    def copied(layer):
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config["synchronized"] = False
+        return type(layer).from_config(config)
+
+    try:
+        copy = keras.models.clone_model(backbone, clone_function=copied)
+        copy.set_weights(backbone.get_weights())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            "the backbone's layers must be described by their get_config, so "
+            f"that it can be written down. Received: {backbone.name}, which "
+            f"fails with: {error}"
+        ) from error
+    return copy
+
+
+def served(method, backbone, image_size, resize_size):
+    """What to save of a method.
+
+    Args:
+      method: as in `saved_model.save`.
+      backbone: `single_device_copy` of the method's.
+      image_size: int, side of the centre crop.
+      resize_size: int, the short side before it.
+
+    Returns:
+      A `Served` module, and its signatures by name.
+    """
+    forward = Forward(method, backbone)
+    images = tf.TensorSpec(
+        [None, *backbone.input_shape[1:]], tf.float32, name="images"
+    )
+    encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+    def call(images, training=False):
+        return tf.cast(backbone(images, training=training), tf.float32)
+
+    def from_bytes(image_bytes):
+        return forward(decode(image_bytes, image_size, resize_size))
+
+    def from_images(images):
+        return forward(images)
+
+    module = Served(name="tfclust")
+    module.variables = [v.value for v in backbone.variables]
+    module.trainable_variables = [v.value for v in backbone.trainable_variables]
+    module.regularization_losses = _regularization_losses(backbone)
+    module.head_variables = forward.variables()
+    module.__call__ = tf.function(call)
+    for training in (False, True):
+        module.__call__.get_concrete_function(images, training=training)
+    signatures = {
+        "serving_default": tf.function(from_bytes, input_signature=[encoded]),
+        "images": tf.function(from_images, input_signature=[images]),
+    }
+    stages = backbones.pyramid(backbone)
+    if stages:
+        signatures["pyramid"] = _pyramid(backbone, stages, images)
+    return module, signatures
+
+
+def decode(image_bytes, image_size, resize_size):
+    """Encoded images as the backbone wants them; traceable.
+
+    JPEG, PNG, BMP and GIF (its first frame), grey, coloured, with alpha (which
+    is dropped) or without, of any sizes in one batch.
+
+    Args:
+      image_bytes: string `[B]`.
+      image_size: int S, side of the centre crop.
+      resize_size: int, the short side before it, resized with antialiasing.
+
+    Returns:
+      `[B, S, S, 3]` float32 in [0, 1].
+    """
+
+    def one(encoded):
+        return centred(_rgb(encoded), resize_size, image_size)
+
+    pixels = tf.map_fn(
+        one,
+        image_bytes,
+        fn_output_signature=tf.TensorSpec(
+            [image_size, image_size, 3], tf.uint8
+        ),
+    )
+    return tf.cast(pixels, tf.float32) / 255.0
+
+
+def _pyramid(backbone, stages, images):
+    model = keras.Model(backbone.inputs, stages)
+
+    def from_images(images):
+        maps = model(images, training=False)
+        return {name: tf.cast(x, tf.float32) for name, x in maps.items()}
+
+    return tf.function(from_images, input_signature=[images])
+
+
+def _regularization_losses(backbone):
+    """A function without arguments for each variable that has a regularizer."""
+
+    def loss_of(variable):
+        return tf.function(
+            lambda: variable.regularizer(variable), input_signature=[]
+        )
+
+    return [
+        loss_of(variable)
+        for variable in backbone.trainable_variables
+        if variable.regularizer is not None
+    ]
+
+
+def _rgb(encoded):
+    """uint8 `[H, W, 3]` of one encoded image."""
+    # The file's own channels: a BMP refuses to be read with any other number.
+    image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    image = tf.ensure_shape(image, [None, None, None])
+    grey = tf.shape(image)[-1] < 3  # alone or with alpha
+    return tf.cond(
+        grey,
+        lambda: tf.repeat(image[..., :1], 3, axis=-1),
+        lambda: image[..., :3],
+    )
+
+
+def _as_variable(part):
+    if part is None or isinstance(part, bool):
+        return part
+    value = tf.cast(tf.convert_to_tensor(part), tf.float32)
+    return tf.Variable(value, trainable=False)
