@@ -84,7 +84,9 @@ def codes_of_fixed_units(method, strategy, batch):
     index = of_replica(lambda first: np.arange(first, first + rows))
     found = strategy.run(assign, args=(local, index))
     parts = [
-        np.concatenate([p.numpy() for p in strategy.experimental_local_results(x)])
+        np.concatenate(
+            [p.numpy() for p in strategy.experimental_local_results(x)]
+        )
         for x in tf.nest.flatten(found)
     ]
     return {f"codes/{i}": part for i, part in enumerate(parts)}

@@ -17,14 +17,15 @@ from tfclust.memory import HostMemory, RowMemory
 from tfclust.methods.base import ExampleLosses, Method, MethodConfig
 from tfclust.ops import replicas
 from tfclust.ops.clusterer import Clusterer
+from tfclust.options import option
 
-RELABEL_STEPS = 3
 HOST_STEPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeConfig(MethodConfig):
-    pass
+    fresh_epochs: int = option(1, "Epochs that a classifier lives.", lower=1)
+    relabel_steps: int = option(3, "Steps that labels live.", lower=1)
 
 
 class Probe(Method):
@@ -64,7 +65,8 @@ class Probe(Method):
         return (self.classifier(projections),)
 
     def begin_epoch(self, epoch):
-        if int(self.fresh_epoch.numpy()) == epoch:
+        begun = int(self.fresh_epoch.numpy()) == epoch
+        if begun or epoch % self.config.fresh_epochs:
             return
         generator = np.random.default_rng((self.views.seed, epoch))
         kernel, bias = self.classifier.trainable_variables
@@ -73,7 +75,7 @@ class Probe(Method):
         self.fresh_epoch.assign(epoch)
 
     def reassign_due(self, step):
-        return step % RELABEL_STEPS == 0
+        return step % self.config.relabel_steps == 0
 
     def reassign(self, extract):
         rows = extract("projections", views="eval")
@@ -126,6 +128,4 @@ class Probe(Method):
 
     def clusterer(self):
         kernel, bias = self.classifier.trainable_variables
-        return (
-            Clusterer(None, None, False, kernel.numpy(), bias.numpy()),
-        )
+        return (Clusterer(None, None, False, kernel.numpy(), bias.numpy()),)

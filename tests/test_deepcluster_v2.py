@@ -82,9 +82,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
         visited = np.union1d(visited, index)
     history = method.fit(views, steps=3)
     got = history.history["loss"]
-    np.testing.assert_allclose(
-        got, [np.mean(losses[:2]), losses[2]], atol=1e-4
-    )
+    np.testing.assert_allclose(got, [np.mean(losses[:2]), losses[2]], atol=1e-4)
     for variable, value in zip(
         method.trainable_variables, parameters, strict=True
     ):
@@ -92,9 +90,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
             variable, value, atol=1e-4, err_msg=variable.path
         )
     for head in range(2):
-        np.testing.assert_array_equal(
-            method.labels.rows[:, head], labels[head]
-        )
+        np.testing.assert_array_equal(method.labels.rows[:, head], labels[head])
         np.testing.assert_allclose(
             method.centroids.kernels[head], centroids[head], atol=1e-4
         )
@@ -109,9 +105,7 @@ def test_prototypes_are_the_centroids_and_no_step_moves_them():
     method.fit(views, steps=4, start_step=1)
     for kernel, before in zip(method.centroids.kernels, start, strict=True):
         np.testing.assert_array_equal(kernel, before)
-        np.testing.assert_allclose(
-            np.linalg.norm(before, axis=0), 1, atol=1e-5
-        )
+        np.testing.assert_allclose(np.linalg.norm(before, axis=0), 1, atol=1e-5)
 
 
 def test_images_the_last_epoch_missed_are_ignored():
@@ -125,9 +119,7 @@ def test_images_the_last_epoch_missed_are_ignored():
         views.on_device(next(iter(views.batches(1)))), training=False
     )
     losses = method.example_losses(outputs, labels[:16])
-    np.testing.assert_array_equal(
-        losses.weight, np.float32(labels[:16].T >= 0)
-    )
+    np.testing.assert_array_equal(losses.weight, np.float32(labels[:16].T >= 0))
 
 
 def test_heads_cluster_the_banks_of_their_view():

@@ -45,9 +45,7 @@ def test_prototypes_start_as_unit_columns_and_score_by_cosine():
     for kernel, scores in zip(
         prototypes.kernels, prototypes(units), strict=True
     ):
-        np.testing.assert_allclose(
-            np.linalg.norm(kernel, axis=0), 1, atol=1e-6
-        )
+        np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1, atol=1e-6)
         assert scores.shape == (7, kernel.shape[-1])
         assert np.abs(scores).max() <= 1 + 1e-6
 

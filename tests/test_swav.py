@@ -85,9 +85,7 @@ def test_three_steps_match_numpy_within_1e_4():
         np.testing.assert_allclose(
             variable, value, atol=1e-4, err_msg=variable.path
         )
-    np.testing.assert_allclose(
-        method.queue_1.features, queues[1], atol=1e-4
-    )
+    np.testing.assert_allclose(method.queue_1.features, queues[1], atol=1e-4)
 
 
 def test_a_view_never_predicts_its_own_code():

@@ -26,10 +26,11 @@ def tiny_backbone(width=6):
     return keras.Model(images, x, name="tiny")
 
 
-def digits(num_images=NUM_IMAGES):
+def digits(num_images=NUM_IMAGES, labels=None):
     """The first handwritten digits as an uint8 source of 16 x 16 RGB."""
     images = load_digits().images[:num_images].repeat(2, 1).repeat(2, 2)
-    return data.ArraySource(np.uint8(images * 15.9)[..., None].repeat(3, -1))
+    images = np.uint8(images * 15.9)[..., None].repeat(3, -1)
+    return data.ArraySource(images, labels=labels)
 
 
 def two_views(source=None, *, batch_size=64, seed=0, **knobs):

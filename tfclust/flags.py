@@ -159,7 +159,7 @@ def write(path, configs, header=""):
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     if lines:
         lines.append("")
-    written = {}
+    written: dict[str, str] = {}
     for config in configs:
         for field in _knobs(config):
             words = options.text(getattr(config, field.name))
@@ -208,7 +208,7 @@ def status(main, argv=None):
     except KeyboardInterrupt:
         print(f"{program}: interrupted.", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         if not _is_bad_input(error):
             raise
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -302,9 +302,9 @@ def _parsed(name, words, kind):
 def _is_bad_input(error):
     """Whether an error is a sentence of ours to the user, not a bug.
 
-    The library raises ValueError and the like on purpose, with the way out; the
-    same from elsewhere is a mistake in the code. A file that is missing or full
-    is the user's, whoever met it.
+    The library raises these on purpose, with the way out; the same from
+    elsewhere is a mistake in the code. A file that is missing or a disk that is
+    full is the user's, whoever met it.
     """
     if isinstance(error, OSError) and error.filename is not None:
         return True

@@ -6,12 +6,16 @@ descriptor. Warnings and errors are passed on.
 """
 
 import contextlib
+import glob
 import os
 import re
 import sys
 import tempfile
 
-_NOTICE = re.compile(r"I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |WARNING: All log ")
+_NOTICE = re.compile(
+    r"I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |WARNING: All log |To enable "
+)
+_NO_GPU = "failed call to cuInit"
 _STDERR = 2
 
 
@@ -20,12 +24,15 @@ def import_tensorflow():
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _held_back(_NOTICE):
-        import tensorflow  # noqa: F401
+    with _held_back():
+        import tensorflow as tf
+
+        # The look for GPUs, which else comes with the first operation.
+        tf.config.list_physical_devices()
 
 
 @contextlib.contextmanager
-def _held_back(notice):
+def _held_back():
     """Holds standard error back, and then writes it without the notices."""
     sys.stderr.flush()
     kept = os.dup(_STDERR)
@@ -38,10 +45,16 @@ def _held_back(notice):
             os.dup2(kept, _STDERR)
             os.close(kept)
             held.seek(0)
-            # "To enable ..." continues the notice before it.
             for line in held.read().decode("utf-8", "replace").splitlines():
-                if not notice.match(line) and not line.startswith("To enable"):
+                if not _is_notice(line):
                     print(line, file=sys.stderr)
+
+
+def _is_notice(line):
+    """Whether a line says nothing to a user."""
+    # It is no error that a computer without a GPU has no working driver.
+    without_gpu = _NO_GPU in line and not glob.glob("/dev/nvidia*")
+    return without_gpu or _NOTICE.match(line) is not None
 
 
 import_tensorflow()

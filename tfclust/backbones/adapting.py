@@ -19,6 +19,13 @@ _BGR_MEAN = (103.939, 116.779, 123.68)
 
 # A first factor this small undoes 0..255, and a mean this large assumes it.
 _SMALL_SCALE, _LARGE_MEAN = 1 / 32, 2.0
+_KEEP_VALUES = (
+    layers.InputLayer,
+    layers.Identity,
+    layers.ZeroPadding2D,
+    layers.Resizing,
+    layers.CenterCrop,
+)
 
 
 def adapt(
@@ -65,25 +72,31 @@ def adapt(
             f"preprocessing must be one of {', '.join(PREPROCESSING)}. "
             f"Received: preprocessing={preprocessing}."
         )
-    _set_batch_norm(model, sync_batch_norm, batch_norm_momentum)
-    model = _functional(model)
-    _check_input(model)
-    model = _with_input(model, preprocessing or expected_input(model))
-    return _with_features(model)
+    backbone = _functional(model)
+    _check_input(backbone)
+    backbone = _with_input(backbone, preprocessing or expected_input(backbone))
+    backbone = _with_features(backbone)
+    for layer in batch_norms(backbone):
+        if sync_batch_norm is not None:
+            layer.synchronized = sync_batch_norm
+        if batch_norm_momentum is not None:
+            layer.momentum = batch_norm_momentum
+    return backbone
 
 
 def expected_input(model):
     """The name in `PREPROCESSING` of what a functional `model` takes."""
     layer = _first_layer(model)
     if isinstance(layer, layers.Rescaling):
-        small = np.max(np.abs(layer.scale)) <= _SMALL_SCALE
-        return "0..255" if small else "none"
-    if isinstance(layer, layers.Normalization):
-        return "0..255" if _largest_mean(layer) > _LARGE_MEAN else "none"
-    if isinstance(layer, layers.Conv2D):
+        bytes_wanted = np.max(np.abs(layer.scale)) <= _SMALL_SCALE
+    elif isinstance(layer, layers.Normalization):
+        bytes_wanted = _largest_mean(layer) >= _LARGE_MEAN
+    elif isinstance(layer, layers.Conv2D):
         known = applications.preprocessing_of(model.name, layer.name)
         return known or "none"
-    return "none"
+    else:
+        return "none"
+    return "0..255" if bytes_wanted else "none"
 
 
 def preprocessed(images, preprocessing):
@@ -119,34 +132,24 @@ def _affine(images, scale, offset):
     )(images)
 
 
-def _set_batch_norm(model, synchronized, momentum):
-    for layer in batch_norms(model):
-        if synchronized is not None:
-            layer.synchronized = synchronized
-        if momentum is not None:
-            layer.momentum = momentum
-
-
 def _functional(model):
-    """`model` itself if it has a graph, else a graph of one call of it."""
-    if isinstance(model, keras.Sequential):
-        if not model.built:
-            return _called(model)
-        return keras.Model(model.inputs, model.outputs[0], name=model.name)
-    return model if hasattr(model, "operations") else _called(model)
-
-
-def _called(model):
-    images = layers.Input([None, None, 3], dtype="float32", name="images")
+    """`model` itself if it is a graph, else a graph made of it."""
+    if hasattr(model, "operations"):
+        return model
+    shape = [None, None, 3]
     try:
-        outputs = model(images)
+        if isinstance(model, keras.Sequential):
+            if not model.built:
+                model.build([None, *shape])
+            return keras.Model(model.inputs, model.outputs[0], name=model.name)
+        images = layers.Input(shape, dtype="float32", name="images")
+        return keras.Model(images, model(images), name=model.name)
     except Exception as error:
         raise ValueError(
-            "backbone must accept float32 images [B, H, W, 3] of any size, or "
-            "be a functional model that says its size. Received: "
+            "backbone must take RGB images [B, H, W, 3] of any size, or begin "
+            f"with keras.Input(shape) of a fixed one. Received: "
             f"backbone={model.name}, which fails with: {error}"
         ) from error
-    return keras.Model(images, outputs, name=model.name)
 
 
 def _check_input(model):
@@ -205,22 +208,12 @@ def _largest_mean(normalization):
 
 def _first_layer(model):
     """The first layer that changes values, inside nested models too."""
-    for step in graph.steps(model)[1:]:
+    for step in graph.steps(model):
         operation = step.operation
         if isinstance(operation, keras.Sequential):
-            operation = _functional(operation)
-        if isinstance(operation, keras.Model):
-            nested = hasattr(operation, "operations")
-            return _first_layer(operation) if nested else operation
+            return _first_layer(_functional(operation))
+        if hasattr(operation, "operations"):
+            return _first_layer(operation)
         if not isinstance(operation, _KEEP_VALUES):
             return operation
     return None
-
-
-_KEEP_VALUES = (
-    layers.Identity,
-    layers.ZeroPadding2D,
-    layers.Resizing,
-    layers.CenterCrop,
-    layers.InputLayer,
-)

@@ -18,9 +18,9 @@ BATCH_NORM_MOMENTUM = 0.9
 class Family(NamedTuple):
     """Networks of one module of `keras.applications`.
 
-    models: pattern of `model.name`. first_layer: pattern of the name of the
-    first convolution. preprocessing: what the network takes when it has no
-    preprocessing of its own, a name of `adapting.PREPROCESSING`.
+    names: how their names begin. models, first_layer: patterns of
+    `model.name` and of the first convolution's name. preprocessing: what the
+    network takes where it has none inside, of `adapting.PREPROCESSING`.
     """
 
     names: str
@@ -28,6 +28,9 @@ class Family(NamedTuple):
     first_layer: str
     preprocessing: str
 
+
+# These choose their layers by the image size, so one network serves one size.
+FIXED_SIZE = "NASNet"
 
 FAMILIES = (
     Family("ConvNeXt", r"convnext_", r".*_stem", "imagenet"),
@@ -45,11 +48,12 @@ FAMILIES = (
 
 
 def names():
-    """Names of the networks, as in `keras.applications`."""
+    """Names of the networks that `application` builds."""
     return tuple(
         name
         for name in dir(keras.applications)
         if any(name.startswith(family.names) for family in FAMILIES)
+        and not name.startswith(FIXED_SIZE)
     )
 
 

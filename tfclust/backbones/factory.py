@@ -69,8 +69,8 @@ def build(
         )
     settings = {
         "width": width,
-        "image_mean": image_mean or resnet.IMAGE_MEAN,
-        "image_std": image_std or resnet.IMAGE_STD,
+        "image_mean": resnet.IMAGE_MEAN if image_mean is None else image_mean,
+        "image_std": resnet.IMAGE_STD if image_std is None else image_std,
         "synchronized": sync_batch_norm,
         "zero_init_residual": zero_init_residual,
     }
@@ -118,6 +118,14 @@ def check_settings(
 
 
 def _unknown(name):
+    if str(name).startswith(applications.FIXED_SIZE):
+        return (
+            f"backbone {name} chooses its layers by the image size and serves "
+            "no second one. Received: "
+            f"backbone={name}. From Python, give keras.applications.{name}("
+            "include_top=False, weights=None, input_shape=(S, S, 3)) and one "
+            "view size S."
+        )
     lowered = {known.lower(): known for known in names()}
     meant = lowered.get(str(name).lower())
     if meant:
@@ -142,4 +150,8 @@ def _check_pixels(name, values):
         raise ValueError(
             f"{name} must be three numbers, red, green and blue. Received: "
             f"{name}={values}."
+        )
+    if name == "image_std" and values is not None and min(values) <= 0:
+        raise ValueError(
+            f"image_std must be positive. Received: image_std={values}."
         )

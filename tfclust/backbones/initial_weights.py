@@ -6,8 +6,11 @@ Read from a run folder (its newest complete checkpoint), a SavedModel made by
 
 import pathlib
 import re
+import warnings
+import zipfile
 from typing import NamedTuple
 
+import h5py
 import keras
 import numpy as np
 
@@ -69,6 +72,11 @@ def load_weights(backbone, init_from, *, stages=None):
         )
         if id(variable) in wanted_ids
     ]
+    if not pairs:
+        raise ValueError(
+            f"backbone {backbone.name} has no weights in its first stages. "
+            f"Received: init_stages={stages}. Try a larger one."
+        )
     _check_fit(backbone, pairs, path)
     for variable, saved in pairs:
         variable.assign(saved.array)
@@ -78,7 +86,7 @@ def load_weights(backbone, init_from, *, stages=None):
 def _find(path):
     """The file that holds the weights."""
     if path.is_file():
-        if path.name.endswith((".keras", ".h5")):
+        if path.name.endswith((".keras", ".weights.h5")):
             return path
         raise ValueError(
             "init_from must be a run folder, a SavedModel, a .keras or a "
@@ -117,19 +125,22 @@ def _read(path, backbone):
     """For each of `backbone.weights` a `_Saved`, or None."""
     if path.name.endswith(".npz"):
         return _read_checkpoint(path, backbone)
-    if path.name.endswith(".h5"):
+    if path.name.endswith(".weights.h5"):
         return _read_weights_file(path, backbone)
     return _read_model(path, backbone)
 
 
 def _read_checkpoint(path, backbone):
     """A run's arrays, numbered as its `backbone.variables` were."""
-    with np.load(path, allow_pickle=False) as arrays:
-        numbered = {
-            int(match.group(1)): _Saved(match.group(2), arrays[name])
-            for name in arrays.files
-            if (match := _CHECKPOINT_NAME.fullmatch(name))
-        }
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            numbered = {
+                int(match.group(1)): _Saved(match.group(2), arrays[name])
+                for name in arrays.files
+                if (match := _CHECKPOINT_NAME.fullmatch(name))
+            }
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"init_from={path} is damaged: {error}") from error
     # Variables are weights and, where there is dropout, the states of seeds.
     positions = {id(v): i for i, v in enumerate(backbone.variables)}
     return [numbered.get(positions[id(v)]) for v in backbone.weights]
@@ -139,7 +150,16 @@ def _read_weights_file(path, backbone):
     """Arrays of a `.weights.h5` file, which Keras fits to `backbone`."""
     before = backbone.get_weights()
     try:
-        backbone.load_weights(path)
+        # Keras passes over what the file has in excess, and warns of parts
+        # that never hold weights.
+        num_saved = _num_datasets(path)
+        if num_saved != len(before):
+            raise ValueError(
+                f"expected {len(before)} weights, found {num_saved}."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            backbone.load_weights(path)
         arrays = backbone.get_weights()
     except (ValueError, KeyError, OSError) as error:
         raise ValueError(
@@ -151,6 +171,17 @@ def _read_weights_file(path, backbone):
         _Saved(variable.path, array)
         for variable, array in zip(backbone.weights, arrays, strict=True)
     ]
+
+
+def _num_datasets(path):
+    counted = []
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda _, entry: (
+                counted.append(1) if isinstance(entry, h5py.Dataset) else None
+            )
+        )
+    return len(counted)
 
 
 def _read_model(path, backbone):

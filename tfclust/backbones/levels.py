@@ -24,8 +24,8 @@ def pyramid(backbone):
     Returns:
       A dict `{"P2": [B, H/4, W/4, C], ..., "P5": [B, H/32, W/32, C]}` of
       symbolic tensors of `backbone`, those that exist: a network for small
-      images ends earlier, and one whose maps are no exact fraction of the
-      image (Inception, Xception) has none.
+      images ends earlier, and a map that is no exact fraction of the image
+      (Inception pads less) does not count.
     """
     steps = graph.steps(backbone)
     strides = graph.strides(backbone, steps)

@@ -41,7 +41,9 @@ def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
     crop_w, crop_h = tf.sqrt(area * ratio), tf.sqrt(area / ratio)
     fits = (crop_w <= image_w) & (crop_h <= image_h)
     # After the tries: the largest crop of an allowed ratio, at the centre.
-    nearest = tf.clip_by_value(image_w / image_h, 1 / aspect_ratio, aspect_ratio)
+    nearest = tf.clip_by_value(
+        image_w / image_h, 1 / aspect_ratio, aspect_ratio
+    )
     last_w = tf.minimum(image_w, image_h * nearest)
     last_h = tf.minimum(image_h, image_w / nearest)
     first = tf.argmax(tf.cast(fits, tf.int32), axis=-1)  # [b, V]

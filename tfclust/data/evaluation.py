@@ -42,9 +42,7 @@ def centred(images, resize_size, image_size):
     images = tf.cond(same, lambda: images, resized)
     top = (height - image_size) // 2
     left = (width - image_size) // 2
-    images = images[
-        ..., top : top + image_size, left : left + image_size, :
-    ]
+    images = images[..., top : top + image_size, left : left + image_size, :]
     static = [*images.shape[:-3], image_size, image_size, 3]
     return tf.ensure_shape(images, static)
 

@@ -26,7 +26,11 @@ NUM_UNIFORMS = 10
 _ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)  # [24, 4]
 _LUMA = np.float32([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's "L"
 _RGB_TO_YIQ = np.float32(
-    [[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]]
+    [
+        [0.299, 0.587, 0.114],
+        [0.5959, -0.2746, -0.3213],
+        [0.2115, -0.5227, 0.3112],
+    ]
 )
 _YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
 _SOLARISE_FROM = 128 / 255
@@ -93,9 +97,8 @@ def sample(uniforms, chain):
     )
 
 
-@tf.function(jit_compile=True)
 def apply(views, parameters, steps):
-    """Views with their colours changed.
+    """Views with their colours changed, under XLA.
 
     Args:
       views: uint8 `[b, n, S, S, 3]`.
@@ -105,21 +108,50 @@ def apply(views, parameters, steps):
     Returns:
       float32 `[n, b, S, S, 3]` in [0, 1].
     """
+    # Two compiled functions: within one, XLA works out the colours anew for
+    # each pixel of the blur's window.
+    images = _colored(views, parameters, steps)
+    if steps.blur_radius or steps.solarise:
+        images = _blurred(images, parameters, steps)
+    return images
+
+
+@tf.function(jit_compile=True)
+def to_float(images):
+    """float32 in [0, 1] of uint8 images."""
+    return tf.cast(images, tf.float32) * (1 / 255)
+
+
+@tf.function(jit_compile=True)
+def _colored(views, parameters, steps):
+    """Colour and grey: uint8 `[b, n, S, S, 3]` to float `[n, b, S, S, 3]`."""
     views = tf.transpose(views, [1, 0, 2, 3, 4])  # [n, b, S, S, 3]
-    parameters = tf.transpose(parameters, [1, 0, 2])  # [n, b, P]
-    count, size = views.shape[0], views.shape[2]
-    images = tf.reshape(views, [-1, *views.shape[2:]])  # [n * b, S, S, 3]
-    images = tf.cast(images, tf.float32) * (1 / 255)
-    numbers = tf.reshape(parameters, [-1, NUM_PARAMETERS])  # [n * b, P]
+    images = tf.cast(_flat(views), tf.float32) * (1 / 255)
     if steps.color:
         change = _change_in_turn if steps.sequential else _change_at_once
-        images = change(images, numbers)
+        images = change(images, _numbers(parameters))
+    return tf.reshape(images, [views.shape[0], -1, *images.shape[1:]])
+
+
+@tf.function(jit_compile=True)
+def _blurred(views, parameters, steps):
+    """Blur and solarise: float `[n, b, S, S, 3]` to the same."""
+    images, numbers = _flat(views), _numbers(parameters)
     if steps.blur_radius:
-        radius = min(steps.blur_radius, size - 1)
+        radius = min(steps.blur_radius, views.shape[2])
         images = _blur(images, numbers[:, SIGMA], radius)
     if steps.solarise:
         images = _solarise(images, numbers[:, SOLARISE])
-    return tf.reshape(images, [count, -1, *images.shape[1:]])
+    return tf.reshape(images, [views.shape[0], -1, *images.shape[1:]])
+
+
+def _flat(views):
+    return tf.reshape(views, [-1, *views.shape[2:]])  # [n * b, S, S, 3]
+
+
+def _numbers(parameters):
+    parameters = tf.transpose(parameters, [1, 0, 2])  # [n, b, P]
+    return tf.reshape(parameters, [-1, NUM_PARAMETERS])  # [n * b, P]
 
 
 def _change_at_once(images, numbers):
@@ -230,33 +262,44 @@ def _blur(images, sigmas, radius):
     sigmas = sigmas[:, None]  # [m, 1]
     weights = tf.exp(-(distance**2) / (2 * tf.maximum(sigmas, 1e-3) ** 2))
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)  # [m, 2r + 1]
-    for axis in (1, 2):
-        images = _weighted_shifts(images, weights, radius, axis)
+    size, channels = images.shape[2:]
+    # Rows of pixels and channels as one axis: long enough for wide registers.
+    rows = tf.reshape(images, [-1, size, size * channels])
+    margin = [radius, radius]
+    rows = tf.pad(rows, [[0, 0], margin, [0, 0]], "SYMMETRIC")
+    rows = _weighted_shifts(rows, weights, axis=1, stride=1)
+    images = tf.reshape(rows, [-1, size, size, channels])
+    images = tf.pad(images, [[0, 0], [0, 0], margin, [0, 0]], "SYMMETRIC")
+    rows = tf.reshape(images, [-1, size, (size + 2 * radius) * channels])
+    rows = _weighted_shifts(rows, weights, axis=2, stride=channels)
+    images = tf.reshape(rows, [-1, size, size, channels])
     return tf.minimum(images, 1.0)  # weights sum to 1 but for rounding
 
 
-def _weighted_shifts(images, weights, radius, axis):
-    size = images.shape[axis]
-    margins = [[0, 0]] * 4
-    margins[axis] = [radius, radius]
-    padded = tf.pad(images, margins, "SYMMETRIC")
-    total = 0.0
-    for shift in range(2 * radius + 1):
-        begin = [0] * 4
-        begin[axis] = shift
-        extent = [-1] * 4
-        extent[axis] = size
-        part = tf.slice(padded, begin, extent)
-        total += part * weights[:, shift, None, None, None]
+def _weighted_shifts(rows, weights, *, axis, stride):
+    """Sum over shifts of `weights[:, i]` times `rows` from `i * stride` on.
+
+    Args:
+      rows: `[m, ., .]`, padded along `axis`.
+      weights: `[m, 2r + 1]`, symmetric.
+    """
+    last = weights.shape[1] - 1
+    extent = [-1, -1, -1]
+    extent[axis] = rows.shape[axis] - last * stride
+
+    def shifted(i):
+        begin = [0, 0, 0]
+        begin[axis] = i * stride
+        return tf.slice(rows, begin, extent)
+
+    centre = last // 2
+    total = shifted(centre) * weights[:, centre, None, None]
+    for i in range(centre):
+        pair = shifted(i) + shifted(last - i)
+        total += pair * weights[:, i, None, None]
     return total
 
 
 def _solarise(images, chosen):
     inverted = tf.where(images >= _SOLARISE_FROM, 1 - images, images)
     return tf.where(chosen[:, None, None, None] > 0, inverted, images)
-
-
-@tf.function(jit_compile=True)
-def to_float(images):
-    """float32 in [0, 1] of uint8 images."""
-    return tf.cast(images, tf.float32) * (1 / 255)

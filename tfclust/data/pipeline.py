@@ -80,6 +80,7 @@ class Cutter:
             self._widths = tf.constant(source.widths)
             self._jpeg = tf.constant(source.jpeg)
         self._store = source.stored() if self._never_antialiased() else None
+        self._functions = {}
 
     def batches(self, rows_dataset, num_rows, key):
         """Cut batches of a dataset of rows.
@@ -94,23 +95,41 @@ class Cutter:
           Dataset of `{"views", "photometric", "index", ...}`.
         """
 
-        if self._store is not None:
-            return rows_dataset.map(
-                lambda rows: self._cut_rows(
-                    *self._plan(rows, num_rows, key), num_rows
-                ),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-        images = rows_dataset.map(
-            lambda rows: self._whole_pixels(*self._plan(rows, num_rows, key))
+        at_once, one_by_one = self._traced(num_rows, key)
+        batches = rows_dataset.map(
+            lambda rows: at_once(rows),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
-        images = images.unbatch().map(
-            self._cut_image,
+        if one_by_one is None:
+            return batches
+        images = batches.unbatch().map(
+            lambda *row: one_by_one(*row),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         return images.batch(num_rows, drop_remainder=True)
+
+    def _traced(self, num_rows, key):
+        """The functions over rows and over images, traced once for a run.
+
+        An epoch makes a new dataset, which would trace them anew.
+        """
+        if (num_rows, key) not in self._functions:
+            finish = (
+                self._whole_pixels if self._store is None else self._cut_rows
+            )
+
+            def at_once(rows):
+                return finish(*self._plan(rows, num_rows, key))
+
+            self._functions[num_rows, key] = (
+                tf.function(at_once, autograph=False),
+                tf.function(self._cut_image, autograph=False)
+                if self._store is None
+                else None,
+            )
+        return self._functions[num_rows, key]
 
     def _never_antialiased(self):
         """Whether the largest crop shrinks too little to be antialiased."""
@@ -120,6 +139,7 @@ class Cutter:
 
     def _plan(self, rows, num_rows, key):
         """What is handed on, boxes `[b, V, 4]` and mirrored `[b, V]`."""
+        rows = dict(rows)
         uniforms = sampling.keyed_uniform(
             key,
             rows.pop("step"),
@@ -145,7 +165,7 @@ class Cutter:
         mirrored = for_flip[..., 0] < self._chain.flip_probability
         return rows, boxes, mirrored
 
-    def _cut_rows(self, rows, boxes, mirrored, num_rows):
+    def _cut_rows(self, rows, boxes, mirrored):
         """Crops of all rows from the store, one call a size."""
         views = []
         for size, begin, end in self._groups:
@@ -157,7 +177,7 @@ class Cutter:
                 tf.reshape(mirrored[:, begin:end], [-1]),
                 size,
             )
-            views.append(tf.reshape(crop, [num_rows, count, size, size, 3]))
+            views.append(tf.reshape(crop, [-1, count, size, size, 3]))
         return {**rows, "views": tuple(views)}
 
     def _whole_pixels(self, rows, boxes, mirrored):
@@ -229,5 +249,3 @@ def finished(dataset):
         tf.data.experimental.AutoShardPolicy.OFF
     )
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-

@@ -25,7 +25,10 @@ def checked_files(root, names, paths, stats, cache_dir):
       stats: list of `os.stat_result`.
       cache_dir: folder of the cache, or None.
     """
-    marks = [f"{n}|{s.st_size}|{s.st_mtime_ns}" for n, s in zip(names, stats, strict=True)]
+    marks = [
+        f"{n}|{s.st_size}|{s.st_mtime_ns}"
+        for n, s in zip(names, stats, strict=True)
+    ]
     cache = None if cache_dir is None else _cache_path(root, cache_dir)
     known = _read_cache(cache)
     missing = [i for i, mark in enumerate(marks) if mark not in known]

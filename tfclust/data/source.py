@@ -97,7 +97,8 @@ class Source:
           differ or the images need more than `STORE_LIMIT_BYTES`.
         """
         if self._store is None and self._fits_in_store():
-            self._store = self._fill_store()
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._store = self._fill_store()
         return self._store
 
     def _fits_in_store(self):
@@ -110,16 +111,15 @@ class Source:
     def _fill_store(self):
         shape = (int(self.heights[0]), int(self.widths[0]), 3)
         rows = min(self.num_images, 256)
-        with tf.init_scope(), tf.device("CPU:0"):
-            images = tf.data.Dataset.range(self.num_images).map(
-                lambda index: tf.ensure_shape(self.image(index), shape),
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
-            )
-            pixels = np.empty((self.num_images, *shape), np.uint8)
-            for i, block in enumerate(images.batch(rows)):
-                pixels[i * rows : i * rows + rows] = block.numpy()
-            return with_edge(pixels)
+        images = tf.data.Dataset.range(self.num_images).map(
+            lambda index: tf.ensure_shape(self.image(index), shape),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        pixels = np.empty((self.num_images, *shape), np.uint8)
+        for i, block in enumerate(images.batch(rows)):
+            pixels[i * rows : i * rows + rows] = block.numpy()
+        return with_edge(pixels)
 
 
 class ArraySource(Source):

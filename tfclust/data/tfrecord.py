@@ -1,9 +1,9 @@
 """`tfrecord:/glob`: images in TFRecord files, read in any order.
 
 Records are `tf.train.Example`s with `image/encoded` and, optionally,
-`image/class/label`. A TFRecord file can only be read from its begin; so an index
-of where each image's bytes lie is made once, beside the file or in the run's
-folder, and is good as long as the file's size and time of change stay.
+`image/class/label`. A TFRecord file can only be read from its begin; so an
+index of where each image's bytes lie is made once, beside the file or in the
+run's folder, and is good as long as the file's size and time of change stay.
 
 The format of a record: length (uint64), its checksum (uint32), data, checksum
 of the data (uint32), all little-endian.

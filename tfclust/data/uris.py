@@ -44,9 +44,7 @@ def open_source(uri, *, max_images=None, cache_dir=None, max_bad_share=0.1):
     if scheme == "digits":
         return open_digits(_split(uri, rest), max_images)
     if not rest:
-        raise ValueError(
-            f"data={uri} names no path. Write {_EXAMPLES}."
-        )
+        raise ValueError(f"data={uri} names no path. Write {_EXAMPLES}.")
     kind = FolderSource if scheme == "folder" else TFRecordSource
     return kind(
         rest,

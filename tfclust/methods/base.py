@@ -113,6 +113,7 @@ class Method(keras.Model):
         self.epoch = _counter("epoch")
         self.views = None
         self.order_snapshot = None
+        self._extractors = {}
 
     # What a method writes.
 
@@ -342,13 +343,14 @@ class Method(keras.Model):
         strategy = self.distribute_strategy
         step = self.train_step
         if self.jit_compile:
-            step = tf.function(step, jit_compile=True)
+            step = tf.function(step, jit_compile=True, autograph=False)
 
         def train_function(iterator):
             results = strategy.run(step, args=(next(iterator),))
             return _first_replica(strategy, results)
 
-        self.train_function = tf.function(train_function)
+        # Nothing here branches on a tensor: no AutoGraph, quicker traces.
+        self.train_function = tf.function(train_function, autograph=False)
 
     def extract(self, what, *, views="eval", training=False):
         """A pass over all N images without gradients, in index order.
@@ -376,13 +378,7 @@ class Method(keras.Model):
             replica_rows,
         )
 
-        @tf.function
-        def extract_rows(batch):
-            results = strategy.run(
-                self._extract_step, args=(batch, what, views, training)
-            )
-            return _first_replica(strategy, results)
-
+        extract_rows = self._extract_function(what, views, training)
         memory = None
         for batch in batches:
             rows, index, mask = (x.numpy() for x in extract_rows(batch))
@@ -391,6 +387,19 @@ class Method(keras.Model):
                 memory = HostMemory(shape, np.float32)
             memory.array[index[mask]] = rows[mask]
         return memory.array
+
+    def _extract_function(self, what, views, training):
+        """The compiled pass of one kind, traced once a run."""
+        kind = (what, views, training)
+        if kind not in self._extractors:
+            strategy = self.distribute_strategy
+
+            def extract_rows(batch):
+                results = strategy.run(self._extract_step, args=(batch, *kind))
+                return _first_replica(strategy, results)
+
+            self._extractors[kind] = tf.function(extract_rows, autograph=False)
+        return self._extractors[kind]
 
     def _extract_step(self, batch, what, views, training):
         images = self.views.on_device(batch)
@@ -473,7 +482,9 @@ class Method(keras.Model):
                 f"in a list or dict. Received: {missing}."
             )
         for i, variable in enumerate(self.optimizer.variables):
-            named.append((f"optimizer/{i:04d}/{variable.name}", variable))
+            # "conv2d_4_kernel_momentum": only the last word is no number.
+            slot = variable.name.rsplit("_", 1)[-1]
+            named.append((f"optimizer/{i:04d}/{slot}", variable))
         return named
 
 

@@ -102,7 +102,7 @@ class DeepClusterV2(Method):
                 seed=(self.views.seed, epoch, head),
                 strategy=self.distribute_strategy,
             )
-            kernel.assign(tf.transpose(result.centroids))  # [K, D] -> [D, K]
+            kernel.assign(result.centroids.T)  # [K, D] -> [D, K]
             labels[rows, head] = result.pseudo_labels
         self.labels.replace(labels)
         self.visited.array[:] = False

@@ -62,7 +62,9 @@ class Monitor(keras.layers.Layer):
           empty_clusters, largest_cluster_share (of the worst head),
           changed_share and nmi_previous (None before a second epoch).
         """
-        loss = float(self.loss_sum.numpy()) / max(1, int(self.num_steps))
+        loss = float(self.loss_sum.numpy()) / max(
+            1, int(self.num_steps.numpy())
+        )
         counts = [
             getattr(self, f"counts_{head}").numpy()
             for head in range(len(self.num_clusters))

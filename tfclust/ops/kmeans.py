@@ -7,16 +7,14 @@ replicas; per pass only the sums and counts of clusters come to the host, where
 centroids are updated in float64.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfclust.ops import replicas
+from tfclust.ops import lloyd
 
-# Scores of a block: 4M floats stay near the cache and still fill the cores.
-_BLOCK_SCORES = 2**22
-_SMALLEST_BLOCK = 1024
 _SPLIT_STEP = 1.0 / 1024  # faiss, `split_clusters`
 
 
@@ -74,18 +72,18 @@ def spherical_kmeans(
     Source:
       DeepCluster-v2, arXiv:2006.09882, appendix D, `cluster_memory`.
     """
-    rows = _rows(rows, num_clusters, num_iters, empty)
+    rows = rows if tf.is_tensor(rows) else np.asarray(rows)
+    _check(rows, num_clusters, num_iters, empty, seed, initial_centroids)
     start = _start(rows, num_clusters, seed, initial_centroids)
+    rows = tf.math.l2_normalize(tf.cast(rows, tf.float32), 1, epsilon=1e-24)
+    _check_finite(rows)
+    shards = lloyd.split_rows(rows, num_clusters, block_rows, strategy)
     return _lloyd(
-        _unit(rows),
-        _unit(start).numpy(),
-        means=_unit_means,
-        score_bias=lambda centroids: np.zeros(len(centroids)),
-        num_iters=num_iters,
-        tolerance=0.0,
-        split=_splitter(empty, seed, _unit_split),
-        strategy=strategy,
-        block_rows=block_rows,
+        shards,
+        _unit(np.asarray(start, np.float64), otherwise=start),
+        num_iters,
+        split=_splits(empty, seed),
+        spherical=True,
     )
 
 
@@ -136,28 +134,24 @@ def kmeans(
             "tolerance must be a float of at least 0. Received: "
             f"tolerance={tolerance}. 0 stops when nothing moves."
         )
-    rows = _rows(rows, num_clusters, num_iters, empty)
+    rows = rows if tf.is_tensor(rows) else np.asarray(rows)
+    _check(rows, num_clusters, num_iters, empty, seed, initial_centroids)
     start = _start(rows, num_clusters, seed, initial_centroids)
+    rows = tf.cast(rows, tf.float32)
     centre = tf.reduce_mean(rows, axis=0)  # [D]
     rows = rows - centre
+    _check_finite(rows)
     if tolerance:
         tolerance *= float(tf.reduce_mean(tf.math.reduce_variance(rows, 0)))
-    centre = centre.numpy()
-    result = _lloyd(
-        rows,
-        start - centre,
-        means=_means,
-        # |x - c|^2 is least where x.c - |c|^2 / 2 is largest.
-        score_bias=lambda centroids: -0.5 * (centroids**2).sum(axis=1),
-        num_iters=num_iters,
+    shards = lloyd.split_rows(rows, num_clusters, block_rows, strategy)
+    return _lloyd(
+        shards,
+        np.asarray(start, np.float64) - centre.numpy(),
+        num_iters,
+        split=_splits(empty, seed),
+        centre=centre.numpy().astype(np.float64),
         tolerance=tolerance,
-        split=_splitter(
-            empty, seed, lambda c, signs: _split_signed(c + centre, signs) - centre
-        ),
-        strategy=strategy,
-        block_rows=block_rows,
     )
-    return result._replace(centroids=result.centroids + centre)
 
 
 def random_rows(rows, num_rows, *, seed):
@@ -175,3 +169,144 @@ def random_rows(rows, num_rows, *, seed):
     if isinstance(rows, np.ndarray):
         return np.asarray(rows[chosen], np.float32)
     return tf.cast(tf.gather(rows, chosen), tf.float32).numpy()
+
+
+def split_empty(centroids, counts, generator):
+    """Gives each empty cluster half of another one, as faiss does.
+
+    The donor is drawn by walking over the clusters, again and again, and
+    taking cluster j with probability (counts[j] - 1) / (N - K). Donor and heir
+    part by a 1024th of each coordinate, in turn up and down.
+
+    Args:
+      centroids: `[K, D]` float64 array.
+      counts: `[K]` int64 array; sums to N >= K.
+      generator: `numpy.random.Generator`.
+
+    Returns:
+      New centroids; the arguments stay as they are.
+
+    Source:
+      faiss `split_clusters`.
+    """
+    centroids, counts = centroids.copy(), counts.copy()
+    spare = max(1, counts.sum() - len(counts))
+    apart = np.where(np.arange(centroids.shape[1]) % 2, -1, 1) * _SPLIT_STEP
+    for heir in np.flatnonzero(counts == 0):
+        accepted = np.zeros(1, bool)
+        while not accepted.any():
+            draws = generator.random(len(counts))
+            accepted = draws < (counts - 1) / spare
+        donor = np.argmax(accepted)
+        centroids[heir] = centroids[donor] * (1 + apart)
+        centroids[donor] *= 1 - apart
+        counts[heir] = counts[donor] // 2
+        counts[donor] -= counts[heir]
+    return centroids
+
+
+def _lloyd(
+    shards,
+    centroids,
+    num_iters,
+    *,
+    split,
+    spherical=False,
+    centre=0.0,
+    tolerance=0.0,
+):
+    """Passes and the last assignment; centroids are float64 throughout."""
+    shift, done = np.inf, 0
+    while done < num_iters and shift > tolerance:
+        bias = _score_bias(centroids, spherical)
+        sums, counts = lloyd.sums(shards, centroids, bias)
+        before, filled = centroids, counts[:, None] > 0
+        centroids = sums / np.maximum(counts, 1)[:, None]
+        centroids = np.where(filled, centroids, before)
+        if spherical:
+            centroids = _unit(centroids, otherwise=before)
+        if split and not filled.all():
+            centroids = split(centroids + centre, counts) - centre
+            if spherical:
+                centroids = _unit(centroids, otherwise=before)
+        shift, done = np.sum((centroids - before) ** 2), done + 1
+    bias = _score_bias(centroids, spherical)
+    labels, counts, inertia = lloyd.assign(shards, centroids, bias)
+    centroids = np.float32(centroids + centre)
+    return KMeansResult(centroids, labels, inertia, done, counts)
+
+
+def _score_bias(centroids, spherical):
+    # |x - c|^2 is least where x.c - |c|^2 / 2 is largest.
+    squares = (centroids**2).sum(axis=1)
+    return np.zeros_like(squares) if spherical else -0.5 * squares
+
+
+def _unit(rows, *, otherwise):
+    """Unit rows; where a row is 0, that of `otherwise`."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms > 0, rows / np.where(norms > 0, norms, 1), otherwise)
+
+
+def _splits(empty, seed):
+    """The rule for empty clusters as a function, or None to keep them."""
+    if empty == "keep":
+        return None
+    generator = _generator(seed, stream=1)
+    return functools.partial(split_empty, generator=generator)
+
+
+def _start(rows, num_clusters, seed, initial_centroids):
+    if initial_centroids is None:
+        return random_rows(rows, num_clusters, seed=seed)
+    start = np.asarray(initial_centroids, np.float32)
+    expected = (num_clusters, rows.shape[1])
+    if start.shape != expected:
+        raise ValueError(
+            "initial_centroids must be [num_clusters, D]. Expected: "
+            f"{expected}. Received: {start.shape}."
+        )
+    return start
+
+
+def _generator(seed, stream=0):
+    words = seed if isinstance(seed, tuple) else (seed,)
+    key = np.random.SeedSequence(words, spawn_key=(stream,))
+    return np.random.Generator(np.random.Philox(key))
+
+
+def _check_finite(rows):
+    if not np.isfinite(tf.reduce_sum(rows, axis=0).numpy()).all():
+        raise ValueError(
+            "rows must be finite. Received: nan, inf, or values whose sum "
+            "leaves float32. Look for a diverged backbone."
+        )
+
+
+def _check(rows, num_clusters, num_iters, empty, seed, start):
+    if len(rows.shape) != 2:
+        raise ValueError(
+            f"rows must be [N, D]. Received: shape {tuple(rows.shape)}. "
+            "Flatten or pool what comes after the first axis."
+        )
+    if not 1 <= num_clusters <= rows.shape[0]:
+        raise ValueError(
+            f"{rows.shape[0]} rows cannot fill {num_clusters} clusters. Lower "
+            f"num_clusters to {rows.shape[0]} or fewer, or give more rows."
+        )
+    if num_iters < 1:
+        raise ValueError(
+            "num_iters must be an int of at least 1. Received: "
+            f"num_iters={num_iters}. DeepCluster-v2 takes 10."
+        )
+    if empty not in ("keep", "split"):
+        raise ValueError(
+            "empty says what becomes of clusters without rows. Expected: "
+            f"'keep' or 'split'. Received: {empty!r}."
+        )
+    if seed is None and (start is None or empty == "split"):
+        raise ValueError(
+            "seed must be an int or a tuple of ints, for the start or the "
+            "splits are drawn. Received: seed=None. Pass one, or "
+            "initial_centroids with empty='keep'."
+        )

@@ -42,8 +42,8 @@ def all_gather(x):
     if replicas == 1:
         return x
     context = _context("all_gather")
-    carried = tf.cast(x, _CARRIERS.get(x.dtype, x.dtype))
-    gathered = tf.cast(context.all_gather(carried, axis=0), x.dtype)
+    gathered = context.all_gather(_carried(x), axis=0)
+    gathered = tf.cast(gathered, x.dtype)
     rows = x.shape[0]  # the op forgets it
     known = None if rows is None else rows * replicas
     return tf.ensure_shape(gathered, [known, *x.shape[1:]])  # [B, ...]
@@ -102,9 +102,14 @@ def all_sum(x):
     if num_replicas() == 1:
         return x
     context = _context("all_sum")
-    carried = tf.cast(x, _CARRIERS.get(x.dtype, x.dtype))
-    total = context.all_reduce(tf.distribute.ReduceOp.SUM, carried)
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, _carried(x))
     return tf.cast(total, x.dtype)
+
+
+def _carried(x):
+    # identity: an input of the function is on no device yet, and between
+    # processes that is "destinations can not be empty".
+    return tf.identity(tf.cast(x, _CARRIERS.get(x.dtype, x.dtype)))
 
 
 def _context(name):

@@ -1,0 +1,217 @@
+"""The commands as a person types them: files, exit codes, one-line errors."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from tfclust import checkpoints, evaluate, export, flags, recipes, train
+
+TINY = [
+    "--data=digits:?split=train",
+    "--eval_data=digits:?split=test",
+    "--max_images=64",
+    "--backbone=small",
+    "--image_size=8",
+    "--batch_size=16",
+    "--num_clusters=5",
+    "--projection_width=8",
+    "--hidden_width=0",
+    "--freeze_steps=2",
+    "--knn_images=32",
+    "--flip_probability=0",
+]
+SHORT = ["--workdir=W", "--epochs=1"]
+
+
+def environment():
+    """That of a user, for a process of its own."""
+    unset = {"TF_CPP_MIN_LOG_LEVEL", "PYTHONPATH"}
+    return {k: v for k, v in os.environ.items() if k not in unset}
+
+
+def command(name, *arguments, **knobs):
+    return subprocess.run(
+        [sys.executable, "-m", f"tfclust.{name}", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **knobs,
+    )
+
+
+def status(name, *arguments):
+    """The exit code of a command, run in this process."""
+    if name == "train":
+        flags.define(
+            *recipes.CONFIGS.values(), method_configs=recipes.METHOD_CONFIGS
+        )
+    elif name == "export":
+        flags.define(export.ExportConfig)
+    else:
+        flags.define(evaluate.EvaluateConfig, evaluate.EvaluationConfig)
+    main = {"train": train, "export": export, "evaluate": evaluate}[name].main
+    return flags.status(main, [f"{name}.py", *arguments])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Folder and result of a finished training command."""
+    folder = tmp_path_factory.mktemp("train")
+    recipe = folder / "tiny.flags"
+    recipe.write_text("# A recipe.\n" + "\n".join([*TINY, "--epochs=9"]))
+    done = command(
+        "train",
+        f"--flagfile={recipe}",
+        f"--workdir={folder / 'run'}",
+        "--epochs=2",
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "run", done
+
+
+def test_training_leaves_its_files_and_nothing_on_standard_error(run):
+    workdir, done = run
+    assert done.stderr == ""
+    assert "epoch 2 · loss" in done.stdout
+    for name in ("config.flags", "metrics.jsonl", "tensorboard"):
+        assert (workdir / name).exists()
+    assert checkpoints.latest(workdir).step == 8
+
+
+def test_written_config_repeats_the_run(run, tmp_path):
+    workdir, _ = run
+    again = status(
+        "train",
+        f"--flagfile={workdir / 'config.flags'}",
+        f"--workdir={tmp_path}",
+        "--epochs=1",  # the same until there, but for the rate's schedule
+        "--schedule=constant",
+    )
+    assert again == 0
+    written = (tmp_path / "config.flags").read_text()
+    original = (workdir / "config.flags").read_text()
+    assert set(original.splitlines()) - set(written.splitlines()) == {
+        f"--workdir={workdir}",
+        "--epochs=2",
+        "--schedule=cosine",
+    }
+
+
+def test_export_prints_the_version_it_wrote(run, tmp_path, capsys):
+    workdir, _ = run
+    for version in ("1", "2"):
+        code = status("export", f"--workdir={workdir}", f"--output={tmp_path}")
+        assert code == 0
+        path = pathlib.Path(capsys.readouterr().out.strip())
+        assert path == tmp_path / version
+        assert (path / "saved_model.pb").is_file()
+    card = json.loads((path / "model_card.json").read_text())
+    assert card["method"] == "swav" and card["num_images"] == 64
+    assert card["recipe"]["method"]["num_clusters"] == "5"
+    assert card["metrics"]["last_epoch"]["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("train", ["--epochs=1"], "workdir must be given"),
+        ("train", ["--kmeans_iters=3"], "read by method=deepcluster_v2 alone"),
+        ("train", ["--epsilon=0"], "epsilon must be at least 0.001"),
+        ("train", ["--steps=1", "--epochs=1"], "either epochs or steps"),
+        (
+            "train",
+            ["--workdir=W", "--epochs=1", "--batch_size=65"],
+            "batch of 65",
+        ),
+        (
+            "train",
+            ["--workdir=W", "--epochs=1", "--num_clusters=99"],
+            "64 images",
+        ),
+        ("train", ["--workdir=W", "--epochs=1", "--queue_rows=40"], "Try 32"),
+        ("train", ["--workdir=W", "--epochs=1", "--data=folder:F"], "Found"),
+        ("train", ["--workdir=W", "--epochs=1", "--eval_data=x"], "data=x"),
+        ("export", [], "workdir must be given"),
+        ("export", ["--workdir=W"], "holds no run"),
+        ("evaluate", ["--workdir=W"], "holds no run"),
+    ],
+)
+def test_bad_input_exits_with_2_and_one_line(
+    tmp_path, capsys, name, arguments, message
+):
+    arguments = [a.replace("=W", f"={tmp_path}") for a in arguments]
+    if name == "train":
+        arguments = [*TINY, *arguments]
+    assert status(name, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{name}: ") and error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "config.flags").exists()
+
+
+def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
+    arguments = [*TINY, f"--workdir={tmp_path}", "--steps=2000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfclust.train", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch 2"):
+                process.send_signal(signal.SIGTERM)
+                break
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "is saved in" in out
+    step = checkpoints.latest(tmp_path).step
+    assert 8 <= step < 2000
+    limit = time.monotonic() + 100
+    again = subprocess.Popen(
+        [sys.executable, "-m", "tfclust.train", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        first = again.stdout.readline()
+        while not first.startswith("Goes on") and time.monotonic() < limit:
+            first = again.stdout.readline()
+        assert f"from step {step:,}" in first
+    finally:
+        again.kill()
+        again.wait()
+
+
+MIRRORED = [*TINY, "--num_replicas=2", "--epochs=1"]
+
+
+def test_two_replicas_train_by_one_flag(tmp_path):
+    done = command("train", *MIRRORED, f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "2 replicas" in done.stdout
+    assert checkpoints.latest(tmp_path).step == 4
+
+
+def test_batch_that_replicas_cannot_share_is_refused(tmp_path):
+    done = command(
+        "train", *MIRRORED, f"--workdir={tmp_path}", "--batch_size=15"
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "batch_size=15 with 2 replicas. Try 14" in line

@@ -1,0 +1,137 @@
+"""The house's floors: a module imports from lower floors alone."""
+
+import ast
+import pathlib
+
+import pytest
+
+import tfclust
+
+PACKAGE = pathlib.Path(tfclust.__file__).parent
+# Lowest first. A package counts as one module.
+FLOORS = [
+    {"options", "quiet", "ops"},
+    {"backbones", "heads", "memory", "optimizers", "data", "devices"},
+    {"methods", "evaluation"},
+    {
+        "checkpoints",
+        "saved_model",
+        "pretraining",
+        "report",
+        "recipes",
+        "health",
+        "progress",
+        "label_figures",
+        "saving",
+    },
+    {"flags"},
+    {"train", "evaluate", "export"},
+]
+# On one floor, who may build on whom.
+BESIDE = {
+    "ops": {"options"},
+    "heads": set(),
+    "data": set(),
+    "progress": {"health"},
+    "saving": {"checkpoints"},
+    "pretraining": {
+        "checkpoints",
+        "health",
+        "label_figures",
+        "progress",
+        "recipes",
+        "saving",
+    },
+    "report": {"progress"},
+}
+COMMANDS = FLOORS[-1]
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path):
+    """The module or package below tfclust that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def floor_of(name):
+    for floor, names in enumerate(FLOORS):
+        if name in names:
+            return floor
+    raise AssertionError(f"tfclust/{name} stands on no floor: add it above")
+
+
+def imported(path):
+    """Full names of what a file imports, wherever in the file it does."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: import by the full name"
+            yield node.module
+            yield from (f"{node.module}.{a.name}" for a in node.names)
+
+
+def tfclust_imports(path):
+    """Modules or packages of tfclust that a file imports."""
+    parts = (full.split(".") for full in imported(path))
+    return {p[1] for p in parts if p[0] == "tfclust" and len(p) > 1}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.name))
+def test_module_imports_from_lower_floors_alone(path):
+    name = name_of(path)
+    if name == "__init__":
+        assert tfclust_imports(path) == set()  # loads modules on first use
+        return
+    for other in tfclust_imports(path) - {name}:
+        beside = other in BESIDE.get(name, set())
+        assert beside or floor_of(other) < floor_of(name), (
+            f"{path}: {name} must not import {other}"
+        )
+
+
+def test_methods_never_import_one_another():
+    shared = {"base", "epochs", "monitor", "__init__"}
+    for path in (PACKAGE / "methods").glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        others = {
+            full.split(".")[2]
+            for full in imported(path)
+            if full.startswith("tfclust.methods.")
+        }
+        assert others <= shared - {"__init__"}, path
+
+
+def test_only_flags_and_commands_know_absl_flags():
+    for path in modules():
+        if name_of(path) in {"flags", *COMMANDS}:
+            continue
+        assert not any("absl" in full for full in imported(path)), path
+
+
+def test_only_commands_know_flags():
+    for path in modules():
+        if name_of(path) not in COMMANDS:
+            assert "flags" not in tfclust_imports(path) - {name_of(path)}, path
+
+
+def test_evaluation_knows_no_method():
+    for path in (PACKAGE / "evaluation").glob("*.py"):
+        assert "methods" not in tfclust_imports(path), path
+
+
+def test_consumers_of_a_saved_model_never_import_the_training_code():
+    for path in (PACKAGE.parent / "export").rglob("*.py"):
+        assert tfclust_imports(path) == set(), path
+
+
+def test_package_itself_loads_modules_on_first_use():
+    assert "flags" not in dir(tfclust)
+    for name in ("methods", "data", "pretraining"):
+        assert name in dir(tfclust)
+    with pytest.raises(AttributeError, match="no attribute 'method'"):
+        tfclust.method  # noqa: B018

@@ -1,0 +1,112 @@
+"""Each sentence on a run comes when, and only when, its figures are bad."""
+
+import dataclasses
+
+import pytest
+
+from tfclust.health import health, notices
+from tfclust.methods import DeepClusterV2, SwAV
+
+CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
+GOOD = {
+    "epoch": 6,
+    "step": 600,
+    "loss": 2.0,
+    "loss_over_log_k": 0.5,
+    "effective_clusters": 50.0,
+    "empty_clusters": 2,
+    "largest_cluster_share": 0.06,
+    "changed_share": 0.3,
+    "nmi_previous": 0.6,
+}
+
+
+def sentences(config=CONFIG, before=(), **figures):
+    return health([*before, {**GOOD, **figures}], config)
+
+
+def test_healthy_run_is_told_nothing():
+    assert sentences() == []
+    assert sentences(epoch=1, nmi_previous=None, changed_share=None) == []
+
+
+@pytest.mark.parametrize(
+    ("figures", "symptom", "remedy"),
+    [
+        ({"loss_over_log_k": 1.0}, "Nothing is learnt", "--epsilon (0.03"),
+        ({"effective_clusters": 1.3}, "collapse into 1.3", "--freeze_steps"),
+        ({"largest_cluster_share": 0.8}, "holds 80%", "--sinkhorn_iters"),
+        ({"empty_clusters": 40}, "40 of 60 clusters are empty", "--queue_rows"),
+        ({"nmi_previous": 0.04}, "NMI 0.04", "--learning_rate"),
+    ],
+)
+def test_bad_figure_is_told_with_its_remedy(figures, symptom, remedy):
+    (sentence,) = sentences(**figures)
+    assert symptom in sentence and remedy in sentence
+
+
+def test_first_epochs_may_be_at_chance_and_restless():
+    assert sentences(epoch=2, loss_over_log_k=1.0) == []
+    assert sentences(epoch=3, nmi_previous=0.04) == []
+
+
+def test_remedy_that_a_method_has_no_knob_for_is_left_out():
+    config = DeepClusterV2.Config(num_clusters=(60, 60))
+    (sentence,) = sentences(config, loss_over_log_k=1.0)
+    assert "--learning_rate" in sentence and "--epsilon" not in sentence
+
+
+def test_loss_that_rises_as_the_queue_comes_in_points_to_the_queue():
+    config = dataclasses.replace(
+        CONFIG, queue_rows=128, queue_start_epoch=5
+    )  # epochs count from 0 there, from 1 in the figures
+    before = [{**GOOD, "epoch": 5, "loss": 1.5}]
+    (sentence,) = sentences(config, before, epoch=6)
+    assert "from 1.500 to 2.000" in sentence
+    assert "--queue_start_epoch" in sentence
+    (sentence,) = sentences(CONFIG, before, epoch=6)
+    assert "--warmup_epochs" in sentence and "queue" not in sentence
+
+
+def test_loss_that_stalls_after_the_release_points_to_the_freeze():
+    config = dataclasses.replace(CONFIG, freeze_steps=200)
+    steps = zip((100, 200, 300, 400), (3.0, 2.0, 2.05, 2.1), strict=True)
+    before = [{**GOOD, "step": step, "loss": loss} for step, loss in steps]
+    (sentence,) = sentences(config, before, step=500, loss=2.1)
+    assert "released at step 200" in sentence
+    assert sentences(config, before, step=500, loss=1.9) == []
+
+
+def told(config, **numbers):
+    usual = {
+        "num_images": 6000,
+        "batch_size": 64,
+        "total_steps": 1000,
+        "steps_per_epoch": 93,
+    }
+    return notices(config, **{**usual, **numbers})
+
+
+def test_sensible_settings_are_told_nothing():
+    assert told(CONFIG) == []
+
+
+def test_batch_that_cannot_fill_the_clusters_is_told():
+    config = dataclasses.replace(CONFIG, num_clusters=(300,))
+    (sentence,) = told(config)
+    assert "64 images cannot fill 300" in sentence
+    assert "--queue_rows=256" in sentence  # 64 + 256 >= 300
+    assert told(dataclasses.replace(config, queue_rows=256)) == []
+
+
+def test_freeze_longer_than_the_run_is_told():
+    (sentence,) = told(CONFIG, total_steps=100)
+    assert "--freeze_steps=100 covers all 100 steps" in sentence
+    assert "has 93" in sentence
+
+
+def test_few_images_a_cluster_are_told_where_k_means_runs():
+    config = DeepClusterV2.Config(num_clusters=(300, 100))
+    (sentence,) = told(config)
+    assert "20 images a cluster" in sentence and "to 153" in sentence
+    assert told(CONFIG, num_images=1000) == []

@@ -1,0 +1,142 @@
+"""Figures of partitions against scikit-learn and hand calculations."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from tfclust.ops import partitions
+
+# Both sides work in float64 and sum in another order.
+ROUNDING = 1e-10
+
+
+@st.composite
+def two_partitions(draw):
+    length = draw(st.integers(1, 60))
+    most = draw(st.integers(0, 12))
+    labels = st.lists(
+        st.integers(0, most), min_size=length, max_size=length
+    ).map(np.array)
+    return draw(labels), draw(labels)
+
+
+def related(num_rows, num_classes, num_clusters, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(num_classes, size=num_rows)
+    clusters = generator.integers(num_clusters, size=num_rows)
+    kept = generator.random(num_rows) < 0.5
+    return labels, np.where(kept, labels, clusters)
+
+
+@given(two_partitions())
+def test_nmi_equals_scikit_learn_with_both_means(pair):
+    a, b = pair
+    for average in ("geometric", "arithmetic"):
+        expected = metrics.normalized_mutual_info_score(
+            a, b, average_method=average
+        )
+        assert partitions.nmi(a, b, average) == pytest.approx(
+            expected, abs=ROUNDING
+        )
+
+
+@given(two_partitions())
+def test_ari_and_ami_equal_scikit_learn(pair):
+    a, b = pair
+    expected = metrics.adjusted_rand_score(a, b)
+    assert partitions.ari(a, b) == pytest.approx(expected, abs=ROUNDING)
+    expected = metrics.adjusted_mutual_info_score(a, b)
+    assert partitions.ami(a, b) == pytest.approx(expected, abs=ROUNDING)
+
+
+@given(two_partitions())
+def test_contingency_counts_every_pair_of_values(pair):
+    a, b = pair
+    expected = metrics.cluster.contingency_matrix(a, b)
+    np.testing.assert_array_equal(
+        partitions.contingency(a, b).toarray(), expected
+    )
+
+
+@given(two_partitions())
+def test_numbering_of_clusters_changes_no_figure(pair):
+    a, b = pair
+    renamed = np.random.default_rng(0).permutation(13)[b] * 10**9 - 7
+    for figure in (
+        partitions.nmi,
+        partitions.ari,
+        partitions.hungarian_accuracy,
+    ):
+        assert figure(a, renamed) == pytest.approx(figure(a, b), abs=ROUNDING)
+
+
+def best_matching(labels, clusters):
+    """Accuracy of the best one-to-one matching, all of them tried."""
+    classes, found = np.unique(labels), np.unique(clusters)
+    if len(classes) > len(found):
+        return best_matching(clusters, labels)
+    return max(
+        sum(
+            np.sum((labels == c) & (clusters == k))
+            for c, k in zip(classes, chosen, strict=True)
+        )
+        / len(labels)
+        for chosen in itertools.permutations(found, len(classes))
+    )
+
+
+@pytest.mark.parametrize("num_clusters", [2, 4, 6])
+def test_hungarian_accuracy_is_the_best_of_all_matchings(num_clusters):
+    labels, clusters = related(200, 4, num_clusters)
+    assert partitions.hungarian_accuracy(labels, clusters) == pytest.approx(
+        best_matching(labels, clusters)
+    )
+
+
+def test_effective_clusters_counts_even_clusters():
+    assert partitions.effective_clusters([5, 5, 5, 5]) == pytest.approx(4)
+    assert partitions.effective_clusters([9, 0, 9, 0]) == pytest.approx(2)
+    assert partitions.effective_clusters([0, 7, 0]) == pytest.approx(1)
+    # 3/4 and 1/4: entropy 0.75 ln(4/3) + 0.25 ln 4.
+    expected = (4 / 3) ** 0.75 * 4**0.25
+    assert partitions.effective_clusters([3, 1]) == pytest.approx(expected)
+
+
+def test_empty_and_largest_clusters_are_read_off_the_counts():
+    assert partitions.empty_clusters([3, 0, 1, 0]) == 2
+    assert partitions.largest_cluster_share([3, 0, 1, 0]) == 0.75
+
+
+def test_counts_of_no_rows_give_zeros():
+    assert partitions.effective_clusters([0, 0]) == 0
+    assert partitions.largest_cluster_share([0, 0]) == 0
+
+
+def test_a_million_rows_take_less_than_the_sorting_of_scikit_learn():
+    a, b = related(1_000_000, 1_000, 3_000)
+    start = time.perf_counter()
+    ours = partitions.nmi(a, b)
+    middle = time.perf_counter()
+    theirs = metrics.normalized_mutual_info_score(
+        a, b, average_method="geometric"
+    )
+    end = time.perf_counter()
+    assert ours == pytest.approx(theirs, abs=1e-9)
+    assert middle - start < end - middle  # 0.11 s against 0.7 s, measured
+
+
+def test_unequal_lengths_are_refused_with_both_shapes():
+    with pytest.raises(ValueError, match=r"\(3,\), b of shape \(2,\)"):
+        partitions.nmi([0, 1, 2], [0, 1])
+    with pytest.raises(ValueError, match=r"\(0,\)"):
+        partitions.ari([], [])
+
+
+def test_an_unknown_average_is_refused():
+    with pytest.raises(ValueError, match="'geometric' or 'arithmetic'"):
+        partitions.nmi([0, 1], [0, 1], average="max")

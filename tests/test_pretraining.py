@@ -1,0 +1,380 @@
+"""A recipe becomes a trained method, is refused, or goes on where it was."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfclust import checkpoints, pretraining, progress, recipes
+from tfclust.label_figures import Sample
+
+SMALL = {
+    "method": "swav",
+    "data": "digits:?split=train",
+    "max_images": 64,
+    "backbone": "small",
+    "image_size": 8,
+    "batch_size": 16,
+    "num_clusters": 5,
+    "projection_width": 8,
+    "hidden_width": 0,
+    "freeze_steps": 2,
+    "epochs": 2,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "flip_probability": 0.0,
+    "threads": 2,
+    "knn_images": 0,
+}
+# Speeds differ from run to run.
+TIMES = ("images_per_second", "reassign_seconds")
+
+
+def recipe(workdir, **knobs):
+    """`SMALL` with other knobs; None leaves one out."""
+    knobs = {**SMALL, "workdir": str(workdir), **knobs}
+    return pretraining.make_recipe(
+        **{name: value for name, value in knobs.items() if value is not None}
+    )
+
+
+def quietly(recipe, **knobs):
+    """Trains; returns the result and what was said."""
+    said = []
+    result = pretraining.pretrain(recipe, say=said.append, **knobs)
+    return result, said
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function before a step."""
+
+    def __init__(self, step, function):
+        super().__init__()
+        self.step, self.function = step, function
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == self.step:
+            self.function()
+
+
+def interrupted(recipe, step, number=signal.SIGTERM):
+    """Trains until a signal comes in the step."""
+    kill = At(step, lambda: os.kill(os.getpid(), number))
+    return quietly(recipe, callbacks=[kill])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run."""
+    workdir = tmp_path_factory.mktemp("finished")
+    trained, _ = quietly(recipe(workdir, knn_images=64))
+    return trained
+
+
+def without_times(history):
+    return [
+        {k: v for k, v in figures.items() if k not in TIMES}
+        for figures in history
+    ]
+
+
+def test_metrics_hold_an_object_an_epoch(finished):
+    lines = (finished.workdir / "metrics.jsonl").read_text().splitlines()
+    first, second = map(json.loads, lines)
+    assert list(first) == [*progress.COUNTS, *progress.FIGURES]
+    assert (first["epoch"], first["step"]) == (1, 4)
+    assert (second["epoch"], second["step"]) == (2, 8)
+    assert first["nmi_previous"] is None and second["nmi_previous"] is not None
+    assert 0 <= second["knn_accuracy"] <= 1
+    assert all(isinstance(v, float) for v in list(second.values())[2:])
+
+
+def test_tensorboard_gets_the_figures(finished):
+    (file,) = (finished.workdir / "tensorboard").iterdir()
+    read = {}
+    for record in tf.data.TFRecordDataset(str(file)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            number = tf.make_ndarray(value.tensor)
+            read.setdefault(value.tag, []).append((event.step, float(number)))
+    losses = [f["loss"] for f in progress.read_metrics(finished.workdir)]
+    assert [step for step, _ in read["loss"]] == [4, 8]
+    np.testing.assert_allclose([loss for _, loss in read["loss"]], losses)
+
+
+def test_finished_run_trains_no_further(finished):
+    again, said = quietly(recipe(finished.workdir))
+    assert again.step == 8 and not again.interrupted
+    assert "Finished already" in said[-1]
+
+
+@pytest.mark.parametrize("method", ["swav", "deepcluster_v2"])
+def test_interrupted_and_resumed_run_equals_one_never_stopped(tmp_path, method):
+    """Stopped within the second epoch; every array, bit for bit."""
+    knobs = {
+        "swav": {"queue_rows": 32, "queue_start_epoch": 0},
+        "deepcluster_v2": {"freeze_steps": None, "num_clusters": (5, 6)},
+    }[method]
+    whole = recipe(tmp_path / "whole", method=method, **knobs)
+    parts = recipe(tmp_path / "parts", method=method, **knobs)
+    expected, _ = quietly(whole)
+    stopped, said = interrupted(parts, 5)
+    assert (stopped.step, stopped.interrupted) == (6, True)
+    assert "step 6 of 8 is saved" in said[-1]
+    resumed, said = quietly(parts)
+    assert "from step 6" in said[0]
+    assert (resumed.step, resumed.interrupted) == (8, False)
+    arrays, wanted = resumed.method.state(), expected.method.state()
+    assert arrays.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+    assert without_times(
+        progress.read_metrics(resumed.workdir)
+    ) == without_times(progress.read_metrics(expected.workdir))
+
+
+def test_run_interrupted_at_an_epochs_end_saves_its_figures(tmp_path):
+    stopped, _ = interrupted(recipe(tmp_path), 3, signal.SIGINT)
+    assert (stopped.step, stopped.interrupted) == (4, True)
+    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1]
+    assert checkpoints.latest(tmp_path).step == 4
+
+
+def test_signals_are_given_back_after_training(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    interrupted(recipe(tmp_path), 0)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_killed_run_tells_its_repeated_epoch_once(tmp_path):
+    """Its last checkpoint damaged, an epoch is trained and told again."""
+    quietly(recipe(tmp_path))
+    newest = max((tmp_path / "checkpoints").iterdir())
+    (newest / "manifest.json").write_text("")
+    _, said = quietly(recipe(tmp_path))
+    assert "damaged" in said[0] and "from step 4" in said[1]
+    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1, 2]
+
+
+def test_checkpoints_within_epochs_are_kept_on_request(tmp_path):
+    quietly(recipe(tmp_path, checkpoint_steps=3, keep_checkpoints=9, epochs=1))
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert [int(name) for name in names] == [3, 4]
+
+
+def test_loaded_run_gives_the_features_of_the_trained_method(finished):
+    run = pretraining.load_run(finished.workdir)
+    images = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    np.testing.assert_array_equal(run.method(images), finished.method(images))
+    assert (run.step, run.num_images) == (8, 64)
+    assert run.recipe == recipe(finished.workdir, knn_images=64)
+    for ours, theirs in zip(
+        run.method.clusterer(), finished.method.clusterer(), strict=True
+    ):
+        np.testing.assert_array_equal(ours.centroids, theirs.centroids)
+
+
+def test_loading_a_folder_without_a_run_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        pretraining.load_run(tmp_path)
+
+
+def test_untrained_backbone_is_that_of_the_runs_start(tmp_path):
+    began = []
+    first = recipe(tmp_path, epochs=1, seed=5)
+    capture = keras.callbacks.LambdaCallback()
+    capture.on_train_begin = lambda logs=None: began.extend(
+        capture.model.backbone.get_weights()
+    )
+    quietly(first, callbacks=[capture])
+    untrained = pretraining.untrained_backbone(first).get_weights()
+    for ours, theirs in zip(untrained, began, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_run_starts_from_another_runs_backbone(tmp_path, finished):
+    began = recipe(tmp_path, epochs=1, init_from=str(finished.workdir))
+    first = []
+    capture = keras.callbacks.LambdaCallback()
+    capture.on_train_begin = lambda logs=None: first.extend(
+        capture.model.backbone.get_weights()
+    )
+    quietly(began, callbacks=[capture])
+    for ours, theirs in zip(
+        first, finished.method.backbone.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"data": ""}, "data must be given"),
+        ({"workdir": ""}, "workdir must be given"),
+        ({"epochs": None}, "epochs or steps"),
+        ({"steps": 9}, "either epochs or steps.*epochs=2, steps=9"),
+        ({"data": "cloud:x"}, "Received: data=cloud:x"),
+        ({"batch_size": 65}, "64 images cannot fill a batch of 65"),
+        ({"num_clusters": 65}, "64 images cannot fill 65 clusters"),
+        ({"queue_rows": 24}, "queue_rows=24, batch_size=16. Try 16"),
+        ({"image_size": 65}, "views of 65 px are more than 8 times larger"),
+        ({"resize_size": 7}, "resize_size=7, image_size=8"),
+        ({"warmup_epochs": 3.0}, "warmup_epochs=3, epochs=2"),
+        ({"num_replicas": 2, "strategy": "one"}, "num_replicas=2"),
+        ({"strategy": "multi_worker"}, "TF_CONFIG"),
+        ({"num_views": (1,)}, "num_views must sum to at least 2"),
+        ({"learning_rat": 3}, "no knob.*Did you mean learning_rate"),
+        ({"kmeans_iters": 3}, "read by deepcluster_v2 alone"),
+    ],
+)
+def test_impossible_setting_is_refused_with_its_numbers(
+    tmp_path, knobs, message
+):
+    with pytest.raises(ValueError, match=message):
+        quietly(recipe(knobs.pop("workdir", tmp_path), **knobs))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def write_folder(folder, *, num=20, labelled=False):
+    generator = np.random.default_rng(0)
+    for i in range(num):
+        where = folder / (f"class{i % 2}" if labelled else "")
+        where.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (12, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(where / f"{i}.png")
+    return f"folder:{folder}"
+
+
+def test_images_without_labels_train_without_label_figures(tmp_path):
+    data = write_folder(tmp_path / "images")
+    quietly(recipe(tmp_path / "run", data=data, epochs=1))
+    (figures,) = progress.read_metrics(tmp_path / "run")
+    assert "loss" in figures and "nmi_labels" not in figures
+
+
+def test_test_images_need_labels_on_both_sides(tmp_path):
+    data = write_folder(tmp_path / "images")
+    with pytest.raises(ValueError, match="eval_data tests a kNN"):
+        quietly(
+            recipe(tmp_path / "run", data=data, eval_data="digits:?split=test")
+        )
+
+
+def test_unreadable_images_are_left_out_by_name(tmp_path):
+    data = write_folder(tmp_path / "images")
+    (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
+    _, said = quietly(recipe(tmp_path / "run", data=data, epochs=1))
+    assert said[0].startswith("Left out: broken.jpg: ")
+
+
+def test_workdir_of_another_run_is_refused_by_the_knob(finished):
+    with pytest.raises(
+        ValueError, match=r"learning_rate=0.2 \(was 0.1\).*another workdir"
+    ):
+        quietly(recipe(finished.workdir, learning_rate=0.2))
+
+
+def test_workdir_of_a_run_on_other_images_is_refused(finished):
+    with pytest.raises(ValueError, match="64 then, 63 now"):
+        quietly(recipe(finished.workdir, max_images=63))
+
+
+def test_knobs_of_the_machine_may_change(tmp_path):
+    interrupted(recipe(tmp_path), 5)
+    other, said = quietly(
+        recipe(tmp_path, keep_checkpoints=5, data="digits:", jit_compile=False)
+    )
+    assert other.step == 8 and "Goes on with" in said[0]
+
+
+def test_resuming_on_another_machine_says_what_can_differ(tmp_path):
+    interrupted(recipe(tmp_path), 5)
+    (path,) = (tmp_path / "checkpoints").glob("0*6")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["about"]["machine"]["replicas"] = 8
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    _, said = quietly(recipe(tmp_path))
+    assert "replicas 8 then, 1 now" in said[0]
+    assert "last digits" in said[0]
+
+
+def test_workdir_in_use_is_refused(tmp_path):
+    with (
+        checkpoints.lock(tmp_path),
+        pytest.raises(checkpoints.BusyError, match="in use"),
+    ):
+        quietly(recipe(tmp_path))
+
+
+def test_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
+    wild = recipe(tmp_path, learning_rate=1e30, freeze_steps=0)
+    with pytest.raises(ValueError, match="Lower learning_rate"):
+        quietly(wild)
+    assert checkpoints.latest(tmp_path) is None
+
+
+def test_mixed_precision_trains_and_leaves_the_policy_alone(tmp_path):
+    trained, _ = quietly(recipe(tmp_path, mixed_precision="bfloat16", epochs=1))
+    assert keras.config.dtype_policy().name == "float32"
+    backbone = trained.method.backbone
+    assert all(v.dtype == "float32" for v in backbone.trainable_variables)
+    assert "bfloat16" in {layer.compute_dtype for layer in backbone.layers}
+    again = pretraining.load_run(tmp_path).method.backbone
+    for ours, theirs in zip(again.layers, backbone.layers, strict=True):
+        assert ours.compute_dtype == theirs.compute_dtype
+
+
+def test_recipe_survives_its_words(tmp_path):
+    some = recipe(
+        tmp_path,
+        view_sizes=(16, 8),
+        num_views=(2, 3),
+        view_scales=((0.5, 1.0), (0.1, 0.5)),
+        init_from="",
+        seed=7,
+    )
+    words = json.loads(json.dumps(recipes.to_words(some)))
+    assert recipes.from_words(words) == some
+    assert recipes.differences(some, words) == []
+
+
+def test_no_two_configs_share_a_knob():
+    for config_class in recipes.METHOD_CONFIGS.values():
+        names = [
+            field.name
+            for part in (*recipes.CONFIGS.values(), config_class)
+            for field in dataclasses.fields(part)
+        ]
+        assert len(names) == len(set(names))
+
+
+def test_sample_shows_the_images_of_its_rows(finished):
+    source = finished.method.views.source
+    rows = np.array([3, 60])
+    sample = Sample(source, rows)
+    assert sample.num_images == 2
+    np.testing.assert_array_equal(sample.labels, source.labels[rows])
+    for i, row in enumerate(rows):
+        np.testing.assert_array_equal(sample.image(i), source.image(row))
+
+
+def test_duration_reads_as_people_say_it():
+    assert progress.duration(59.6) == "1 min 0 s"
+    assert progress.duration(7) == "7 s"
+    assert progress.duration(3725) == "1 h 2 min"
+
+
+def test_terminal_shows_speed_and_time_left(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(progress, "_REDRAW_SECONDS", 0.0)
+    quietly(recipe(tmp_path, epochs=1))
+    written = capsys.readouterr()
+    assert "step 4 of 4 · " in written.err
+    assert "images/s" in written.err and " left" in written.err
+    assert "epoch 1 · loss" in written.out

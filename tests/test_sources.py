@@ -1,0 +1,431 @@
+"""Sources: what is read, in which order, and what is refused."""
+
+import gzip
+import io
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfclust import data
+from tfclust.data import scan, tfrecord
+
+RNG = np.random.default_rng(0)
+
+
+def picture(height=20, width=24):
+    return RNG.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def encoded(image, kind="PNG", **how):
+    stored = io.BytesIO()
+    Image.fromarray(image).save(stored, kind, **how)
+    return stored.getvalue()
+
+
+def write(folder, name, image=None, kind="PNG"):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(picture() if image is None else image, kind))
+    return path
+
+
+def pixels(source):
+    """All images of a source, read in a pipeline."""
+    indices = tf.data.Dataset.range(source.num_images)
+    return [image.numpy() for image in indices.map(source.image)]
+
+
+# Digits.
+
+
+def test_digits_splits_part_the_1797_images_with_equal_shares():
+    whole = data.open_source("digits:?split=all")
+    train = data.open_source("digits:?split=train")
+    test = data.open_source("digits:?split=test")
+    assert whole.num_images == 1797
+    assert (train.num_images, test.num_images) == (1433, 364)
+    shares = np.bincount(test.labels) / np.bincount(whole.labels)
+    assert shares.min() > 0.195 and shares.max() < 0.21
+    train_rows = {image.tobytes() for image in pixels(train)}
+    assert not train_rows & {image.tobytes() for image in pixels(test)}
+    assert train.class_names == tuple("0123456789")
+
+
+def test_digits_are_spread_over_all_grey_levels():
+    images = np.array(pixels(data.open_source("digits:", max_images=50)))
+    assert images.shape == (50, 8, 8, 3)
+    assert images.min() == 0 and images.max() == 255
+
+
+# Arrays.
+
+
+def test_arrays_of_any_sizes_come_back_as_they_are():
+    images = [picture(3 + i, 9 - i) for i in range(5)]
+    source = data.ArraySource(images, labels=[4, 3, 2, 1, 0])
+    for expected, found in zip(images, pixels(source), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert source.labels.dtype == np.int64
+    assert source.stored() is None
+
+
+def test_grey_arrays_become_rgb():
+    grey = RNG.integers(0, 256, (4, 6, 5), np.uint8)
+    found = np.array(pixels(data.ArraySource(grey)))
+    np.testing.assert_array_equal(found, np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "images, labels, words",
+    [
+        (np.zeros((2, 4, 4, 3)), None, "uint8"),
+        (np.zeros((2, 4, 4, 4), np.uint8), None, r"\[H, W, 3\]"),
+        (np.zeros((2, 0, 4), np.uint8), None, "pixels"),
+        ([], None, "0 images"),
+        (np.zeros((2, 4, 4), np.uint8), [1], "for 2 images"),
+        (np.zeros((2, 4, 4), np.uint8), [0.5, 1], "one integer"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(images, labels, words):
+    with pytest.raises(ValueError, match=words):
+        data.ArraySource(images, labels)
+
+
+def test_images_of_one_size_are_stored_with_their_edge_doubled():
+    images = RNG.integers(0, 256, (3, 4, 5, 3), np.uint8)
+    stored = data.ArraySource(images).stored().numpy()
+    assert stored.shape == (3, 6, 7, 3)
+    np.testing.assert_array_equal(stored[:, 1:-1, 1:-1], images)
+    np.testing.assert_array_equal(stored[:, 0, 1:-1], images[:, 0])
+    np.testing.assert_array_equal(stored[:, 1:-1, -1], images[:, :, -1])
+
+
+# Folders.
+
+
+def test_sub_folders_are_labels_in_sorted_order(tmp_path):
+    for name in (
+        "zebra/a.png",
+        "ant/deep/er/b.png",
+        "ant/a.PNG",
+        "zebra/Ü 1.png",
+    ):
+        write(tmp_path, name)
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.manifest().names == [
+        "ant/a.PNG",
+        "ant/deep/er/b.png",
+        "zebra/a.png",
+        "zebra/Ü 1.png",
+    ]
+    assert source.class_names == ("ant", "zebra")
+    assert source.labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "names", [["a.png", "b.png"], ["x/a.png", "b.png"], ["x/a.png"]]
+)
+def test_a_folder_without_two_classes_has_no_labels(tmp_path, names):
+    for name in names:
+        write(tmp_path, name)
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.num_images == len(names)
+    assert source.labels is None and source.class_names is None
+
+
+def test_files_that_are_hidden_or_no_images_by_name_are_passed_over(tmp_path):
+    write(tmp_path, "a.png")
+    write(tmp_path, ".hidden.png")
+    write(tmp_path, ".cache/b.png")
+    (tmp_path / "notes.txt").write_text("words")
+    assert data.open_source(f"folder:{tmp_path}").num_images == 1
+
+
+def test_relative_and_home_paths_are_found(tmp_path, monkeypatch):
+    write(tmp_path, "bilder ä/a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data.open_source("folder:bilder ä").num_images == 1
+    assert data.open_source("folder:~/bilder ä").num_images == 1
+
+
+def test_every_format_is_decoded_whatever_its_name(tmp_path):
+    image = picture()
+    grey = Image.fromarray(image).convert("L")
+    kinds = {
+        "a.png": Image.fromarray(image),
+        "b.bmp": Image.fromarray(image),
+        "c.gif": Image.fromarray(image),
+        "d.png": grey,
+        "e.png": Image.fromarray(image).convert("RGBA"),
+        "f.png": Image.fromarray(image).convert("P"),
+        "g.jpg": grey,
+        "h.jpg": Image.fromarray(image).convert("CMYK"),
+    }
+    for name, view in kinds.items():
+        view.save(tmp_path / name)
+    (tmp_path / "i.jpg").write_bytes(encoded(image, "PNG"))
+    (tmp_path / "j.jpg").write_bytes(encoded(image, "WEBP", lossless=True))
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.num_images == 10 and not source.skipped
+    found = pixels(source)
+    assert {view.shape for view in found} == {image.shape}
+    for i in (0, 1, 4, 8, 9):
+        np.testing.assert_array_equal(found[i], image)
+    assert source.jpeg.tolist() == [False] * 6 + [True] * 2 + [False] * 2
+
+
+def test_damaged_files_are_left_out_with_a_reason(tmp_path):
+    for i in range(20):
+        write(tmp_path, f"{i:02d}.jpg", kind="JPEG")
+    whole = (tmp_path / "03.jpg").read_bytes()
+    (tmp_path / "03.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "07.jpg").write_bytes(b"")
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.num_images == 18
+    assert source.skipped == [
+        ("03.jpg", "a damaged or truncated JPEG"),
+        ("07.jpg", "empty"),
+    ]
+    assert "03.jpg" not in source.manifest().names
+    with pytest.raises(ValueError, match="2 of 20 images.*03.jpg: a damaged"):
+        data.open_source(f"folder:{tmp_path}", max_bad_share=0.05)
+
+
+def test_a_text_file_called_png_is_told_from_images(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ValueError, match="1 of 1 images.*not a readable"):
+        data.open_source(f"folder:{tmp_path}")
+
+
+def test_max_images_keeps_each_class(tmp_path):
+    for name in "abc":
+        for i in range(10):
+            write(tmp_path, f"{name}/{i}.png")
+    source = data.open_source(f"folder:{tmp_path}", max_images=6)
+    assert source.labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_second_check_reads_only_files_that_changed(tmp_path, monkeypatch):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    for i in range(12):
+        write(images, f"{i:02d}.png")
+    first = data.open_source(f"folder:{images}", cache_dir=cache)
+    write(images, "05.png", picture(31, 33))
+    checked = []
+    real = scan.check_images
+    monkeypatch.setattr(
+        scan,
+        "check_images",
+        lambda read, names: checked.extend(names) or real(read, names),
+    )
+    second = data.open_source(f"folder:{images}", cache_dir=cache)
+    assert checked == ["05.png"]
+    assert second.heights[5] == 31 and second.heights[4] == 20
+    assert first.manifest_hash != second.manifest_hash
+
+
+def test_the_manifest_hash_survives_a_move(tmp_path):
+    for name in ("x/a.png", "y/b.png"):
+        write(tmp_path / "here", name)
+    before = data.open_source(f"folder:{tmp_path}/here").manifest_hash
+    os.rename(tmp_path / "here", tmp_path / "there")
+    assert data.open_source(f"folder:{tmp_path}/there").manifest_hash == before
+
+
+def test_folders_without_images_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing at"):
+        data.open_source(f"folder:{tmp_path}/absent")
+    (tmp_path / "a.txt").write_text("words")
+    with pytest.raises(FileNotFoundError, match="Found 1 other files"):
+        data.open_source(f"folder:{tmp_path}")
+    with pytest.raises(FileNotFoundError, match="Found a file"):
+        data.open_source(f"folder:{tmp_path}/a.txt")
+
+
+# TFRecord files.
+
+
+def example(image, label=None, key="image/encoded"):
+    def feature(**kind):
+        return tf.train.Feature(**kind)
+
+    features = {
+        key: feature(bytes_list=tf.train.BytesList(value=[image])),
+        "image/filename": feature(
+            bytes_list=tf.train.BytesList(value=[b"name.png"])
+        ),
+    }
+    if label is not None:
+        labels = tf.train.Int64List(value=[label])
+        features["image/class/label"] = feature(int64_list=labels)
+    record = tf.train.Example(features=tf.train.Features(feature=features))
+    return record.SerializeToString()
+
+
+def write_records(path, records, compression=None):
+    options = tf.io.TFRecordOptions(compression_type=compression)
+    with tf.io.TFRecordWriter(str(path), options) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def write_shards(folder, counts, labelled=True):
+    """Shards of small PNGs; returns the images in order."""
+    images = []
+    for shard, count in enumerate(counts):
+        part = [picture(9 + i, 8) for i in range(count)]
+        write_records(
+            folder / f"train-{shard}.tfrecord",
+            [
+                example(encoded(image), 7 + i if labelled else None)
+                for i, image in enumerate(part)
+            ],
+        )
+        images += part
+    return images
+
+
+def test_records_are_read_in_any_order(tmp_path):
+    images = write_shards(tmp_path, [3, 4])
+    source = data.open_source(f"tfrecord:{tmp_path}/train-*")
+    assert source.num_images == 7
+    assert source.labels.tolist() == [7, 8, 9, 7, 8, 9, 10]
+    order = [6, 0, 3, 3, 5]
+    found = tf.data.Dataset.from_tensor_slices(np.int64(order))
+    for i, image in zip(order, found.map(source.image), strict=True):
+        np.testing.assert_array_equal(image, images[i])
+    assert source.manifest().names[3].startswith("train-1.tfrecord@")
+
+
+def test_records_without_labels_have_none(tmp_path):
+    write_shards(tmp_path, [3], labelled=False)
+    assert data.open_source(f"tfrecord:{tmp_path}/*").labels is None
+
+
+def test_max_images_takes_the_first_records(tmp_path):
+    images = write_shards(tmp_path, [3, 4, 2])
+    source = data.open_source(f"tfrecord:{tmp_path}/*.tfrecord", max_images=5)
+    found = pixels(source)
+    assert len(found) == 5
+    np.testing.assert_array_equal(found[4], images[4])
+
+
+def test_the_index_is_used_until_the_file_changes(tmp_path, monkeypatch):
+    write_shards(tmp_path, [3])
+    made = []
+    real = tfrecord._make_index
+    monkeypatch.setattr(
+        tfrecord, "_make_index", lambda path: made.append(path) or real(path)
+    )
+    for _ in range(2):
+        # The index lies beside the file; the glob must not take it for data.
+        source = data.open_source(f"tfrecord:{tmp_path}/train-*")
+    assert len(made) == 1 and source.num_images == 3
+    write_shards(tmp_path, [5])
+    assert data.open_source(f"tfrecord:{tmp_path}/train-*").num_images == 5
+    assert len(made) == 2
+
+
+def test_the_index_goes_to_the_cache_where_the_folder_is_closed(
+    tmp_path, monkeypatch
+):
+    write_shards(tmp_path, [3])
+    real = scan.write_npz
+
+    def closed(path, **arrays):
+        if path.parent == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        real(path, **arrays)
+
+    monkeypatch.setattr(scan, "write_npz", closed)
+    cache = tmp_path / "run"
+    uri = f"tfrecord:{tmp_path}/train-0.tfrecord"
+    assert data.open_source(uri, cache_dir=cache).num_images == 3
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(tfrecord, "_make_index", None)
+    assert data.open_source(uri, cache_dir=cache).num_images == 3
+
+
+def test_damaged_records_are_left_out(tmp_path):
+    good = [example(encoded(picture()), 1) for _ in range(12)]
+    write_records(tmp_path / "a.tfrecord", [*good, example(b"junk", 1)])
+    source = data.open_source(f"tfrecord:{tmp_path}/a.tfrecord")
+    assert source.num_images == 12
+    ((name, reason),) = source.skipped
+    assert name.startswith("a.tfrecord@") and reason.startswith("not a")
+
+
+def test_files_that_are_no_image_records_are_refused(tmp_path):
+    def opening(name):
+        return data.open_source(f"tfrecord:{tmp_path}/{name}")
+
+    with pytest.raises(FileNotFoundError, match="Found 0 files"):
+        opening("absent-*")
+    write_shards(tmp_path, [3])
+    whole = (tmp_path / "train-0.tfrecord").read_bytes()
+    (tmp_path / "short").write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match="record 2 reaches beyond the end"):
+        opening("short")
+    (tmp_path / "packed").write_bytes(gzip.compress(whole))
+    with pytest.raises(ValueError, match="uncompressed TFRecord"):
+        opening("packed")
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(ValueError, match="empty file"):
+        opening("empty")
+    write_records(tmp_path / "other", [example(b"x", key="picture")])
+    with pytest.raises(ValueError, match="features image/filename, picture"):
+        opening("other")
+    write_records(tmp_path / "text", [b"no example"])
+    with pytest.raises(ValueError, match="no tf.train.Example"):
+        opening("text")
+
+
+def test_cifar_records_agree_with_tensorflows_reader(shared_data, tmp_path):
+    path = tmp_path / "test.tfrecord"  # a copy: its index lies beside it
+    shutil.copy(shared_data / "cifar10_test.tfrecord", path)
+    source = data.open_source(f"tfrecord:{path}")
+    assert source.num_images == 5000 and not source.skipped
+    assert (np.bincount(source.labels) == 500).all()
+    spec = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+    for i, record in tf.data.TFRecordDataset(str(path)).take(5).enumerate():
+        image = tf.io.parse_single_example(record, spec)["image/encoded"]
+        np.testing.assert_array_equal(
+            source.image(i), tf.io.decode_jpeg(image, channels=3)
+        )
+    np.testing.assert_array_equal(
+        source.stored()[4321, 1:-1, 1:-1], source.image(tf.constant(4321))
+    )
+
+
+# URIs.
+
+
+@pytest.mark.parametrize(
+    "uri, words",
+    [
+        ("digits:?split=valid", "train, test, all.*split=valid"),
+        ("digits:?fold=1", "only a split"),
+        ("digits", "must be a URI such as"),
+        ("ftp:/images", "folder:/path"),
+        ("folder:", "names no path"),
+        ("", "must be a URI"),
+    ],
+)
+def test_uris_that_name_no_source_are_refused(uri, words):
+    with pytest.raises(ValueError, match=words):
+        data.open_source(uri)
+
+
+def test_a_bare_path_is_answered_with_the_right_uri(tmp_path):
+    with pytest.raises(ValueError, match=f"Write folder:{tmp_path}"):
+        data.open_source(str(tmp_path))
+
+
+def test_max_images_below_one_is_refused():
+    with pytest.raises(ValueError, match="max_images=0"):
+        data.open_source("digits:", max_images=0)

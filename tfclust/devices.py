@@ -1,0 +1,171 @@
+"""Where a run computes: strategy, threads, precision, determinism.
+
+All of it belongs before the first operation, which fixes the devices.
+"""
+
+import contextlib
+import json
+import os
+
+import keras
+import tensorflow as tf
+
+STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
+PRECISIONS = {
+    "none": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+
+
+def make_strategy(kind="auto", num_replicas=None):
+    """The distribution strategy that `--strategy` and `--num_replicas` mean.
+
+    Args:
+      kind: "one" device; "mirrored" over this host's GPUs, or over logical
+        devices into which the CPU is split; "multi_worker" over the hosts of
+        TF_CONFIG; "auto" takes what is there.
+      num_replicas: int; None for one a GPU.
+
+    Returns:
+      A `tf.distribute.Strategy`; for one device the default one.
+
+    Raises:
+      ValueError: if there are not so many devices.
+    """
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    if kind == "auto":
+        kind = _automatic(num_gpus, num_replicas)
+    if kind == "multi_worker":
+        return _multi_worker(num_replicas)
+    if kind == "one":
+        if num_replicas not in (None, 1):
+            raise ValueError(
+                "strategy=one means one replica. Received: "
+                f"num_replicas={num_replicas}. Write strategy=mirrored."
+            )
+        return tf.distribute.get_strategy()
+    count = num_replicas or max(1, num_gpus)
+    if num_gpus:
+        if count > num_gpus:
+            raise ValueError(
+                f"num_replicas must be at most the number of GPUs, {num_gpus}. "
+                f"Received: num_replicas={count}."
+            )
+        return tf.distribute.MirroredStrategy(
+            [f"GPU:{i}" for i in range(count)]
+        )
+    _split_cpu(count)
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+
+
+def seed_everything(seed, deterministic=None):
+    """Seeds all generators, and makes operations repeatable.
+
+    Args:
+      seed: int.
+      deterministic: whether an operation gives the same bits each time, at
+        some cost on GPUs; None for where there is no GPU.
+
+    Returns:
+      Whether it is deterministic.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic is None:
+        deterministic = not tf.config.list_physical_devices("GPU")
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return deterministic
+
+
+def set_threads(count=None):
+    """Fixes the threads of an operation, on which sums' order may depend.
+
+    Args:
+      count: int; None for the processors that this process may use.
+
+    Returns:
+      The number that holds: another one if operations have run already.
+    """
+    count = count or usable_cpus()
+    # After the first operation TensorFlow keeps what it began with.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    return tf.config.threading.get_intra_op_parallelism_threads() or count
+
+
+def usable_cpus():
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def precision(kind):
+    """Layers built inside compute in `kind`, a key of `PRECISIONS`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(PRECISIONS[kind])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def is_chief(strategy):
+    """Whether this process writes the files: the first host's."""
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    kinds = json.loads(os.environ["TF_CONFIG"])["cluster"]
+    first = "chief" if "chief" in kinds else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+def any_host(strategy, value):
+    """Whether `value` is true on any host; all hosts call it together."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return value
+    flag = tf.constant(float(value))
+    total = strategy.reduce("SUM", strategy.run(tf.identity, [flag]), axis=None)
+    return float(total) > 0
+
+
+def _automatic(num_gpus, num_replicas):
+    if json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster"):
+        return "multi_worker"
+    count = num_gpus if num_replicas is None else num_replicas
+    return "mirrored" if count > 1 else "one"
+
+
+def _multi_worker(num_replicas):
+    if not os.environ.get("TF_CONFIG"):
+        raise ValueError(
+            "strategy=multi_worker reads hosts and ports from the environment "
+            "variable TF_CONFIG. Received: none. See "
+            "tf.distribute.MultiWorkerMirroredStrategy."
+        )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    count = strategy.num_replicas_in_sync
+    if num_replicas not in (None, count):
+        raise ValueError(
+            f"TF_CONFIG and the GPUs make {count} replicas. Received: "
+            f"num_replicas={num_replicas}. Leave it out."
+        )
+    return strategy
+
+
+def _split_cpu(count):
+    """Splits the CPU into logical devices; once a process."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * count
+    try:
+        tf.config.set_logical_device_configuration(cpu, logical)
+    except RuntimeError as error:
+        there = len(tf.config.list_logical_devices("CPU"))
+        if there != count:
+            raise ValueError(
+                "the CPU can be split before the first operation only. "
+                f"Received: num_replicas={count} with {there} devices in use. "
+                "Start a new process."
+            ) from error

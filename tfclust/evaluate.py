@@ -1,0 +1,262 @@
+"""Measures a trained backbone beside an untrained one and raw pixels.
+
+python -m tfclust.evaluate --workdir=runs/mine \\
+    --test_data=folder:/my/labelled_images
+"""
+
+from tfclust import flags  # isort: skip (imports TensorFlow quietly)
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfclust import data, evaluation, options, pretraining, recipes, saved_model
+from tfclust.evaluation import EvaluationConfig
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """What is measured, and on which images."""
+
+    workdir: str = option(
+        "", "Folder of the run to measure; this or saved_model."
+    )
+    saved_model: str = option(
+        "",
+        "SavedModel to measure: a version, or the folder of versions, of which "
+        "the newest is taken.",
+    )
+    train_data: str = option(
+        "",
+        "Labelled images that kNN and the linear probe learn from; empty for "
+        "the run's data.",
+    )
+    test_data: str = option(
+        "",
+        "Labelled images that give the figures; empty for the run's eval_data.",
+    )
+    max_images: int | None = option(
+        None,
+        "Use so many of train_data's images; empty for as many as the run, "
+        "where they are the run's own, and else for all.",
+        lower=1,
+    )
+    cache_dir: str = option(
+        "",
+        "Folder for the results of checking the images, where they cannot lie "
+        "beside them; empty for one in workdir.",
+    )
+    output: str = option(
+        "",
+        "JSON file for the figures; empty for evaluation.json in workdir.",
+    )
+
+    def __post_init__(self):
+        options.check(self)
+        if bool(self.workdir) == bool(self.saved_model):
+            raise ValueError(
+                "give either workdir or saved_model, such as "
+                "--workdir=runs/first. Received: "
+                f"workdir={self.workdir or 'none'}, "
+                f"saved_model={self.saved_model or 'none'}."
+            )
+
+
+class Trained(NamedTuple):
+    """A backbone with what is known of its training."""
+
+    backbone: Callable
+    image_size: int
+    resize_size: int | None
+    recipe: recipes.Recipe | None  # None for a SavedModel that tells none
+
+
+def evaluate(command, config, tell=None):
+    """Measures what `command` names.
+
+    Args:
+      command: `EvaluateConfig`.
+      config: `EvaluationConfig`.
+      tell: called with a line of text when a protocol is done, or None.
+
+    Returns:
+      What `evaluation.evaluate` returns, also written to the output file where
+      there is one.
+
+    Raises:
+      ValueError: if the run, the images and the protocols do not fit.
+      FileNotFoundError: if the run or images are not there.
+    """
+    output = output_path(command)
+    if command.workdir:
+        trained = _from_run(command.workdir)
+    else:
+        trained = _from_saved_model(command.saved_model)
+    # Refused before images are opened, which may take minutes.
+    if "untrained" in config.baselines and trained.recipe is None:
+        raise ValueError(
+            "the baseline untrained needs the recipe of the training. "
+            f"Received: saved_model={command.saved_model}, whose "
+            f"{saved_model.CARD_FILE} has none. Give --baselines=pixels."
+        )
+    train, test = open_sources(command, config, trained.recipe)
+    results = evaluation.evaluate(
+        _backbones(trained, config.baselines),
+        train,
+        test,
+        config,
+        image_size=trained.image_size,
+        resize_size=trained.resize_size,
+        tell=tell,
+    )
+    if output is not None:
+        write_json(output, results)
+    return results
+
+
+def open_sources(command, config, recipe):
+    """The sources to learn from and to test on; None where none is needed.
+
+    Args:
+      command: `EvaluateConfig`.
+      config: `EvaluationConfig`.
+      recipe: the run's `Recipe` for what `command` leaves out, or None.
+    """
+    run = recipes.RunConfig() if recipe is None else recipe.run
+    train_uri = command.train_data or run.data
+    test_uri = command.test_data or run.eval_data
+    if set(config.protocols) == {"clusters"}:
+        train_uri = ""  # nothing is learnt from other images
+    elif train_uri and train_uri == test_uri:
+        raise ValueError(
+            "test_data must hold other images than train_data, or each image "
+            f"finds itself. Received: {train_uri} for both. Give a test split, "
+            "or ask for protocols=clusters alone."
+        )
+    max_images = command.max_images
+    if max_images is None and train_uri == run.data:
+        max_images = run.max_images
+    cache = command.cache_dir or run.cache_dir
+    if not cache and command.workdir:
+        cache = str(pathlib.Path(command.workdir).expanduser() / "cache")
+
+    def opened(uri, max_images=None):
+        if not uri:
+            return None
+        return data.open_source(
+            uri,
+            max_images=max_images,
+            cache_dir=cache or None,
+            max_bad_share=run.max_bad_share,
+        )
+
+    # The smaller source first: what is missing there shows soonest.
+    test = opened(test_uri)
+    evaluation.check_source(config, "test_data", test)
+    train = opened(train_uri, max_images)
+    evaluation.check_sources(config, train, test)
+    return train, test
+
+
+def output_path(command):
+    """Where the figures are written, or None; refuses what cannot be.
+
+    Args:
+      command: `EvaluateConfig`.
+    """
+    if command.output:
+        path = pathlib.Path(command.output).expanduser()
+    elif command.workdir:
+        workdir = pathlib.Path(command.workdir).expanduser()
+        path = workdir / "evaluation.json"
+    else:
+        return None
+    if path.is_dir():
+        raise ValueError(
+            f"output must be a file. Received: the folder {path}. Try "
+            f"{path / 'evaluation.json'}."
+        )
+    return path
+
+
+def write_json(path, results):
+    """Writes `results` to `path`, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _from_run(workdir):
+    run = pretraining.load_run(workdir)
+    return Trained(
+        _inference(run.method.backbone),
+        run.recipe.run.image_size,
+        run.recipe.run.resize_size,
+        run.recipe,
+    )
+
+
+def _from_saved_model(path):
+    path = saved_model.newest_version(path)
+    card = json.loads((path / saved_model.CARD_FILE).read_text("utf-8"))
+    about, words = card["preprocessing"], card["recipe"]
+    return Trained(
+        _inference(tf.saved_model.load(str(path))),
+        about["centre_crop"],
+        about["resize_short_side"],
+        None if words is None else recipes.from_words(words),
+    )
+
+
+def _backbones(trained, baselines):
+    backbones = {"trained": trained.backbone}
+    if "untrained" in baselines:
+        backbones["untrained"] = _inference(
+            pretraining.untrained_backbone(trained.recipe)
+        )
+    if "pixels" in baselines:
+        backbones["pixels"] = evaluation.pixels
+    return backbones
+
+
+def _inference(model):
+    """`model` with the statistics of training, not of the batch."""
+    return lambda images: model(images, training=False)
+
+
+def main():
+    """Measures a trained backbone beside an untrained one and raw pixels.
+
+    Prints a table and writes the figures as JSON. The images need labels: class
+    folders, or TFRecords with image/class/label.
+    """
+    command = flags.read(EvaluateConfig)
+    config = flags.read(EvaluationConfig)
+
+    def tell(line):
+        print(line, file=sys.stderr, flush=True)
+
+    results = evaluate(command, config, tell)
+    print(evaluation.format_table(results))
+    output = output_path(command)
+    if output is not None:
+        print(f"Written: {output}")
+
+
+if __name__ == "__main__":
+    flags.define(EvaluateConfig, EvaluationConfig)
+    flags.run(main)

@@ -1,0 +1,121 @@
+"""How well clusters of frozen features agree with labels that nobody used.
+
+k-means on the test source's features, with as many clusters as classes, then
+NMI, AMI, ARI and the accuracy of the best one-to-one naming of clusters
+(Hungarian method). NMI is that of DeepCluster (Caron et al. 2018,
+arXiv:1807.05520, section 4.1), I / sqrt(H H'); with the arithmetic mean below
+the line, scikit-learn's default today, it stands beside it by name.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from tfclust.evaluation.features import checked_rows
+from tfclust.ops import partitions
+from tfclust.ops.kmeans import kmeans
+
+# Lloyd's iterations settle well before; `_TOLERANCE` ends them.
+_MAX_ITERS = 300
+_TOLERANCE = 1e-4
+
+
+class ClustersResult(NamedTuple):
+    """Agreement of clusters and labels; 1 is the best of each."""
+
+    nmi: float  # geometric mean of the entropies
+    nmi_arithmetic: float
+    ami: float
+    ari: float
+    accuracy: float  # Hungarian
+    num_clusters: int
+    assignments: np.ndarray  # [N]
+
+
+def evaluate_clusters(
+    features, labels, *, num_clusters=None, num_restarts=10, seed=0
+):
+    """Clusters features by k-means and compares the clusters with labels.
+
+    Rows are brought to unit length, so that distances order as the cosines of
+    `evaluate_knn` do. Each restart begins with k-means++; the one with the
+    least inertia counts, which looks at no label.
+
+    Args:
+      features: `[N, F]` float.
+      labels: `[N]` int.
+      num_clusters: int K; None for the number of classes.
+      num_restarts: int. 10, once scikit-learn's default.
+      seed: int.
+
+    Returns:
+      `ClustersResult`.
+
+    Raises:
+      ValueError: if shapes do not fit, features are not finite, or there are
+        fewer rows than clusters.
+
+    Source:
+      Caron et al. 2018, arXiv:1807.05520, section 4.1; Asano et al. 2020,
+      arXiv:1911.05371, for AMI, ARI and accuracy.
+    """
+    features, labels = checked_rows(features, labels, "test")
+    if num_clusters is None:
+        num_clusters = len(np.unique(labels))
+    if not 2 <= num_clusters <= len(features):
+        raise ValueError(
+            "clusters are at least 2 and at most the images they are made of. "
+            f"Received: {num_clusters} clusters, {len(features)} test images. "
+            "Set evaluation_clusters, or give more images."
+        )
+    rows = _unit(features)
+    results = [
+        _clustered(rows, num_clusters, seed + restart)
+        for restart in range(num_restarts)
+    ]
+    best = min(results, key=lambda result: float(result.inertia))
+    assignments = np.asarray(best.pseudo_labels)
+    return ClustersResult(
+        nmi=partitions.nmi(labels, assignments, average="geometric"),
+        nmi_arithmetic=partitions.nmi(
+            labels, assignments, average="arithmetic"
+        ),
+        ami=partitions.ami(labels, assignments),
+        ari=partitions.ari(labels, assignments),
+        accuracy=partitions.hungarian_accuracy(labels, assignments),
+        num_clusters=num_clusters,
+        assignments=assignments,
+    )
+
+
+def protocol(subject, config):
+    """The entry of `EVALUATORS`: figures of a `Subject` as a dict."""
+    result = evaluate_clusters(
+        subject.test_features,
+        subject.test.labels,
+        num_clusters=config.evaluation_clusters,
+        num_restarts=config.cluster_restarts,
+        seed=config.evaluation_seed,
+    )
+    figures = result._asdict()
+    del figures["assignments"]
+    return figures
+
+
+def _clustered(rows, num_clusters, seed):
+    """`KMeansResult` of one start."""
+    start, _ = kmeans_plusplus(rows, num_clusters, random_state=seed)
+    return kmeans(
+        rows,
+        num_clusters,
+        num_iters=_MAX_ITERS,
+        seed=seed,
+        initial_centroids=start,
+        tolerance=_TOLERANCE,
+    )
+
+
+def _unit(features):
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, 1e-12)

@@ -1,0 +1,190 @@
+"""A backbone and the images that judge it; features are made once.
+
+Protocols see features and labels. Only SwAV's linear protocol goes back to the
+images, for fresh crops in each epoch.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust import data
+
+# Beyond this the flattened pixels of ImageNet's images would need 16 GB.
+PIXEL_SIDE = 32
+
+
+class Subject:
+    """One backbone on a training and a test source.
+
+    Args:
+      backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
+      train: `data.Source` that protocols may learn from, or None.
+      test: `data.Source` that gives the figures.
+      image_size: int S, side of the centre crop.
+      resize_size: int, short side before the crop; None for
+        `data.default_resize(image_size)`.
+      batch_size: int, images in a forward pass.
+    """
+
+    def __init__(
+        self,
+        backbone,
+        train,
+        test,
+        *,
+        image_size,
+        resize_size=None,
+        batch_size=256,
+    ):
+        self.backbone = backbone
+        self.train, self.test = train, test
+        self.image_size, self.resize_size = image_size, resize_size
+        self.batch_size = batch_size
+
+    @functools.cached_property
+    def train_features(self):
+        """float32 `[N, F]` of the training source."""
+        return self._extract(self.train)
+
+    @functools.cached_property
+    def test_features(self):
+        """float32 `[N, F]` of the test source."""
+        return self._extract(self.test)
+
+    def _extract(self, source):
+        return extract_features(
+            self.backbone,
+            source,
+            image_size=self.image_size,
+            resize_size=self.resize_size,
+            batch_size=self.batch_size,
+        )
+
+
+def extract_features(
+    backbone, source, *, image_size, resize_size=None, batch_size=256
+):
+    """Features of all images of a source, in index order.
+
+    Args:
+      backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
+      source: `data.Source`.
+      image_size: int S, side of the centre crop.
+      resize_size: int, short side before the crop; None for
+        `data.default_resize(image_size)`.
+      batch_size: int, images in a forward pass.
+
+    Returns:
+      float32 `[N, F]`.
+
+    Raises:
+      ValueError: if the backbone gives anything but finite rows of numbers.
+    """
+    batch_size = min(batch_size, source.num_images)
+    batches = data.evaluation_batches(
+        source,
+        image_size=image_size,
+        resize_size=resize_size,
+        batch_size=batch_size,
+    )
+
+    @tf.function(reduce_retracing=True)
+    def forward(images):
+        return tf.cast(backbone(_to_float(images)), tf.float32)
+
+    features = None
+    for batch in batches:
+        rows = forward(batch["images"])
+        if features is None:
+            _check_rank(rows)
+            shape = (source.num_images, rows.shape[-1])
+            features = np.empty(shape, np.float32)
+        kept = batch["mask"].numpy()
+        features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
+    _check_finite(features, source)
+    return features
+
+
+def pixels(images):
+    """The baseline without a network: the image's own pixels in a row.
+
+    Larger images are averaged down to `PIXEL_SIDE`. Divided by the root of
+    their number, so that rows are at most 1 long and SGD's published rate is
+    stable; cosines, standardised features and clusters do not change by that.
+
+    Args:
+      images: float32 `[B, S, S, 3]` in [0, 1].
+
+    Returns:
+      float32 `[B, F]`, F = 3 * min(S, 32)^2.
+    """
+    if images.shape[1] > PIXEL_SIDE:
+        images = tf.image.resize(
+            images, [PIXEL_SIDE, PIXEL_SIDE], antialias=True
+        )
+    num_values = int(np.prod(images.shape[1:]))
+    return tf.reshape(images, [-1, num_values]) / num_values**0.5
+
+
+def checked_rows(features, labels, which):
+    """Features and labels of one source as arrays that belong together.
+
+    Args:
+      features: `[N, F]` float.
+      labels: `[N]` int.
+      which: "train" or "test", for errors.
+
+    Returns:
+      float32 `[N, F]` and int64 `[N]`.
+
+    Raises:
+      ValueError: if shapes do not fit, there are no rows, or a feature is not
+        finite.
+    """
+    features, labels = np.asarray(features), np.asarray(labels)
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"{which}_features must be [N, F] and {which}_labels [N]. "
+            f"Received: shapes {features.shape} and {labels.shape}."
+        )
+    if labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(
+            f"{which}_labels must be at least one integer. Received: "
+            f"{len(labels)} of type {labels.dtype}."
+        )
+    features = features.astype(np.float32, copy=False)
+    if not np.isfinite(features).all():
+        raise ValueError(
+            f"{which}_features must be finite. Received: NaN or infinity in "
+            f"{_num_bad(features)} of {len(features)} rows."
+        )
+    return features, labels.astype(np.int64)
+
+
+def _to_float(images):
+    """uint8 images as float32 in [0, 1]."""
+    return tf.image.convert_image_dtype(images, tf.float32)
+
+
+def _check_rank(rows):
+    if rows.shape.rank != 2:
+        raise ValueError(
+            "a backbone gives features [B, F]. Received: shape "
+            f"{rows.shape}. Wrap it in tfclust.backbones.adapt."
+        )
+
+
+def _check_finite(features, source):
+    bad = _num_bad(features)
+    if bad:
+        raise ValueError(
+            f"features must be finite. Received: NaN or infinity for {bad} of "
+            f"{len(features)} images of {source.uri}. The training has "
+            "diverged: lower learning_rate, or evaluate an older checkpoint."
+        )
+
+
+def _num_bad(features):
+    return int((~np.isfinite(features).all(axis=1)).sum())

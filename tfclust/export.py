@@ -1,0 +1,72 @@
+"""Writes a run's model for serving, as a SavedModel.
+
+python -m tfclust.export --workdir=runs/mine --output=exports/mine
+"""
+
+from tfclust import flags  # isort: skip (imports TensorFlow quietly)
+import dataclasses
+import json
+
+from tfclust import options, pretraining, progress, recipes, saved_model
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """The export."""
+
+    workdir: str = option("", "Folder of the run.")
+    output: str = option(
+        "",
+        "Folder of the versions: the model is written to output/1, then "
+        "output/2 and so on; empty for saved_model in workdir.",
+    )
+
+    def __post_init__(self):
+        options.check(self)
+        if not self.workdir:
+            raise ValueError(
+                "workdir must be given: the folder of the run, such as "
+                "--workdir=runs/first."
+            )
+
+
+def export(config):
+    """Writes the next version; returns its path."""
+    run = pretraining.load_run(config.workdir)
+    return saved_model.save(
+        run.method,
+        config.output or run.workdir / "saved_model",
+        card=model_card(run),
+        image_size=run.recipe.run.image_size,
+        resize_size=run.recipe.run.resize_size,
+    )
+
+
+def model_card(run):
+    """What the model card tells of a run."""
+    evaluation = run.workdir / "evaluation.json"
+    history = progress.read_metrics(run.workdir, run.step)
+    return {
+        "method": run.recipe.run.method,
+        "data": run.recipe.run.data,
+        "num_images": run.num_images,
+        "step": run.step,
+        "recipe": recipes.to_words(run.recipe),
+        "metrics": {
+            "last_epoch": history[-1] if history else None,
+            "evaluation": json.loads(evaluation.read_text(encoding="utf-8"))
+            if evaluation.is_file()
+            else None,
+        },
+    }
+
+
+def main():
+    """Writes a run's model as a SavedModel, and prints its folder."""
+    print(export(flags.read(ExportConfig)))
+
+
+if __name__ == "__main__":
+    flags.define(ExportConfig)
+    flags.run(main)

@@ -1,0 +1,97 @@
+"""Figures that need labels, for a run to tell; labels never reach training."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfclust.data import Manifest, Source
+from tfclust.evaluation import extract_features, online_knn
+from tfclust.ops import partitions
+
+_QUERIES_SHARE = 5  # without a second source, every fifth image asks
+
+
+class Sample(Source):
+    """So many images of a source, evenly spaced over it."""
+
+    def __init__(self, source, rows):
+        names, *columns = source.manifest()
+        self._source, self._rows = source, np.asarray(rows, np.int64)
+        super().__init__(
+            source.uri,
+            Manifest([names[i] for i in rows], *(c[rows] for c in columns)),
+            labels=None if source.labels is None else source.labels[rows],
+            class_names=source.class_names,
+            jpeg=source.jpeg[rows],
+        )
+
+    def image(self, index, ratio=None):
+        return self._source.image(tf.gather(self._rows, index), ratio)
+
+
+class LabelFigures(keras.callbacks.Callback):
+    """NMI and ARI of clusters to labels, and online kNN; no training.
+
+    Args:
+      views: the run's `Views`, whose source has labels.
+      test_source: labelled `Source` for kNN; None asks every fifth image of
+        the bank instead.
+      num_images: int, images in the bank of kNN and in the test; 0 for no kNN.
+      every_epochs: int, epochs between two kNN.
+    """
+
+    def __init__(self, views, test_source, *, num_images, every_epochs=1):
+        super().__init__()
+        self.labels = views.source.labels
+        self.views, self.every_epochs = views, every_epochs
+        self.knn_sources = ()
+        if num_images:
+            self.knn_sources = _bank_and_test(
+                views.source, test_source, num_images
+            )
+
+    def set_model(self, model):
+        super().set_model(model)
+        # Traced once, not once an epoch.
+        self.features = tf.function(
+            lambda images: model.backbone(images, training=False),
+            reduce_retracing=True,
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        assignments = self.model.last_assignments  # [N, H]
+        seen = assignments[:, 0] >= 0
+        labels = self.labels[seen]
+        for name in ("nmi", "ari"):
+            figure = getattr(partitions, name)
+            heads = [figure(labels, head) for head in assignments[seen].T]
+            logs[f"{name}_labels"] = float(np.mean(heads))
+        if self.knn_sources and (epoch + 1) % self.every_epochs == 0:
+            logs["knn_accuracy"] = self._knn()
+
+    def _knn(self):
+        arrays = []
+        for source in self.knn_sources:
+            features = extract_features(
+                self.features,
+                source,
+                image_size=self.views.image_size,
+                resize_size=self.views.resize_size,
+                batch_size=self.views.batch_size,
+            )
+            arrays += [features, source.labels]
+        return float(online_knn(*arrays))
+
+
+def _bank_and_test(source, test_source, num_images):
+    """Labelled samples of at most `num_images`, evenly spaced."""
+    rows = _spaced(source.num_images, num_images)
+    if test_source is not None:
+        asked = _spaced(test_source.num_images, num_images)
+        return Sample(source, rows), Sample(test_source, asked)
+    asks = np.arange(len(rows)) % _QUERIES_SHARE == 0
+    return Sample(source, rows[~asks]), Sample(source, rows[asks])
+
+
+def _spaced(count, wanted):
+    return np.arange(min(count, wanted)) * count // min(count, wanted)

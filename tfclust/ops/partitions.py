@@ -1,0 +1,197 @@
+"""Figures of clusterings: how even, and how alike two of them are.
+
+NumPy in, a float out. All comparisons rest on the sparse contingency table, so
+that a million images in thousands of clusters take a fraction of a second.
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_mutual_info_score
+
+
+def effective_clusters(counts):
+    """How many even clusters would be as diverse: exp of the entropy.
+
+    Args:
+      counts: `[K]` rows by cluster.
+
+    Returns:
+      float in [1, K]; 0 without rows.
+    """
+    counts = np.asarray(counts, np.float64)
+    return float(np.exp(_entropy(counts))) if counts.any() else 0.0
+
+
+def empty_clusters(counts):
+    """Clusters without rows, as a float; counts is `[K]`."""
+    return float(np.count_nonzero(np.asarray(counts) == 0))
+
+
+def largest_cluster_share(counts):
+    """Share of rows in the largest cluster; 0 without rows; counts is `[K]`."""
+    counts = np.asarray(counts, np.float64)
+    return float(counts.max() / counts.sum()) if counts.any() else 0.0
+
+
+def contingency(a, b):
+    """Rows that lie in each cluster of `a` and each of `b`.
+
+    Args:
+      a: `[N]` ints, one partition.
+      b: `[N]` ints, the other.
+
+    Returns:
+      `scipy.sparse.csr_array` int64, a row for each value that occurs in `a`
+      and a column for each in `b`, in ascending order.
+
+    Raises:
+      ValueError: if the two are not of one length and rank 1, or empty.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.ndim != 1 or a.shape != b.shape or not a.size:
+        raise ValueError(
+            "two partitions of the same rows must be [N] and [N], N >= 1. "
+            f"Received: a of shape {a.shape}, b of shape {b.shape}."
+        )
+    (a, num_a), (b, num_b) = _consecutive(a), _consecutive(b)
+    ones = np.ones(len(a), np.int64)
+    table = sparse.coo_array((ones, (a, b)), shape=(num_a, num_b)).tocsr()
+    table.sum_duplicates()
+    return table
+
+
+def nmi(a, b, average="geometric"):
+    """Normalised mutual information, I(a; b) over a mean of H(a) and H(b).
+
+    Args:
+      a: `[N]` ints, one partition.
+      b: `[N]` ints, the other.
+      average: "geometric" (the papers) or "arithmetic" (scikit-learn's
+        default).
+
+    Returns:
+      float in [0, 1]; 1 if neither partition parts anything, as in
+      scikit-learn.
+
+    Raises:
+      ValueError: if `average` is another word, or as `contingency`.
+
+    Source:
+      DeepCluster, arXiv:1807.05520, sec. 4.1, for the geometric mean.
+    """
+    means = {
+        "geometric": lambda x, y: np.sqrt(x * y),
+        "arithmetic": lambda x, y: (x + y) / 2,
+    }
+    if average not in means:
+        raise ValueError(
+            "average says which mean of the entropies divides. Expected: "
+            f"'geometric' or 'arithmetic'. Received: {average!r}."
+        )
+    table = contingency(a, b)
+    if max(table.shape) == 1:
+        return 1.0
+    of_a, of_b = table.sum(axis=1), table.sum(axis=0)  # [K_a], [K_b]
+    mean = means[average](_entropy(of_a), _entropy(of_b))
+    cells = table.tocoo()
+    total = table.sum()
+    # log(n_ij * n / (n_i * n_j)), in logarithms as the product may overflow.
+    ratio = np.log(cells.data) + np.log(total)
+    ratio -= np.log(of_a[cells.row]) + np.log(of_b[cells.col])
+    information = max(0.0, float(np.sum(cells.data * ratio) / total))
+    return min(1.0, information / float(mean)) if information > 0 else 0.0
+
+
+def ami(a, b):
+    """Mutual information adjusted for chance, arithmetic mean.
+
+    Args:
+      a: `[N]` ints, one partition.
+      b: `[N]` ints, the other.
+
+    Returns:
+      float, 1 if alike, near 0 if unrelated.
+
+    Raises:
+      ValueError: as `contingency`.
+
+    Source:
+      scikit-learn, `adjusted_mutual_info_score`. Slow beyond some thousand
+      clusters: its expectation runs over every pair of them.
+    """
+    contingency(a, b)
+    return float(adjusted_mutual_info_score(a, b))
+
+
+def ari(a, b):
+    """Adjusted Rand index: pairs kept together, adjusted for chance.
+
+    Args:
+      a: `[N]` ints, one partition.
+      b: `[N]` ints, the other.
+
+    Returns:
+      float at most 1; near 0 if unrelated.
+
+    Raises:
+      ValueError: as `contingency`.
+
+    Source:
+      Hubert and Arabie 1985.
+    """
+    table = contingency(a, b)
+    both = _pairs(table.data)
+    in_a, in_b = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
+    chance = in_a * in_b / max(1, _pairs(np.asarray([table.sum()])))
+    largest = (in_a + in_b) / 2
+    # Nothing could be otherwise: all rows together, or all apart, in both.
+    return 1.0 if largest == chance else (both - chance) / (largest - chance)
+
+
+def hungarian_accuracy(labels, clusters):
+    """Share of rows that the best matching of clusters to classes gets right.
+
+    A class has at most one cluster and a cluster at most one class, so with
+    K above the number of classes some clusters count as wrong.
+
+    Args:
+      labels: `[N]` ints, the classes.
+      clusters: `[N]` ints, of any number of clusters.
+
+    Returns:
+      float in (0, 1].
+
+    Raises:
+      ValueError: as `contingency`.
+
+    Source:
+      SeLa, arXiv:1911.05371, sec. 4, with K equal to the number of classes.
+    """
+    table = contingency(labels, clusters).toarray()
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return float(table[rows, columns].sum() / table.sum())
+
+
+def _entropy(counts):
+    """Entropy in nats of counts `[K]`."""
+    counts = counts[counts > 0]
+    shares = counts / counts.sum()
+    return float(-np.sum(shares * np.log(shares)))
+
+
+def _pairs(counts):
+    """Pairs within groups, as float: their products overflow int64."""
+    counts = np.asarray(counts, np.float64)
+    return float(np.sum(counts * (counts - 1) / 2))
+
+
+def _consecutive(partition):
+    """The partition numbered from 0 over values that occur, and how many."""
+    whole = np.issubdtype(partition.dtype, np.integer)
+    if not whole or partition.min() < 0 or partition.max() > 4 * len(partition):
+        values, partition = np.unique(partition, return_inverse=True)
+        return partition, len(values)
+    # Small whole numbers, the usual case, need no sorting.
+    occurs = np.bincount(partition) > 0
+    return (np.cumsum(occurs) - 1)[partition], int(occurs.sum())

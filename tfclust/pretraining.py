@@ -1,0 +1,429 @@
+"""From a recipe to a trained method: data, checks, method, resume, the fit.
+
+    recipe = pretraining.make_recipe(
+        method="swav", data="digits:", workdir="runs/digits", num_clusters=60,
+        backbone="small", image_size=24, batch_size=64, epochs=10)
+    method = pretraining.pretrain(recipe).method
+
+needs no flags. `load_run` reads a finished run again, without its images.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import platform
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfclust import (
+    backbones,
+    checkpoints,
+    data,
+    devices,
+    health,
+    methods,
+    optimizers,
+    recipes,
+)
+from tfclust.label_figures import LabelFigures
+from tfclust.methods.epochs import total_steps as steps_of
+from tfclust.progress import Console, Metrics
+from tfclust.recipes import Recipe, RunConfig, make_recipe
+from tfclust.saving import Saver, StopRequest
+
+__all__ = [
+    "Recipe",
+    "Run",
+    "RunConfig",
+    "Trained",
+    "load_run",
+    "make_recipe",
+    "pretrain",
+    "untrained_backbone",
+]
+
+
+class Trained(NamedTuple):
+    """A run that has ended, or was interrupted with its state saved."""
+
+    method: methods.Method
+    workdir: pathlib.Path
+    step: int
+    total_steps: int
+    interrupted: bool
+
+
+class Run(NamedTuple):
+    """A run read from its folder."""
+
+    recipe: Recipe
+    method: methods.Method
+    workdir: pathlib.Path
+    step: int
+    num_images: int
+
+
+class RememberedViews(NamedTuple):
+    """What memories must know of a run's views when its images are away."""
+
+    num_images: int
+    batch_size: int
+    num_views: int
+    num_global_views: int
+    steps_per_epoch: int
+    image_size: int
+    resize_size: int
+    seed: int
+
+
+def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
+    """Trains as `recipe` says; goes on where the workdir's run stopped.
+
+    Args:
+      recipe: a `Recipe`.
+      accepted: called without arguments once all checks are passed, before
+        the first step.
+      callbacks: more Keras callbacks.
+      say: called with sentences on the run.
+
+    Returns:
+      `Trained`.
+
+    Raises:
+      ValueError: if the recipe makes no sense, alone, with the images, or with
+        the run in the workdir.
+      FileNotFoundError: if the images are not there.
+    """
+    check_alone(recipe)
+    run = recipe.run
+    workdir = pathlib.Path(run.workdir).expanduser()
+    # First of all: hosts must find one another before any operation.
+    strategy = devices.make_strategy(run.strategy, run.num_replicas)
+    threads = devices.set_threads(run.threads)
+    devices.seed_everything(run.seed, run.deterministic)
+    check_replicas(recipe, strategy)
+    chief = devices.is_chief(strategy)
+    with checkpoints.lock(workdir, really=chief):
+        sources = open_sources(recipe, workdir, say)
+        views = make_views(recipe, sources[0])
+        check_images(recipe, views)
+        about = _about(recipe, views, strategy, threads)
+        saved = checkpoints.latest(workdir, say=say)
+        if saved is not None:
+            check_same_run(recipe, about, saved, say)
+            recipe = recipe._replace(backbone=_without_init(recipe.backbone))
+        method = build_method(recipe, views, strategy)
+        if saved is not None:
+            method.load_state(saved.arrays)
+        if accepted is not None and chief:
+            accepted()
+        return _fit(
+            recipe, method, views, sources[1], workdir, about, chief,
+            callbacks, say,
+        )  # fmt: skip
+
+
+def load_run(workdir):
+    """Reads a run from its newest complete checkpoint; on one device.
+
+    Args:
+      workdir: the run's folder.
+
+    Returns:
+      `Run`, whose method is as it was when it was saved.
+
+    Raises:
+      FileNotFoundError: if no complete checkpoint is there.
+    """
+    workdir = pathlib.Path(workdir).expanduser()
+    saved = checkpoints.latest(workdir)
+    if saved is None:
+        raise FileNotFoundError(
+            f"workdir={workdir} holds no run: expected "
+            "checkpoints/<step>/manifest.json. Train first: python -m "
+            f"tfclust.train --workdir={workdir} ..."
+        )
+    recipe = recipes.from_words(saved.about["recipe"])
+    facts = recipe._replace(backbone=_without_init(recipe.backbone))
+    views = RememberedViews(**saved.about["views"])
+    method = build_method(facts, views, tf.distribute.get_strategy())
+    method.load_state(saved.arrays)
+    return Run(recipe, method, workdir, saved.step, views.num_images)
+
+
+def untrained_backbone(recipe):
+    """The backbone as the run began, with the random weights of its seed."""
+    config = _without_init(recipe.backbone)
+    with devices.precision(recipe.run.mixed_precision):
+        keras.utils.set_random_seed(recipe.run.seed)
+        return backbones.from_config(config, image_size=recipe.largest_view)
+
+
+def build_method(recipe, views, strategy):
+    """The method of a recipe, compiled, with memories and optimizer slots.
+
+    Args:
+      recipe: a `Recipe`.
+      views: `data.Views`, or what is remembered of them.
+      strategy: a `tf.distribute.Strategy`.
+    """
+    run = recipe.run
+    replicas = strategy.num_replicas_in_sync
+    with devices.precision(run.mixed_precision), strategy.scope():
+        keras.utils.set_random_seed(run.seed)
+        backbone = backbones.from_config(
+            recipe.backbone,
+            image_size=recipe.largest_view,
+            sync_batch_norm=replicas > 1,
+        )
+        optimizer = optimizers.build(
+            recipe.optimizer,
+            steps_per_epoch=views.steps_per_epoch,
+            total_steps=steps_of(views, run.epochs, run.steps),
+        )
+        method = methods.METHODS[run.method](backbone, recipe.method)
+        jit_compile = run.jit_compile
+        if jit_compile is None:
+            # On CPU XLA slows convolutions; replicas cannot share a step.
+            on_gpu = bool(tf.config.list_physical_devices("GPU"))
+            jit_compile = on_gpu and replicas == 1
+        method.compile(optimizer=optimizer, jit_compile=jit_compile)
+        method.prepare(views)
+    return method
+
+
+def open_sources(recipe, workdir, say=print):
+    """The images to learn from, and those that test the kNN or None."""
+    run = recipe.run
+    cache = run.cache_dir or str(workdir / "cache")
+    source = data.open_source(
+        run.data,
+        max_images=run.max_images,
+        cache_dir=cache,
+        max_bad_share=run.max_bad_share,
+    )
+    for name, reason in source.skipped[:10]:
+        say(f"Left out: {name}: {reason}")
+    if len(source.skipped) > 10:
+        say(f"Left out: {len(source.skipped) - 10} more images.")
+    if not run.eval_data:
+        return source, None
+    test = data.open_source(run.eval_data, cache_dir=cache)
+    for uri, labels in (
+        (run.data, source.labels),
+        (run.eval_data, test.labels),
+    ):
+        if labels is None:
+            raise ValueError(
+                "eval_data tests a kNN, which needs labels on both sides. "
+                f"Received: {uri} without labels. Leave eval_data out."
+            )
+    return source, test
+
+
+def make_views(recipe, source):
+    """The `data.Views` of a recipe."""
+    run = recipe.run
+    return data.Views(
+        source,
+        recipe.views,
+        batch_size=run.batch_size,
+        seed=run.seed,
+        image_size=run.image_size,
+        resize_size=run.resize_size,
+    )
+
+
+def check_alone(recipe):
+    """Refuses what makes no sense whatever the images are."""
+    run = recipe.run
+    for name, example in (
+        ("data", "folder:/my/images"),
+        ("workdir", "runs/first"),
+    ):
+        if not getattr(run, name):
+            raise ValueError(
+                f"{name} must be given, such as --{name}={example}."
+            )
+    if run.epochs is None and run.steps is None:
+        raise ValueError(
+            "the length of the run must be given: epochs or steps, such as "
+            "--epochs=50."
+        )
+    if run.epochs is not None and recipe.optimizer.warmup_epochs > run.epochs:
+        raise ValueError(
+            "warmup_epochs must be at most epochs. Received: warmup_epochs="
+            f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
+        )
+
+
+def check_replicas(recipe, strategy):
+    """Refuses a batch that replicas cannot share."""
+    batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
+    if batch % count:
+        raise ValueError(
+            "batch_size must be a multiple of the replicas, which take equal "
+            f"parts. Received: batch_size={batch} with {count} replicas. Try "
+            f"{max(1, batch // count) * count}."
+        )
+
+
+def check_images(recipe, views):
+    """Refuses more clusters than images."""
+    largest = max(recipe.method.num_clusters)
+    if largest > views.num_images:
+        raise ValueError(
+            f"{views.num_images} images cannot fill {largest} clusters. Lower "
+            f"num_clusters to {views.num_images} or fewer, or give more images."
+        )
+
+
+def check_same_run(recipe, about, saved, say=print):
+    """Refuses to go on with another run's state; says what may differ.
+
+    Args:
+      recipe: the `Recipe` now. about: dict of the run now.
+      saved: the `Checkpoint`.
+      say: called with a sentence where results may differ in rounding.
+    """
+    way_out = (
+        "Give another workdir; --init_from takes over this one's backbone."
+    )
+    other = recipes.differences(recipe, saved.about["recipe"])
+    if other:
+        told = ", ".join(f"{n}={now} (was {was})" for n, was, now in other)
+        raise ValueError(
+            f"workdir={recipe.run.workdir} holds another run. Received: "
+            f"{told}. {way_out}"
+        )
+    if about["data_digest"] != saved.about["data_digest"]:
+        raise ValueError(
+            f"workdir={recipe.run.workdir} holds a run on other images: "
+            f"{saved.about['views']['num_images']} then, "
+            f"{about['views']['num_images']} now, or changed files. {way_out}"
+        )
+    changed = [
+        f"{name} {was} then, {about['machine'].get(name)} now"
+        for name, was in saved.about["machine"].items()
+        if about["machine"].get(name) != was
+    ]
+    if changed:
+        say(
+            "Goes on elsewhere: " + "; ".join(changed) + ". Sums may be taken "
+            "in another order, so figures can differ in their last digits."
+        )
+
+
+def _fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
+    run = recipe.run
+    total = steps_of(views, run.epochs, run.steps)
+    start = int(method.step.numpy())
+    if start >= total:
+        say(f"Finished already: {start} steps are done in {workdir}.")
+        return Trained(method, workdir, start, total, False)
+    _announce(recipe, method, views, start, total, say)
+    stop = StopRequest()
+    saver = Saver(
+        workdir if chief else None,
+        about,
+        stop,
+        total_steps=total,
+        steps_per_epoch=views.steps_per_epoch,
+        start_step=start,
+        every_epochs=run.checkpoint_epochs,
+        every_steps=run.checkpoint_steps,
+        keep=run.keep_checkpoints,
+    )
+    tell = _tell(recipe, views, test, workdir, start, total, chief)
+    with stop.listening():
+        method.fit(
+            views,
+            epochs=run.epochs,
+            steps=run.steps,
+            start_step=start,
+            callbacks=[*tell, *callbacks, saver],
+        )
+    step = int(method.step.numpy())
+    if step < total:
+        say(
+            f"Interrupted: step {step} of {total} is saved in {workdir}. The "
+            "same command goes on from there."
+        )
+    return Trained(method, workdir, step, total, step < total)
+
+
+def _tell(recipe, views, test, workdir, start, total, chief):
+    """Callbacks that tell of the run; figures are the same on all hosts."""
+    run, tell = recipe.run, []
+    if views.source.labels is not None:
+        tell.append(
+            LabelFigures(
+                views,
+                test,
+                num_images=run.knn_images,
+                every_epochs=run.knn_epochs,
+            )
+        )
+    if chief:
+        metrics = Metrics(workdir, start)
+        console = Console(
+            metrics.history,
+            recipe.method,
+            total_steps=total,
+            start_step=start,
+            batch_size=views.batch_size,
+        )
+        tell += [metrics, console]
+    return tell
+
+
+def _announce(recipe, method, views, start, total, say):
+    weights = sum(v.value.shape.num_elements() for v in method.backbone.weights)
+    replicas = method.distribute_strategy.num_replicas_in_sync
+    say(
+        f"{'Goes on with' if start else 'Trains'} {recipe.run.method} on "
+        f"{views.num_images:,} images of {recipe.run.data}: "
+        f"{views.num_views} views in batches of {views.batch_size}, "
+        f"{total:,} steps"
+        + (f" from step {start:,}" if start else "")
+        + f", a {recipe.backbone.backbone} of {weights:,} weights"
+        + (f", {replicas} replicas." if replicas > 1 else ".")
+    )
+    for sentence in health.notices(
+        recipe.method,
+        num_images=views.num_images,
+        batch_size=views.batch_size,
+        total_steps=total,
+        steps_per_epoch=views.steps_per_epoch,
+    ):
+        say(f"  {sentence}")
+
+
+def _about(recipe, views, strategy, threads):
+    """What a checkpoint's manifest tells of its run."""
+    words = recipes.to_words(recipe)
+    facts = RememberedViews(
+        **{name: getattr(views, name) for name in RememberedViews._fields}
+    )
+    digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
+    return {
+        "recipe": words,
+        "recipe_digest": digest.hexdigest(),
+        "views": facts._asdict(),
+        "data_digest": views.source.manifest_hash,
+        "machine": {
+            "replicas": strategy.num_replicas_in_sync,
+            "threads": threads,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "processor": platform.machine(),
+        },
+    }
+
+
+def _without_init(config):
+    """The backbone's config with random weights at the start."""
+    return dataclasses.replace(config, init_from="", init_stages=None)

@@ -1,0 +1,191 @@
+"""What a run tells while it trains: files of figures, and lines to read."""
+
+import json
+import math
+import pathlib
+import shutil
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfclust.health import health
+
+# The order in metrics.jsonl; whole numbers first.
+COUNTS = ("epoch", "step")
+FIGURES = (
+    "loss",
+    "loss_over_log_k",
+    "effective_clusters",
+    "empty_clusters",
+    "largest_cluster_share",
+    "changed_share",
+    "nmi_previous",
+    "learning_rate",
+    "images_per_second",
+    "reassign_seconds",
+    "knn_accuracy",
+    "nmi_labels",
+    "ari_labels",
+)
+METRICS_FILE = "metrics.jsonl"
+_REDRAW_SECONDS = 0.2
+
+
+class Metrics(keras.callbacks.Callback):
+    """`metrics.jsonl`, an object an epoch, and TensorBoard's event files."""
+
+    def __init__(self, workdir, start_step):
+        super().__init__()
+        self.path = pathlib.Path(workdir) / METRICS_FILE
+        self.folder = pathlib.Path(workdir) / "tensorboard"
+        self.history = read_metrics(workdir, start_step)
+        _write_lines(self.path, self.history)
+        if not start_step:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.writer = tf.summary.create_file_writer(str(self.folder))
+
+    def on_epoch_end(self, epoch, logs=None):
+        figures = epoch_figures(logs)
+        self.history.append(figures)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(figures) + "\n")
+        with self.writer.as_default():
+            for name, value in figures.items():
+                if value is not None and name not in COUNTS:
+                    _write_scalar(name, value, figures["step"])
+        self.writer.flush()
+
+    def on_train_end(self, logs=None):
+        self.writer.close()
+
+
+class Console(keras.callbacks.Callback):
+    """A line an epoch, sentences on it, and a moving line on a terminal.
+
+    Args:
+      history: list of the epochs' figures, the latest last.
+      config: the method's config.
+      total_steps, start_step, batch_size: int.
+    """
+
+    def __init__(self, history, config, *, total_steps, start_step, batch_size):
+        super().__init__()
+        self.history, self.config = history, config
+        self.total_steps, self.batch_size = total_steps, batch_size
+        self.first_step = self.step = start_step
+        self.terminal = sys.stderr.isatty()
+        self.began = self.drawn = 0.0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # The first step traces; time runs from the second.
+        if batch == self.first_step + 1:
+            self.began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = batch + 1
+        now = time.perf_counter()
+        if self.terminal and now - self.drawn > _REDRAW_SECONDS:
+            self.drawn = now
+            done = f"step {self.step:,} of {self.total_steps:,}"
+            parts = [done, *self.pace(now), f"loss {logs['loss']:.3f}"]
+            sys.stderr.write("\r\033[K" + " · ".join(parts))
+            sys.stderr.flush()
+
+    def pace(self, now):
+        """Images a second and time left, as words; none for the first step."""
+        timed = self.step - self.first_step - 1
+        if timed < 1 or not self.began:
+            return []
+        seconds = (now - self.began) / timed
+        left = duration(seconds * (self.total_steps - self.step))
+        return [f"{self.batch_size / seconds:,.0f} images/s", f"{left} left"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.say(epoch_line(self.history[-1], self.config))
+        left = self.pace(time.perf_counter())[1:]
+        if left and not self.terminal and self.step < self.total_steps:
+            self.say(f"  {left[0]}")
+        for sentence in health(self.history, self.config):
+            self.say(f"  {sentence}")
+
+    def on_train_end(self, logs=None):
+        self.say(end="")
+
+    def say(self, words="", end="\n"):
+        """Writes a line in place of the moving one."""
+        if self.terminal:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+        print(words, end=end, flush=True)
+
+
+def epoch_figures(logs):
+    """An epoch's figures as `metrics.jsonl` has them: ordered, JSON's types."""
+    figures: dict = {name: int(logs[name]) for name in COUNTS}
+    for name in FIGURES:
+        if name in logs:
+            value = logs[name]
+            number = value is not None and math.isfinite(value)
+            figures[name] = float(value) if number else None
+    return figures
+
+
+def read_metrics(workdir, last_step=None):
+    """The epochs' figures of a run, up to `last_step` where given."""
+    path = pathlib.Path(workdir) / METRICS_FILE
+    if not path.exists():
+        return []
+    history = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            figures = json.loads(line)
+        except ValueError:
+            break  # cut off when its run was killed
+        if last_step is None or figures["step"] <= last_step:
+            history.append(figures)
+    return history
+
+
+def epoch_line(figures, config):
+    """The figures of an epoch in one line."""
+    count = np.mean(config.num_clusters)
+    share = f"{figures['loss_over_log_k']:.2f} of ln K"
+    parts = [
+        f"epoch {figures['epoch']}",
+        f"loss {figures['loss']:.3f} ({share})",
+        f"{figures['effective_clusters']:.1f} of {count:g} clusters",
+    ]
+    if figures.get("changed_share") is not None:
+        parts.append(f"{figures['changed_share']:.0%} changed cluster")
+    if figures.get("knn_accuracy") is not None:
+        parts.append(f"kNN {figures['knn_accuracy']:.1%}")
+    if figures.get("nmi_labels") is not None:
+        parts.append(f"NMI to labels {figures['nmi_labels']:.2f}")
+    parts.append(f"{figures['images_per_second']:,.0f} images/s")
+    return " · ".join(parts)
+
+
+def duration(seconds):
+    """`90` as "1 min 30 s"."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _write_lines(path, objects):
+    lines = "".join(json.dumps(entry) + "\n" for entry in objects)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(lines, encoding="utf-8")
+    partial.replace(path)
+
+
+def _write_scalar(name, value, step):
+    """A TensorBoard scalar; `tf.summary.scalar` needs TensorBoard installed."""
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "scalars"
+    tf.summary.write(name, tf.constant(value, tf.float32), step, metadata)

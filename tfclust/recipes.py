@@ -1,0 +1,262 @@
+"""A recipe: everything that one run is told, in five frozen dataclasses."""
+
+import dataclasses
+import difflib
+from typing import NamedTuple
+
+from tfclust import options
+from tfclust.backbones import BackboneConfig
+from tfclust.data import ViewsConfig
+from tfclust.devices import PRECISIONS, STRATEGIES
+from tfclust.methods import METHODS
+from tfclust.methods.base import MethodConfig
+from tfclust.optimizers import OptimizerConfig
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The run: method, images, length, machine."""
+
+    method: str = option("swav", "Which method learns.", choices=tuple(METHODS))
+    data: str = option(
+        "",
+        "Images to learn from: digits:?split=train, folder:/path or "
+        "tfrecord:/path/*.tfrecord.",
+    )
+    eval_data: str = option(
+        "",
+        "Labelled images that test the online kNN; empty takes every fifth of "
+        "data's own.",
+    )
+    max_images: int | None = option(
+        None, "Use so many of data's images; empty for all.", lower=1
+    )
+    max_bad_share: float = option(
+        0.1,
+        "Share of unreadable images up to which they are left out; with more, "
+        "the run refuses to begin.",
+        lower=0.0,
+        upper=1.0,
+    )
+    cache_dir: str = option(
+        "",
+        "Folder for the results of checking the images, where they cannot lie "
+        "beside them; empty for one in workdir.",
+    )
+    workdir: str = option(
+        "", "Folder of the run; one that was begun there goes on."
+    )
+    epochs: int | None = option(
+        None, "Passes over the images; this or steps.", lower=1
+    )
+    steps: int | None = option(
+        None, "Optimizer steps in all; this or epochs.", lower=1
+    )
+    batch_size: int = option(
+        256, "Images in a step, over all replicas.", source="SwAV", lower=1
+    )
+    image_size: int = option(
+        224,
+        "Side of images in evaluation and after export, and of the views "
+        "where view_sizes is empty.",
+        unit="pixels",
+        source="SwAV",
+        lower=4,
+        upper=2048,
+    )
+    resize_size: int | None = option(
+        None,
+        "Short side before evaluation's centre crop; empty for image_size / "
+        "0.875, or image_size itself below 96.",
+        unit="pixels",
+        lower=4,
+    )
+    seed: int = option(0, "Of weights, order and crops.", lower=0)
+    strategy: str = option(
+        "auto",
+        "One device, this host's GPUs (or a CPU in parts), or the hosts of "
+        "TF_CONFIG; auto takes what is there.",
+        choices=STRATEGIES,
+    )
+    num_replicas: int | None = option(
+        None, "Devices that share a batch; empty for all GPUs.", lower=1
+    )
+    mixed_precision: str = option(
+        "none",
+        "Number format of convolutions; weights, heads and codes stay float32.",
+        choices=tuple(PRECISIONS),
+    )
+    jit_compile: bool | None = option(
+        None,
+        "Whether XLA compiles the whole step; empty for where it pays, on one "
+        "GPU.",
+    )
+    deterministic: bool | None = option(
+        None,
+        "Whether a run repeats bit for bit, at some cost on GPUs; empty for on "
+        "CPU.",
+    )
+    threads: int | None = option(
+        None, "Threads of an operation; empty for all processors.", lower=1
+    )
+    checkpoint_epochs: int = option(
+        1, "Epochs between checkpoints.", unit="epochs", lower=1
+    )
+    checkpoint_steps: int = option(
+        0,
+        "Steps between checkpoints within epochs; 0 for none.",
+        unit="steps",
+        lower=0,
+    )
+    keep_checkpoints: int = option(2, "Checkpoints to keep.", lower=1)
+    knn_images: int = option(
+        5000,
+        "Images in the bank and in the test of the online kNN; 0 for no kNN.",
+        lower=0,
+    )
+    knn_epochs: int = option(
+        1, "Epochs between two online kNN.", unit="epochs", lower=1
+    )
+
+    def __post_init__(self):
+        options.check(self)
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(
+                "give either epochs or steps. Received: "
+                f"epochs={self.epochs}, steps={self.steps}."
+            )
+        if self.resize_size is not None and self.resize_size < self.image_size:
+            raise ValueError(
+                "resize_size must be at least image_size, or the centre crop "
+                f"leaves the image. Received: resize_size={self.resize_size}, "
+                f"image_size={self.image_size}."
+            )
+
+
+class Recipe(NamedTuple):
+    """What a run is told."""
+
+    run: RunConfig
+    method: MethodConfig
+    views: ViewsConfig
+    backbone: BackboneConfig
+    optimizer: OptimizerConfig
+
+    @property
+    def largest_view(self):
+        """Side of the largest views, in pixels."""
+        return max(self.views.view_sizes or (self.run.image_size,))
+
+
+CONFIGS = {
+    "run": RunConfig,
+    "views": ViewsConfig,
+    "backbone": BackboneConfig,
+    "optimizer": OptimizerConfig,
+}
+METHOD_CONFIGS = {name: method.Config for name, method in METHODS.items()}
+# A run may go on with other values of these.
+MACHINE_KNOBS = (
+    "data",  # the images themselves are compared
+    "eval_data",
+    "max_images",
+    "max_bad_share",
+    "cache_dir",
+    "workdir",
+    "strategy",
+    "num_replicas",
+    "jit_compile",
+    "deterministic",
+    "threads",
+    "checkpoint_epochs",
+    "checkpoint_steps",
+    "keep_checkpoints",
+    "knn_images",
+    "knn_epochs",
+)
+
+
+def make_recipe(**knobs):
+    """A `Recipe` from knobs by name, as a notebook would write flags.
+
+    Args:
+      **knobs: fields of `RunConfig`, `ViewsConfig`, `BackboneConfig`,
+        `OptimizerConfig` and of the method's config. `num_clusters` may be an
+        int.
+
+    Raises:
+      ValueError: if a knob is unknown or out of its bounds.
+    """
+    if isinstance(knobs.get("num_clusters"), int):
+        knobs["num_clusters"] = (knobs["num_clusters"],)
+    names = {part: set(options.kinds(of)) for part, of in CONFIGS.items()}
+    run = RunConfig(**{n: v for n, v in knobs.items() if n in names["run"]})
+    classes = {**CONFIGS, "method": METHOD_CONFIGS[run.method]}
+    names["method"] = set(options.kinds(classes["method"]))
+    _refuse_unknown(set(knobs), set().union(*names.values()), run.method)
+    return Recipe(
+        **{
+            part: of(**{n: knobs[n] for n in names[part] & set(knobs)})
+            for part, of in classes.items()
+        }
+    )
+
+
+def to_words(recipe):
+    """`{part: {knob: text}}`, which `from_words` reads back."""
+    return {
+        part: {
+            name: options.text(getattr(config, name))
+            for name in options.kinds(type(config))
+        }
+        for part, config in recipe._asdict().items()
+    }
+
+
+def from_words(words):
+    """The `Recipe` of `to_words`; knobs that it lacks keep their default."""
+    run = _config_of(RunConfig, words["run"])
+    classes = {**CONFIGS, "method": METHOD_CONFIGS[run.method]}
+    return Recipe(
+        **{part: _config_of(of, words[part]) for part, of in classes.items()}
+    )
+
+
+def differences(recipe, words):
+    """Knobs that make `recipe` another run than that of `words`.
+
+    Returns:
+      list of `(name, value then, value now)` as text.
+    """
+    then = {n: v for part in words.values() for n, v in part.items()}
+    now = {n: v for part in to_words(recipe).values() for n, v in part.items()}
+    return [
+        (name, then.get(name), value)
+        for name, value in now.items()
+        if name not in MACHINE_KNOBS and then.get(name, value) != value
+    ]
+
+
+def _refuse_unknown(given, known, method):
+    for name in sorted(given - known):
+        readers = [
+            m for m, c in METHOD_CONFIGS.items() if name in options.kinds(c)
+        ]
+        close = difflib.get_close_matches(name, known, n=1)
+        raise ValueError(
+            f"a recipe of {method} has no knob {name}."
+            + (f" It is read by {', '.join(readers)} alone." if readers else "")
+            + (f" Did you mean {close[0]}?" if close and not readers else "")
+        )
+
+
+def _config_of(config_class, words):
+    kinds = options.kinds(config_class)
+    return config_class(
+        **{
+            name: options.parse(text, kinds[name])
+            for name, text in words.items()
+            if name in kinds
+        }
+    )
