@@ -130,7 +130,6 @@ def test_consumers_of_a_saved_model_never_import_the_training_code():
 
 
 def test_package_itself_loads_modules_on_first_use():
-    assert "flags" not in dir(tfclust)
     for name in ("methods", "data", "pretraining"):
         assert name in dir(tfclust)
     with pytest.raises(AttributeError, match="no attribute 'method'"):

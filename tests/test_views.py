@@ -361,11 +361,11 @@ def test_config_and_knobs_together_are_refused():
         )
 
 
-def test_large_images_of_one_size_are_antialiased_one_by_one():
-    """The store's crops are plain, so they must not shrink too far."""
+def test_crops_that_shrink_too_far_are_not_cut_from_the_store():
+    """The store's crops are plain; the others are antialiased one by one."""
     side = int(crops.ANTIALIAS_FROM * 12)
     images = RNG.integers(0, 256, (8, side, side, 3), np.uint8)
-    for shape, stored in ((side, False), (side - 1, True)):
-        views = views_of(images[:, :shape, :shape])
+    for scale, stored in ((1.0, False), (0.5, True)):
+        views = views_of(images, view_scales=((0.1, 1.0), (0.1, scale)))
         views.batches(0)
         assert (views._cutter(2)._store is not None) == stored

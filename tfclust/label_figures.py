@@ -44,7 +44,7 @@ class LabelFigures(keras.callbacks.Callback):
         super().__init__()
         self.labels = views.source.labels
         self.views, self.every_epochs = views, every_epochs
-        self.knn_sources = ()
+        self.knn_sources: tuple = ()
         if num_images:
             self.knn_sources = _bank_and_test(
                 views.source, test_source, num_images

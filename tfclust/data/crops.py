@@ -32,20 +32,24 @@ def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
     Returns:
       float32 `[b, V, 4]`: top, left, height, width in pixels, in the image.
     """
+    # In float64: the last bit of float32's exp depends on a number's place in
+    # the tensor, and so on how a batch is split.
+    uniforms = tf.cast(uniforms, tf.float64)
     share, tilt, place = tf.split(uniforms, [NUM_TRIES, NUM_TRIES, 2], axis=-1)
-    image_h = tf.cast(heights, tf.float32)[:, None, None]  # [b, 1, 1]
-    image_w = tf.cast(widths, tf.float32)[:, None, None]
-    low, high = np.float32(scales)[None, :, None].transpose(3, 0, 1, 2)
+    image_h = tf.cast(heights, tf.float64)[:, None, None]  # [b, 1, 1]
+    image_w = tf.cast(widths, tf.float64)[:, None, None]
+    low, high = np.asarray(scales, np.float64)[None, :, None].transpose(
+        3, 0, 1, 2
+    )  # [1, V, 1] each
     area = (low + (high - low) * share) * image_h * image_w  # [b, V, tries]
-    ratio = tf.exp((2 * tilt - 1) * np.float32(np.log(aspect_ratio)))
+    ratio = tf.exp((2 * tilt - 1) * np.log(aspect_ratio))
     crop_w, crop_h = tf.sqrt(area * ratio), tf.sqrt(area / ratio)
     fits = (crop_w <= image_w) & (crop_h <= image_h)
     # After the tries: the largest crop of an allowed ratio, at the centre.
-    nearest = tf.clip_by_value(
-        image_w / image_h, 1 / aspect_ratio, aspect_ratio
-    )
-    last_w = tf.minimum(image_w, image_h * nearest)
-    last_h = tf.minimum(image_h, image_w / nearest)
+    last_ratio = image_w / image_h
+    last_ratio = tf.clip_by_value(last_ratio, 1 / aspect_ratio, aspect_ratio)
+    last_w = tf.minimum(image_w, image_h * last_ratio)
+    last_h = tf.minimum(image_h, image_w / last_ratio)
     first = tf.argmax(tf.cast(fits, tf.int32), axis=-1)  # [b, V]
     found = tf.reduce_any(fits, axis=-1, keepdims=True)  # [b, V, 1]
 
@@ -55,8 +59,8 @@ def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
 
     size = tf.concat([chosen(crop_h, last_h), chosen(crop_w, last_w)], axis=-1)
     free = tf.concat([image_h, image_w], axis=-1) - size  # [b, V, 2]
-    corner = tf.maximum(free, 0.0) * tf.where(found, place, 0.5)
-    return tf.concat([corner, size], axis=-1)
+    corner = tf.maximum(free, 0) * tf.where(found, place, 0.5)
+    return tf.cast(tf.concat([corner, size], axis=-1), tf.float32)
 
 
 def dct_ratio(boxes, view_sizes, jpeg):
@@ -71,7 +75,7 @@ def dct_ratio(boxes, view_sizes, jpeg):
     Returns:
       int32 `[b]`.
     """
-    steps = boxes[..., 2:] / np.float32(view_sizes)[:, None]  # [b, V, 2]
+    steps = boxes[..., 2:] / np.array(view_sizes, np.float32)[:, None]
     room = tf.reduce_min(steps, axis=[1, 2])
     halvings = tf.reduce_sum(tf.cast(room[:, None] >= [2, 4, 8], tf.int32), 1)
     return tf.where(jpeg, tf.bitwise.left_shift(1, halvings), 1)

@@ -53,17 +53,16 @@ def decode(data, ratio=None):
     )
 
 
-def check_images(read, names):
+def check_images(read, count):
     """Decodes every image once, in parallel.
 
     Args:
       read: function of a position -> bytes; OSError is taken as a reason.
-      names: list, one a position, for the log.
+      count: int, positions from 0.
 
     Returns:
       `Checks`.
     """
-    count = len(names)
     starts = range(0, count, _CHUNK)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         parts = []

@@ -97,9 +97,9 @@ def _image_names(folder):
 
 def _labels(names):
     """int64 labels and class names from the first folder of each path."""
-    firsts = [name.split("/")[0] if "/" in name else None for name in names]
-    classes = sorted(set(firsts) - {None})
-    if None in firsts or len(classes) < 2:
+    firsts = [name.split("/")[0] for name in names if "/" in name]
+    classes = sorted(set(firsts))
+    if len(firsts) < len(names) or len(classes) < 2:
         return None, None
     number = {name: i for i, name in enumerate(classes)}
     return np.array([number[name] for name in firsts]), tuple(classes)

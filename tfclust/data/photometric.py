@@ -24,13 +24,16 @@ NUM_PARAMETERS = 8
 NUM_UNIFORMS = 10
 
 _ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)  # [24, 4]
-_LUMA = np.float32([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's "L"
-_RGB_TO_YIQ = np.float32(
+_LUMA = np.array(
+    [0.299, 0.587, 0.114], np.float32
+)  # ITU-R 601, as Pillow's "L"
+_RGB_TO_YIQ = np.array(
     [
         [0.299, 0.587, 0.114],
         [0.5959, -0.2746, -0.3213],
         [0.2115, -0.5227, 0.3112],
-    ]
+    ],
+    np.float32,
 )
 _YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ)
 _SOLARISE_FROM = 128 / 255
@@ -78,8 +81,8 @@ def sample(uniforms, chain):
     least = np.append(np.maximum(1 - chain.jitter[:3], 0), -chain.jitter[3])
     changes = tf.where(
         jitters < chain.jitter_probability,
-        np.float32(least) + np.float32(most - least) * amounts,
-        np.float32([1, 1, 1, 0]),
+        least.astype(np.float32) + (most - least).astype(np.float32) * amounts,
+        np.array([1, 1, 1, 0], np.float32),
     )  # [b, V, 4]
     low, high = chain.blur_sigma
     blurred = blurs < chain.blur_probability[:, None]

@@ -94,17 +94,14 @@ class Cutter:
         Returns:
           Dataset of `{"views", "photometric", "index", ...}`.
         """
-
         at_once, one_by_one = self._traced(num_rows, key)
         batches = rows_dataset.map(
-            lambda rows: at_once(rows),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            at_once, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         if one_by_one is None:
             return batches
         images = batches.unbatch().map(
-            lambda *row: one_by_one(*row),
+            one_by_one,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -132,10 +129,15 @@ class Cutter:
         return self._functions[num_rows, key]
 
     def _never_antialiased(self):
-        """Whether the largest crop shrinks too little to be antialiased."""
-        longest = max(self._source.heights.max(), self._source.widths.max())
-        smallest = min(group.size for group in self._groups)
-        return longest / smallest < crops.ANTIALIAS_FROM
+        """Whether even the largest crops shrink too little for it."""
+        heights, widths = self._source.heights, self._source.widths
+        longest = int(max(heights.max(), widths.max()))
+        area = float((heights.astype(float) * widths).max())
+        for size, scale in zip(self._view_sizes, self._scales, strict=True):
+            side = min(longest, (scale[1] * area * self._aspect_ratio) ** 0.5)
+            if side / size >= crops.ANTIALIAS_FROM:
+                return False
+        return True
 
     def _plan(self, rows, num_rows, key):
         """What is handed on, boxes `[b, V, 4]` and mirrored `[b, V]`."""
@@ -199,13 +201,12 @@ class Cutter:
         """Crops of one image, decoded no larger than they need."""
         ratio, *columns = plan
         image = self._source.image(row["index"], ratio)
+        begins, extents, smooth, mirrored = map(tf.unstack, columns)
         crop = [
-            crops.cut(image, *one, size)
-            for *one, size in zip(
-                *(tf.unstack(column) for column in columns),
-                self._view_sizes,
-                strict=True,
+            crops.cut(
+                image, begins[i], extents[i], smooth[i], mirrored[i], size
             )
+            for i, size in enumerate(self._view_sizes)
         ]
         views = tuple(
             tf.stack(crop[group.begin : group.end]) for group in self._groups
@@ -241,8 +242,7 @@ def pass_rows(rows, num_steps, start_step, batch_size, index_of):
 
 
 def finished(dataset):
-    """`dataset` in fixed order, prefetched, and never split again by Keras or
-    tf.distribute, since the rows are split already."""
+    """`dataset` in fixed order, prefetched, and never split again."""
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = (

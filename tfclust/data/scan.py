@@ -38,7 +38,7 @@ def checked_files(root, names, paths, stats, cache_dir):
         def read(position, block=block):
             return pathlib.Path(paths[block[position]]).read_bytes()
 
-        found = check_images(read, [names[i] for i in block])
+        found = check_images(read, len(block))
         rows = zip(*found, strict=True)
         known.update(zip([marks[i] for i in block], rows, strict=True))
         if cache is not None:

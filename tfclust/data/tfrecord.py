@@ -187,7 +187,7 @@ def _make_index(path):
                 begin = offsets[position]
                 return data[begin : begin + lengths[position]]
 
-            checks = check_images(read, offsets)
+            checks = check_images(read, len(offsets))
     return ShardIndex(
         np.array(offsets, np.int64),
         np.array(lengths, np.int64),
@@ -198,7 +198,8 @@ def _make_index(path):
 
 def _record_bounds(data, path):
     """(begin, length) of each record's data."""
-    bounds, position = [], 0
+    bounds: list[tuple[int, int]] = []
+    position = 0
     while position < len(data):
         begin = position + _HEADER_BYTES
         length = None

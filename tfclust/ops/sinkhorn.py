@@ -104,14 +104,17 @@ def _codes(scores, epsilon, num_iters):
 
 def _factors(kernel, num_iters):
     """u `[B]` and v `[K]`, and the largest sum(u) * sum(v) on the way."""
-    u = tf.ones_like(kernel[:, 0])
-    reach = tf.constant(0.0)
-    for _ in range(num_iters):
-        v = 1.0 / tf.linalg.matvec(kernel, u, transpose_a=True)
+    share = _rows_a_cluster(kernel)
+
+    def scale(i, u, v, reach):
+        v = share / tf.linalg.matvec(kernel, u, transpose_a=True)
         u = 1.0 / tf.linalg.matvec(kernel, v)
         # A sum, unlike a maximum, hands on every NaN.
         reach = tf.maximum(reach, tf.reduce_sum(u) * tf.reduce_sum(v))
-    return u, v, reach
+        return i + 1, u, v, reach
+
+    start = (0, tf.ones_like(kernel[:, 0]), tf.ones_like(kernel[0]), 0.0)
+    return tf.while_loop(lambda i, *_: i < num_iters, scale, start)[1:]
 
 
 def _log_codes(scores, epsilon, num_iters):
@@ -126,8 +129,21 @@ def _log_codes(scores, epsilon, num_iters):
     nearest = tf.where(left_out, tf.zeros_like(nearest), nearest)
     logits = (relative - nearest) / epsilon  # [B, K]
     log_u = (best - tf.reduce_max(best)) / epsilon  # [B, 1]
-    for _ in range(num_iters):
-        log_v = -tf.reduce_logsumexp(logits + log_u, axis=0)  # [K]
-        log_v = tf.where(left_out, tf.zeros_like(log_v), log_v)
+    log_share = tf.math.log(_rows_a_cluster(scores))
+
+    def scale(i, log_u, log_v):
+        log_v = log_share - tf.reduce_logsumexp(logits + log_u, axis=0)
+        log_v = tf.where(left_out, tf.zeros_like(log_v), log_v)  # [K]
         log_u = -tf.reduce_logsumexp(logits + log_v, axis=1, keepdims=True)
+        return i + 1, log_u, log_v
+
+    start = (0, log_u, tf.zeros_like(nearest))
+    log_v = tf.while_loop(lambda i, *_: i < num_iters, scale, start)[2]
     return tf.nn.softmax(logits + log_v, axis=1)
+
+
+def _rows_a_cluster(scores):
+    # B / K cancels in the codes; without it the factors drift apart by B / K a
+    # pass and leave float32 after some dozen.
+    shape = tf.cast(tf.shape(scores), tf.float32)
+    return shape[0] / shape[1]

@@ -1,0 +1,83 @@
+"""Every flagfile in configs/ is a recipe that can be built."""
+
+import pytest
+from conftest import ROOT, run_in_subprocess
+
+from tfclust import data, flags, methods, optimizers, recipes
+from tfclust.data.config import chain
+
+FILES = sorted(ROOT.glob("configs/**/*.flags"))
+HEADER = ("Source:", "Expected:", "Time:", "Command:")
+# Without its variables even the widest network takes a second and no memory;
+# in a process of its own, since Keras would make them up for later.
+BUILD = """
+from tfclust import quiet
+import keras
+from tfclust import backbones, heads
+import test_recipes
+
+for file in test_recipes.FILES:
+    recipe = test_recipes.read(file)
+    with keras.StatelessScope(initialize_variables=False):
+        backbone = backbones.from_config(
+            recipe.backbone, image_size=recipe.largest_view)
+        projector = heads.projector(
+            backbone.output_shape[-1],
+            hidden_width=recipe.method.hidden_width,
+            projection_width=recipe.method.projection_width)
+    print(file.name, len(backbone.variables), len(projector.variables))
+"""
+
+
+def read(file):
+    """The `Recipe` of a flagfile."""
+    flags.define(
+        *recipes.CONFIGS.values(), method_configs=recipes.METHOD_CONFIGS
+    )
+    flags.parse(["train.py", f"--flagfile={file}"])
+    parts = {n: flags.read(of) for n, of in recipes.CONFIGS.items()}
+    method = flags.read(methods.METHODS[parts["run"].method].Config)
+    return recipes.Recipe(method=method, **parts)
+
+
+def test_every_method_has_recipes():
+    for method in methods.METHODS:
+        assert any(file.name.startswith(method) for file in FILES), method
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_recipe_parses_and_its_parts_fit(file):
+    recipe = read(file)
+    assert recipe.run.epochs or recipe.run.steps
+    chain(recipe.views)
+    steps = 1_281_167 // recipe.run.batch_size
+    optimizers.build(
+        recipe.optimizer,
+        steps_per_epoch=steps,
+        total_steps=steps * (recipe.run.epochs or 1),
+    )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_header_tells_source_figure_time_and_command(file):
+    comments = [
+        line for line in file.read_text().splitlines() if line.startswith("#")
+    ]
+    for word in HEADER:
+        assert any(line.startswith(f"# {word}") for line in comments), word
+    (command,) = (line for line in comments if line.startswith("# Command:"))
+    assert f"--flagfile={file.relative_to(ROOT)}" in command
+
+
+def test_every_recipe_builds_its_network():
+    lines = run_in_subprocess(BUILD, env={"PYTHONPATH": "tests"}).splitlines()
+    assert [line.split()[0] for line in lines] == [f.name for f in FILES]
+    for line in lines:
+        assert min(int(count) for count in line.split()[1:]) > 1, line
+
+
+def test_recipes_that_name_their_images_find_them():
+    for file in FILES:
+        uri = read(file).run.data
+        if uri.startswith("digits:"):
+            assert data.open_source(uri, max_images=8).num_images == 8
