@@ -14,9 +14,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 import keras
 import numpy as np
 import tensorflow as tf
+from tiny import digits, tiny_backbone, two_views
 
 from tfclust import methods, optimizers
-from tiny import digits, tiny_backbone, two_views
 
 NUM_CLUSTERS = 5
 NARROW = {"projection_width": 4, "hidden_width": 5}

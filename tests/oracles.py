@@ -1,6 +1,6 @@
 """Plain NumPy versions of whole training steps, in float64.
 
-The network is a convolution, ReLU, average pooling, and a projector of linear,
+The network is a convolution, ELU, average pooling, and a projector of linear,
 batch norm, ReLU, linear. Gradients are central differences of the loss, so that
 no derivative is written twice.
 """
@@ -19,13 +19,13 @@ def initial_parameters(method):
 
 
 def features(parameters, images):
-    """`[B, F]` of `[B, H, W, 3]`: 3x3 convolution of stride 2, ReLU, mean."""
+    """`[B, F]` of `[B, H, W, 3]`: 3x3 convolution of stride 2, ELU, mean."""
     kernel, bias = parameters[:2]  # [3, 3, 3, F], [F]
     windows = np.lib.stride_tricks.sliding_window_view(
         images, (3, 3), axis=(1, 2)
     )[:, ::2, ::2]  # [B, h, w, 3 channels, 3, 3]
     maps = np.einsum("bhwcij,ijcf->bhwf", windows, kernel) + bias
-    return np.maximum(maps, 0).mean(axis=(1, 2))
+    return np.where(maps > 0, maps, np.expm1(maps)).mean(axis=(1, 2))
 
 
 def projections(parameters, rows):

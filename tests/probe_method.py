@@ -128,4 +128,4 @@ class Probe(Method):
 
     def clusterer(self):
         kernel, bias = self.classifier.trainable_variables
-        return (Clusterer(None, None, False, kernel.numpy(), bias.numpy()),)
+        return (Clusterer(kernel.numpy(), unit_rows=False, bias=bias.numpy()),)

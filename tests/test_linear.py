@@ -30,7 +30,7 @@ def test_fit_is_scikit_learns(penalty):
     rows, targets, _, _ = digits_parts()
     rows = StandardScaler().fit_transform(rows).astype(np.float32)
 
-    weights = logistic.fit(rows, targets, 10, penalty=penalty)
+    weights = logistic.fit(rows, targets, 10, penalty=penalty, tolerance=1e-5)
 
     model = LogisticRegression(
         C=1 / (penalty * len(rows)), tol=1e-7, max_iter=5000
@@ -52,8 +52,10 @@ def test_fit_from_another_start_ends_at_the_same_minimum():
     rows = StandardScaler().fit_transform(rows).astype(np.float32)
     start = logistic.Weights(np.ones([64, 10]), np.arange(10.0))
 
-    one = logistic.fit(rows, targets, 10, penalty=0.1)
-    two = logistic.fit(rows, targets, 10, penalty=0.1, start=start)
+    one = logistic.fit(rows, targets, 10, penalty=0.1, tolerance=1e-5)
+    two = logistic.fit(
+        rows, targets, 10, penalty=0.1, tolerance=1e-5, start=start
+    )
 
     np.testing.assert_allclose(one.kernel, two.kernel, atol=0.002)
 

@@ -57,8 +57,13 @@ def stand_in(backbone=None, *, unit_projections=True, seed=1):
         return random.normal(size=shape).astype(np.float32)
 
     heads = (
-        Clusterer(normal(5), normal(5, 4), True, normal(4, 7), normal(7)),
-        Clusterer(None, None, False, normal(5, 3), None),
+        Clusterer(
+            normal(4, 7),
+            bias=normal(7),
+            mean=normal(5),
+            components=normal(5, 4),
+        ),
+        Clusterer(normal(5, 3), unit_rows=False),
     )
     return types.SimpleNamespace(
         backbone=backbone,
@@ -591,7 +596,7 @@ def test_method_of_two_replicas_is_saved_as_one(tmp_path):
 
 
 def test_assign_takes_the_first_of_equal_scores():
-    head = Clusterer(None, None, False, np.ones([2, 3], np.float32), None)
+    head = Clusterer(np.ones([2, 3], np.float32), unit_rows=False)
     cluster, score = clusterers.assign(head, tf.constant([[1.0, 2.0]]))
     assert cluster.dtype == tf.int64
     assert (int(cluster[0]), float(score[0])) == (0, 3.0)

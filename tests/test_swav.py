@@ -51,7 +51,7 @@ def oracle_step(parameters, buffers, views, queues, config, frozen):
         parameters[moved],
         gradients[moved],
         buffers[moved],
-        rate=0.1,
+        rate=0.03,
         momentum=0.9,
         decay=1e-4,
     )
@@ -61,7 +61,7 @@ def oracle_step(parameters, buffers, views, queues, config, frozen):
 
 def test_three_steps_match_numpy_within_1e_4():
     method = contract_run.build(
-        "swav", queue_rows=64, freeze_steps=1, queue_start_epoch=1
+        "swav", rate=0.03, queue_rows=64, freeze_steps=1, queue_start_epoch=1
     )
     views = contract_run.views(batch_size=64, **MULTI_CROP)
     method.prepare(views)

@@ -152,6 +152,8 @@ def _multi_worker(num_replicas):
             f"TF_CONFIG and the GPUs make {count} replicas. Received: "
             f"num_replicas={num_replicas}. Leave it out."
         )
+    # All batches are full; said so, they keep their static shapes.
+    strategy.extended.experimental_enable_get_next_as_optional = False
     return strategy
 
 

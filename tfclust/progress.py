@@ -78,6 +78,7 @@ class Console(keras.callbacks.Callback):
         self.first_step = self.step = start_step
         self.terminal = sys.stderr.isatty()
         self.began = self.drawn = 0.0
+        self.told: list[str] = []
 
     def on_train_batch_begin(self, batch, logs=None):
         # The first step traces; time runs from the second.
@@ -108,8 +109,12 @@ class Console(keras.callbacks.Callback):
         left = self.pace(time.perf_counter())[1:]
         if left and not self.terminal and self.step < self.total_steps:
             self.say(f"  {left[0]}")
-        for sentence in health(self.history, self.config):
-            self.say(f"  {sentence}")
+        told, self.told = self.told, health(self.history, self.config)
+        remedies = {_parted(sentence)[1] for sentence in told}
+        for sentence in self.told:
+            symptom, remedy = _parted(sentence)
+            again = remedy in remedies
+            self.say(f"  {symptom} (as before)." if again else f"  {sentence}")
 
     def on_train_end(self, logs=None):
         self.say(end="")
@@ -175,6 +180,12 @@ def duration(seconds):
     if hours:
         return f"{hours:,} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _parted(sentence):
+    """A sentence of `health` as symptom and remedy."""
+    symptom, _, remedy = sentence.partition(". ")
+    return symptom, remedy
 
 
 def _write_lines(path, objects):

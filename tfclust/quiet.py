@@ -29,6 +29,8 @@ def import_tensorflow():
 
         # The look for GPUs, which else comes with the first operation.
         tf.config.list_physical_devices()
+    # An error must show where it arose: `flags` tells bad input by that.
+    tf.debugging.disable_traceback_filtering()
 
 
 @contextlib.contextmanager

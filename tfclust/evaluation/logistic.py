@@ -22,6 +22,7 @@ from tfclust.evaluation.features import checked_rows
 # long as the held-out images' loss falls.
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
 _HELD_OUT = 5  # one image in so many, of each class
+_ROUGH = 1e-3  # gradient at which a fit tells good penalties from bad
 
 
 class LogisticResult(NamedTuple):
@@ -80,9 +81,16 @@ def logistic_regression(
             f"Received: label {classes[0]} alone."
         )
     rows, test_rows = _standardised(rows, test_rows)
-    penalty = _chosen(rows, targets, len(classes), penalties, max_iters, seed)
+    penalty, start = _chosen(
+        rows, targets, len(classes), penalties, max_iters, seed
+    )
     weights = fit(
-        rows, targets, len(classes), penalty=penalty, max_iters=max_iters
+        rows,
+        targets,
+        len(classes),
+        penalty=penalty,
+        max_iters=max_iters,
+        start=start,
     )
     scores = logits(weights, test_rows)  # [Q, C]
     predictions = classes[scores.argmax(axis=1)]
@@ -90,7 +98,16 @@ def logistic_regression(
     return LogisticResult(top1, penalty, predictions)
 
 
-def fit(rows, targets, num_classes, *, penalty, max_iters=1000, start=None):
+def fit(
+    rows,
+    targets,
+    num_classes,
+    *,
+    penalty,
+    max_iters=1000,
+    tolerance=1e-4,
+    start=None,
+):
     """`Weights` that minimise cross-entropy and an L2 penalty on the kernel.
 
     Args:
@@ -99,6 +116,8 @@ def fit(rows, targets, num_classes, *, penalty, max_iters=1000, start=None):
       num_classes: int C.
       penalty: positive float.
       max_iters: int.
+      tolerance: float, largest entry of the gradient at which to stop; as in
+        scikit-learn.
       start: `Weights` to start from; None for zeros.
 
     Returns:
@@ -114,9 +133,8 @@ def fit(rows, targets, num_classes, *, penalty, max_iters=1000, start=None):
         np.concatenate([start.kernel.ravel(), start.bias]),
         jac=True,
         method="L-BFGS-B",
-        # On the largest entry of the gradient, a tenth of scikit-learn's. The
-        # value is float32: steps smaller than its rounding lead nowhere.
-        options={"maxiter": max_iters, "gtol": 1e-5, "ftol": 1e-9},
+        # The value is float32: steps smaller than its rounding lead nowhere.
+        options={"maxiter": max_iters, "gtol": tolerance, "ftol": 1e-9},
     )
     kernel, bias = np.split(result.x.astype(np.float32), [-num_classes])
     return Weights(kernel.reshape(width, num_classes), bias)
@@ -169,25 +187,27 @@ def _value_and_gradient(kernel, bias, rows, one_hot, penalty):
 
 
 def _chosen(rows, targets, num_classes, penalties, max_iters, seed):
-    """The penalty after which the held-out cross-entropy rises."""
+    """The penalty after which held-out cross-entropy rises, and its weights."""
     held = _held_out(targets, num_classes, seed)
     if len(penalties) == 1 or not held.any():
-        return penalties[len(penalties) // 2]
+        return penalties[len(penalties) // 2], None
     best, lowest, weights = penalties[0], np.inf, None
+    kept_rows, kept_targets = rows[~held], targets[~held]
     for penalty in penalties:
-        weights = fit(
-            rows[~held],
-            targets[~held],
+        candidate = fit(
+            kept_rows,
+            kept_targets,
             num_classes,
             penalty=penalty,
             max_iters=max_iters,
+            tolerance=_ROUGH,
             start=weights,
         )
-        loss = _cross_entropy(logits(weights, rows[held]), targets[held])
+        loss = _cross_entropy(logits(candidate, rows[held]), targets[held])
         if loss > lowest:
             break
-        best, lowest = penalty, loss
-    return best
+        best, lowest, weights = penalty, loss, candidate
+    return best, weights
 
 
 def _held_out(targets, num_classes, seed):

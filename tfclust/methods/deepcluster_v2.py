@@ -112,15 +112,18 @@ class DeepClusterV2(Method):
         return self.labels.read(index)
 
     def example_losses(self, outputs, assignments):
-        losses = []
-        for head, scores in enumerate(outputs.scores):
-            log_probs = tf.nn.log_softmax(scores / self.config.temperature)
-            labels = tf.maximum(assignments[:, head], 0)
-            target = tf.one_hot(labels, scores.shape[-1])  # [B, K]
-            entropy = -tf.reduce_sum(target * log_probs, axis=-1)  # [V, B]
+        losses, weights = [], []
+        for scores, labels in zip(
+            outputs.scores, tf.unstack(assignments, axis=1), strict=True
+        ):
+            weights.append(tf.cast(labels >= 0, tf.float32))  # [B]
+            labels = tf.maximum(labels, 0)
+            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                tf.broadcast_to(labels, scores.shape[:2]),
+                scores / self.config.temperature,
+            )  # [V, B]
             losses.append(tf.reduce_mean(entropy, axis=0))
-        weights = tf.cast(tf.transpose(assignments) >= 0, tf.float32)
-        return ExampleLosses(tf.stack(losses), weights)  # [H, B]
+        return ExampleLosses(tf.stack(losses), tf.stack(weights))  # [H, B]
 
     def host_rows(self, outputs, assignments):
         units = outputs.units[: self.views.num_global_views]  # [G, B, D]
@@ -135,6 +138,5 @@ class DeepClusterV2(Method):
 
     def clusterer(self):
         return tuple(
-            Clusterer(None, None, True, centroids=kernel.numpy(), bias=None)
-            for kernel in self.centroids.kernels
+            Clusterer(kernel.numpy()) for kernel in self.centroids.kernels
         )

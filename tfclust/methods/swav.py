@@ -131,8 +131,7 @@ class SwAV(Method):
 
     def clusterer(self):
         return tuple(
-            Clusterer(None, None, True, centroids=kernel.numpy(), bias=None)
-            for kernel in self.prototypes.kernels
+            Clusterer(kernel.numpy()) for kernel in self.prototypes.kernels
         )
 
     def _codes(self, units, view):

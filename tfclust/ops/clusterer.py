@@ -13,15 +13,16 @@ import tensorflow as tf
 class Clusterer(NamedTuple):
     """How one head assigns raw projections; None leaves a step out.
 
-    mean `[D]`, components `[D, E]` (E = D without it), whether rows are brought
-    to unit length, centroids `[E, K]`, bias `[K]`.
+    centroids `[E, K]`, whether rows are brought to unit length, bias `[K]`,
+    mean `[D]`, components `[D, E]` (E = D without it). The map comes first:
+    (x - mean) @ components, unit rows, @ centroids, + bias.
     """
 
-    mean: tf.Tensor | None
-    components: tf.Tensor | None
-    unit_rows: bool
     centroids: tf.Tensor
-    bias: tf.Tensor | None
+    unit_rows: bool = True
+    bias: tf.Tensor | None = None
+    mean: tf.Tensor | None = None
+    components: tf.Tensor | None = None
 
 
 def scores(clusterer, projections):

@@ -2,9 +2,9 @@
 
 Spherical follows facebookresearch/swav `main_deepclusterv2.py` at 06b1b7c,
 Euclidean is Lloyd's; `empty="split"` is the rule of faiss, which DeepCluster's
-clustering rests on. Rows lie on the strategy's devices, split over its
-replicas; per pass only the sums and counts of clusters come to the host, where
-centroids are updated in float64.
+clustering rests on. Rows lie on the strategy's devices (`lloyd.py`); of a pass
+only the sums and counts of clusters come to the host, where centroids are
+updated in float64.
 """
 
 import functools
@@ -63,8 +63,9 @@ def spherical_kmeans(
         for the one in scope. Every process passes the same rows.
 
     Returns:
-      `KMeansResult`, the same bits at every call on one machine; on another
-      number of replicas the same but for float32 rounding.
+      `KMeansResult`, the same bits at every call on one CPU machine (on a GPU
+      with `enable_op_determinism`); on another number of replicas the same
+      but for float32 rounding.
 
     Raises:
       ValueError: if an argument is out of its bounds or rows are not finite.
@@ -73,7 +74,8 @@ def spherical_kmeans(
       DeepCluster-v2, arXiv:2006.09882, appendix D, `cluster_memory`.
     """
     rows = rows if tf.is_tensor(rows) else np.asarray(rows)
-    _check(rows, num_clusters, num_iters, empty, seed, initial_centroids)
+    _check_rows(rows, num_clusters, num_iters, block_rows)
+    _check_draws(empty, seed, initial_centroids)
     start = _start(rows, num_clusters, seed, initial_centroids)
     rows = tf.math.l2_normalize(tf.cast(rows, tf.float32), 1, epsilon=1e-24)
     _check_finite(rows)
@@ -119,8 +121,9 @@ def kmeans(
       strategy: as in `spherical_kmeans`.
 
     Returns:
-      `KMeansResult`, the same bits at every call on one machine; on another
-      number of replicas the same but for float32 rounding.
+      `KMeansResult`, the same bits at every call on one CPU machine (on a GPU
+      with `enable_op_determinism`); on another number of replicas the same
+      but for float32 rounding.
 
     Raises:
       ValueError: if an argument is out of its bounds or rows are not finite.
@@ -135,7 +138,8 @@ def kmeans(
             f"tolerance={tolerance}. 0 stops when nothing moves."
         )
     rows = rows if tf.is_tensor(rows) else np.asarray(rows)
-    _check(rows, num_clusters, num_iters, empty, seed, initial_centroids)
+    _check_rows(rows, num_clusters, num_iters, block_rows)
+    _check_draws(empty, seed, initial_centroids)
     start = _start(rows, num_clusters, seed, initial_centroids)
     rows = tf.cast(rows, tf.float32)
     centre = tf.reduce_mean(rows, axis=0)  # [D]
@@ -283,7 +287,7 @@ def _check_finite(rows):
         )
 
 
-def _check(rows, num_clusters, num_iters, empty, seed, start):
+def _check_rows(rows, num_clusters, num_iters, block_rows):
     if len(rows.shape) != 2:
         raise ValueError(
             f"rows must be [N, D]. Received: shape {tuple(rows.shape)}. "
@@ -299,6 +303,14 @@ def _check(rows, num_clusters, num_iters, empty, seed, start):
             "num_iters must be an int of at least 1. Received: "
             f"num_iters={num_iters}. DeepCluster-v2 takes 10."
         )
+    if block_rows is not None and block_rows < 1:
+        raise ValueError(
+            "block_rows must be an int of at least 1. Received: "
+            f"block_rows={block_rows}. None takes what fits the cache."
+        )
+
+
+def _check_draws(empty, seed, start):
     if empty not in ("keep", "split"):
         raise ValueError(
             "empty says what becomes of clusters without rows. Expected: "

@@ -42,7 +42,8 @@ def split_rows(rows, num_clusters, block_rows, strategy):
         return tf.reshape(part, [blocks, block, width]), tf.constant(real)
 
     if num_replicas == 1:
-        return Shards(*of_replica(0), strategy)
+        blocked, real = of_replica(0)
+        return Shards(blocked, real, strategy)
     devices = strategy.extended.worker_devices
 
     def of_context(context):
@@ -50,8 +51,9 @@ def split_rows(rows, num_clusters, block_rows, strategy):
         with tf.device(devices[replica % len(devices)]):
             return tf.nest.map_structure(tf.identity, of_replica(replica))
 
-    values = strategy.experimental_distribute_values_from_function(of_context)
-    return Shards(*values, strategy)
+    distribute = strategy.experimental_distribute_values_from_function
+    blocked, real = distribute(of_context)
+    return Shards(blocked, real, strategy)
 
 
 def sums(shards, centroids, bias):

@@ -10,10 +10,11 @@ import tensorflow as tf
 
 # exp(1 / epsilon) and its inverse stay far inside float32 down to here.
 _SMALLEST_SCALING_EPSILON = 0.02
-# An entry that underflows, below 1.2e-38, belongs to a code below
-# 1.2e-38 * u * v: with sum(u) * sum(v) under this bound no row or column sum
-# is wrong by more than 1.2e-8.
-_LARGEST_FACTORS = 1e30
+# Below 1.2e-38 an entry of the matrix underflows, and so does its product with
+# one factor or with both. With sum(u), sum(v) and their product under this
+# bound, no sum of 20,000 terms is wrong by more than
+# 1.2e-38 * 20,000 * 1e25 = 2.4e-9 of itself.
+_LARGEST_FACTORS = 1e25
 
 
 def balanced_codes(scores, *, epsilon, num_iters):
@@ -92,28 +93,30 @@ def _codes(scores, epsilon, num_iters):
     if epsilon < _SMALLEST_SCALING_EPSILON:
         return _log_codes(scores, epsilon, num_iters)
     kernel = tf.exp(scores / epsilon)  # [B, K]
-    u, v, reach = _factors(kernel, num_iters)
+    u, v, in_range = _factors(kernel, num_iters)
     # Outside the branch: inside, XLA on CPU takes seven times as long.
     codes = u[:, None] * kernel * v
     return tf.cond(
-        reach < _LARGEST_FACTORS,
+        in_range,
         lambda: codes,
         lambda: _log_codes(scores, epsilon, num_iters),
     )
 
 
 def _factors(kernel, num_iters):
-    """u `[B]` and v `[K]`, and the largest sum(u) * sum(v) on the way."""
+    """u `[B]` and v `[K]`, and whether they kept within `_LARGEST_FACTORS`."""
     share = _rows_a_cluster(kernel)
 
-    def scale(i, u, v, reach):
+    def scale(i, u, v, in_range):
         v = share / tf.linalg.matvec(kernel, u, transpose_a=True)
         u = 1.0 / tf.linalg.matvec(kernel, v)
-        # A sum, unlike a maximum, hands on every NaN.
-        reach = tf.maximum(reach, tf.reduce_sum(u) * tf.reduce_sum(v))
-        return i + 1, u, v, reach
+        sum_u, sum_v = tf.reduce_sum(u), tf.reduce_sum(v)
+        # False for a NaN too, which a maximum may drop under XLA.
+        for size in (sum_u, sum_v, sum_u * sum_v):
+            in_range &= size < _LARGEST_FACTORS
+        return i + 1, u, v, in_range
 
-    start = (0, tf.ones_like(kernel[:, 0]), tf.ones_like(kernel[0]), 0.0)
+    start = (0, tf.ones_like(kernel[:, 0]), tf.ones_like(kernel[0]), True)
     return tf.while_loop(lambda i, *_: i < num_iters, scale, start)[1:]
 
 
