@@ -1,9 +1,11 @@
 """The commands as a person types them: files, exit codes, one-line errors."""
 
+import contextlib
 import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -215,3 +217,48 @@ def test_batch_that_replicas_cannot_share_is_refused(tmp_path):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "batch_size=15 with 2 replicas. Try 14" in line
+
+
+def start_worker(workdir, ports, index):
+    """One of two hosts on this computer."""
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    task = {"type": "worker", "index": index}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfclust.train", *TINY]
+        + ["--steps=2000", f"--workdir={workdir}"],
+        cwd=ROOT,
+        env={
+            **environment(),
+            "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def test_two_hosts_train_and_stop_together_when_one_is_asked(tmp_path):
+    ports = free_ports(2)
+    workers = [start_worker(tmp_path, ports, index) for index in (0, 1)]
+    try:
+        for line in workers[0].stdout:
+            if line.startswith("epoch 2"):
+                workers[1].send_signal(signal.SIGTERM)
+                break
+        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [w.returncode for w in workers] == [130, 130], outputs
+    assert "epoch" not in outputs[1]  # the first host alone tells and writes
+    saved = checkpoints.latest(tmp_path)
+    assert saved.about["machine"]["replicas"] == 2
+    assert f"step {saved.step} of 2000 is saved" in outputs[0]

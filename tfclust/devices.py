@@ -4,6 +4,7 @@ All of it belongs before the first operation, which fixes the devices.
 """
 
 import contextlib
+import functools
 import json
 import os
 
@@ -126,9 +127,19 @@ def any_host(strategy, value):
     """Whether `value` is true on any host; all hosts call it together."""
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return value
-    flag = tf.constant(float(value))
-    total = strategy.reduce("SUM", strategy.run(tf.identity, [flag]), axis=None)
-    return float(total) > 0
+    return float(_sum_over_replicas(strategy)(tf.constant(float(value)))) > 0
+
+
+@functools.cache
+def _sum_over_replicas(strategy):
+    """A compiled sum of each replica's scalar."""
+
+    @tf.function
+    def total(value):
+        parts = strategy.run(tf.identity, args=(value,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)
+
+    return total
 
 
 def _automatic(num_gpus, num_replicas):
