@@ -248,16 +248,20 @@ def free_ports(count):
 def test_two_hosts_train_and_stop_together_when_one_is_asked(tmp_path):
     ports = free_ports(2)
     workers = [start_worker(tmp_path, ports, index) for index in (0, 1)]
+    outputs = ["", ""]
     try:
         for line in workers[0].stdout:
-            if line.startswith("epoch 2"):
+            outputs[0] += line
+            if line.startswith("epoch 1"):
                 workers[1].send_signal(signal.SIGTERM)
                 break
-        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
+        for index, worker in enumerate(workers):
+            outputs[index] += worker.communicate(timeout=120)[0]
     finally:
         for worker in workers:
             worker.kill()
-    assert [w.returncode for w in workers] == [130, 130], outputs
+    told = "\n".join(outputs)
+    assert [w.returncode for w in workers] == [130, 130], told
     assert "epoch" not in outputs[1]  # the first host alone tells and writes
     saved = checkpoints.latest(tmp_path)
     assert saved.about["machine"]["replicas"] == 2

@@ -76,6 +76,22 @@ def test_penalty_is_chosen_without_test_labels():
     np.testing.assert_array_equal(result.predictions, blind.predictions)
 
 
+def test_penalty_is_the_best_on_held_out_images_by_scikit_learn():
+    rows, labels, test_rows, test_labels = digits_parts()
+
+    result = logistic_regression(rows, labels, test_rows, test_labels, seed=2)
+
+    held = logistic._held_out(labels, 10, seed=2)
+    assert 110 < held.sum() <= 120  # a fifth of 600, class by class
+    scaled = StandardScaler().fit_transform(rows)
+    losses = []
+    for penalty in logistic.PENALTIES[:6]:
+        model = LogisticRegression(C=1 / (penalty * (~held).sum()))
+        model.fit(scaled[~held], labels[~held])
+        losses.append(log_loss(labels[held], model.predict_proba(scaled[held])))
+    assert result.penalty == logistic.PENALTIES[np.argmin(losses)]
+
+
 def test_noise_calls_for_a_strong_penalty_and_clear_features_for_a_weak_one():
     random = np.random.default_rng(0)
     labels = np.arange(200) % 4

@@ -76,7 +76,9 @@ def main(arguments=None):
         "faiss": lambda: run("faiss", faiss_inertia),
         "tfclust": lambda: run("tfclust", our_inertia),
     }
-    seconds = time_pairs(functions, repeats=2 if quick else 3)
+    # No round to warm up: compiling takes a fraction of a second, a round
+    # a minute.
+    seconds = time_pairs(functions, repeats=2 if quick else 3, warm_up=0)
     notes = {name: f"inertia {value:.6e}" for name, value in inertia.items()}
     title = (
         f"k-means {num_rows} x 128, K={num_clusters}, {NUM_ITERS} iterations"

@@ -1,0 +1,117 @@
+"""Two hosts train as one does: processes on this machine, joined by TF_CONFIG."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from test_replicas import free_ports
+
+from tfclust import checkpoints
+
+TIMEOUT = 300  # seconds; half a minute where nothing else runs
+STEPS = 6  # an epoch and a half
+TINY = [
+    "--data=digits:?split=train",
+    "--max_images=64",
+    "--backbone=small",
+    "--image_size=8",
+    "--batch_size=16",
+    "--num_clusters=5",
+    "--projection_width=8",
+    "--hidden_width=8",
+    "--freeze_steps=2",
+    "--queue_rows=32",
+    "--queue_start_epoch=0",
+    "--knn_images=32",
+    "--flip_probability=0",
+    "--optimizer=sgd",
+    "--learning_rate=0.1",
+    f"--steps={STEPS}",
+]
+
+
+def start(workdir, *arguments, cluster=None):
+    """A training command; `cluster` is the hosts and which of them it is."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment.pop("TF_CONFIG", None)
+    if cluster is not None:
+        environment["TF_CONFIG"] = json.dumps(cluster)
+    command = [sys.executable, "-m", "tfclust.train", *TINY, *arguments]
+    return subprocess.Popen(
+        [*command, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(processes):
+    """Standard output of each; none is left running."""
+    outputs = []
+    try:
+        for process in processes:
+            output, errors = process.communicate(timeout=TIMEOUT)
+            assert process.returncode == 0, errors[-6000:]
+            outputs.append(output)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folders of the chief, the second host and a lone process; outputs."""
+    folder = tmp_path_factory.mktemp("hosts")
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workdirs = [folder / name for name in ("chief", "second", "alone")]
+    pair = [
+        start(
+            workdirs[index],
+            "--strategy=multi_worker",
+            cluster={
+                "cluster": {"worker": hosts},
+                "task": {"type": "worker", "index": index},
+            },
+        )
+        for index in range(2)
+    ]
+    outputs = finish(pair)
+    outputs += finish([start(workdirs[2], "--strategy=one")])
+    return workdirs, outputs
+
+
+def test_two_hosts_of_half_the_batch_equal_one_process(runs):
+    workdirs, outputs = runs
+    two, one = (checkpoints.latest(workdirs[i]) for i in (0, 2))
+    assert "2 replicas" in outputs[0]
+    assert two.step == one.step == STEPS
+    assert set(two.arrays) == set(one.arrays)
+    for name, array in one.arrays.items():
+        if array.dtype.kind == "f":
+            # Steps at rate 0.1 amplify rounding of 1e-7 some 100 times.
+            np.testing.assert_allclose(
+                two.arrays[name], array, rtol=2e-4, atol=2e-5, err_msg=name
+            )
+        else:
+            np.testing.assert_array_equal(two.arrays[name], array, err_msg=name)
+
+
+def test_only_the_chief_writes(runs):
+    (chief, second, _), _ = runs
+    written = {path.name for path in chief.iterdir()}
+    assert {"config.flags", "metrics.jsonl", "checkpoints"} <= written
+    assert list(second.iterdir()) == []
+
+
+def test_each_epoch_is_told_once(runs):
+    _, (chief, second, alone) = runs
+    assert chief.count("epoch 1 ·") == alone.count("epoch 1 ·") == 1
+    assert "epoch 1 ·" not in second
