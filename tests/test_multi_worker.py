@@ -1,4 +1,4 @@
-"""Two hosts train as one does: processes on this machine, joined by TF_CONFIG."""
+"""Two hosts train as one does: two processes here, joined by TF_CONFIG."""
 
 import json
 import os

@@ -77,7 +77,7 @@ def evaluate(
     """
     config = config or EvaluationConfig()
     check_sources(config, train, test)
-    results = {}
+    results: dict = {}
     for name, backbone in backbones.items():
         subject = Subject(
             backbone,

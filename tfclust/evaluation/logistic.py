@@ -148,7 +148,8 @@ def fit(
         # The value is float32: steps smaller than its rounding lead nowhere.
         options={"maxiter": max_iters, "gtol": tolerance, "ftol": 1e-9},
     )
-    weights = np.float32(result.x.reshape(width + 1, num_classes) * scale)
+    weights = result.x.reshape(width + 1, num_classes) * scale
+    weights = weights.astype(np.float32)
     return Weights(weights[:-1], weights[-1])
 
 

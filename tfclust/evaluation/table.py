@@ -23,7 +23,7 @@ def format_table(results):
 
 def _rows(results):
     """(title, protocol, figure, whether in percent) of each line."""
-    first = next(iter(results.values()), {})
+    first: dict = next(iter(results.values()), {})
     rows = []
     if "knn" in first:
         neighbors = first["knn"]["num_neighbors"]

@@ -9,7 +9,7 @@ them, and each names who does.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -111,9 +111,9 @@ class Method(keras.Model):
         self.projection_width = self.projector.output_shape[-1]
         self.step = _counter("step")
         self.epoch = _counter("epoch")
-        self.views = None
+        self.views: Any = None  # `data.Views`, from `prepare` on
         self.order_snapshot = None
-        self._extractors = {}
+        self._extractors: dict = {}
 
     # What a method writes.
 
@@ -379,14 +379,14 @@ class Method(keras.Model):
         )
 
         extract_rows = self._extract_function(what, views, training)
-        memory = None
+        found: Any = None
         for batch in batches:
             rows, index, mask = (x.numpy() for x in extract_rows(batch))
-            if memory is None:
+            if found is None:
                 shape = (self.views.num_images, *rows.shape[1:])
-                memory = HostMemory(shape, np.float32)
-            memory.array[index[mask]] = rows[mask]
-        return memory.array
+                found = np.zeros(shape, np.float32)
+            found[index[mask]] = rows[mask]
+        return found
 
     def _extract_function(self, what, views, training):
         """The compiled pass of one kind, traced once a run."""
@@ -466,7 +466,8 @@ class Method(keras.Model):
         Names count positions, since Keras numbers layers by process: a second
         model in one notebook would not find its weights by path.
         """
-        named, seen = [], set()
+        named: list = []
+        seen: set[int] = set()
         for attribute, value in sorted(vars(self).items()):
             if isinstance(value, keras.layers.Layer):
                 for i, variable in enumerate(value.variables):
