@@ -12,7 +12,7 @@ RECIPE := configs/quickstart.flags
 .DELETE_ON_ERROR:
 
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
-	@cat $(RUN)/table.txt
+	@sed '/^Written: /d' $(RUN)/table.txt
 	@echo "Run folder: $(RUN)"
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
 
@@ -30,7 +30,8 @@ lint: $(VENV)/.tfclust-test
 # A run that is finished already trains no further, so that a change of the
 # recipe's comments alone costs one evaluation.
 $(RUN)/table.txt: $(RECIPE) | $(VENV)/.tfclust
-	$(PY) -m tfclust.train --flagfile=$(RECIPE) --workdir=$(RUN)
+	$(PY) -m tfclust.train --flagfile=$(RECIPE) --workdir=$(RUN) \
+		--eval_data='digits:?split=test'
 	$(PY) -m tfclust.evaluate --workdir=$(RUN) > $@
 
 $(RUN)/saved_model.txt: $(RUN)/table.txt

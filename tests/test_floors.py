@@ -19,12 +19,13 @@ FLOORS = [
         "pretraining",
         "report",
         "recipes",
+        "run_checks",
         "health",
         "progress",
         "label_figures",
         "saving",
     },
-    {"flags"},
+    {"flags", "flag_help"},
     {"train", "evaluate", "export"},
 ]
 # On one floor, who may build on whom.
@@ -34,14 +35,17 @@ BESIDE = {
     "data": set(),
     "progress": {"health"},
     "saving": {"checkpoints"},
+    "run_checks": {"recipes"},
     "pretraining": {
         "checkpoints",
         "health",
         "label_figures",
         "progress",
         "recipes",
+        "run_checks",
         "saving",
     },
+    "flags": {"flag_help"},
     "report": {"progress"},
 }
 COMMANDS = FLOORS[-1]

@@ -210,7 +210,7 @@ def _assert_close(one, two):
     assert set(one) == set(two)
     for key, value in one.items():
         if np.issubdtype(value.dtype, np.floating):
-            # Eight steps at rate 0.1 amplify rounding of 1e-7 some 100 times.
+            # A few steps amplify rounding of 1e-7 some 100 times.
             np.testing.assert_allclose(
                 value, two[key], rtol=2e-4, atol=2e-5, err_msg=key
             )

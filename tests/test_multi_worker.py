@@ -13,10 +13,10 @@ from test_replicas import free_ports
 from tfclust import checkpoints
 
 TIMEOUT = 300  # seconds; half a minute where nothing else runs
-STEPS = 6  # an epoch and a half
+STEPS = 3  # an epoch and a half; the last step balances with the full queue
 TINY = [
     "--data=digits:?split=train",
-    "--max_images=64",
+    "--max_images=32",
     "--backbone=small",
     "--image_size=8",
     "--batch_size=16",
@@ -27,10 +27,12 @@ TINY = [
     "--queue_rows=32",
     "--queue_start_epoch=0",
     "--knn_images=32",
-    "--flip_probability=0",
+    "--augmentation=none",
     "--optimizer=sgd",
     "--learning_rate=0.1",
     f"--steps={STEPS}",
+    "--checkpoint_steps=1",
+    f"--keep_checkpoints={STEPS}",
 ]
 
 
@@ -88,20 +90,32 @@ def runs(tmp_path_factory):
     return workdirs, outputs
 
 
+def state(workdir, step=STEPS):
+    """The arrays after a step: all weights in one, and the whole numbers."""
+    arrays = checkpoints.load(workdir / "checkpoints" / f"{step:010d}").arrays
+    weights = [
+        array.ravel()
+        for name, array in sorted(arrays.items())
+        if name.startswith(("backbone/", "projector/", "prototypes/"))
+    ]
+    counts = {
+        name: array
+        for name, array in arrays.items()
+        if name in ("step", "epoch") or name.endswith("/filled")
+    }
+    return np.concatenate(weights), counts
+
+
 def test_two_hosts_of_half_the_batch_equal_one_process(runs):
-    workdirs, outputs = runs
-    two, one = (checkpoints.latest(workdirs[i]) for i in (0, 2))
+    (chief, _, alone), outputs = runs
+    two, one = state(chief), state(alone)
     assert "2 replicas" in outputs[0]
-    assert two.step == one.step == STEPS
-    assert set(two.arrays) == set(one.arrays)
-    for name, array in one.arrays.items():
-        if array.dtype.kind == "f":
-            # Steps at rate 0.1 amplify rounding of 1e-7 some 100 times.
-            np.testing.assert_allclose(
-                two.arrays[name], array, rtol=2e-4, atol=2e-5, err_msg=name
-            )
-        else:
-            np.testing.assert_array_equal(two.arrays[name], array, err_msg=name)
+    assert one[1] == two[1]
+    # Rounding of 1e-7 becomes 1e-4 where it carries a pixel over ReLU's kink;
+    # gradients of half the batch, or its statistics, would differ in the
+    # first digit.
+    moved = np.linalg.norm(one[0] - state(alone, step=1)[0])
+    assert np.linalg.norm(two[0] - one[0]) < 0.01 * moved
 
 
 def test_only_the_chief_writes(runs):

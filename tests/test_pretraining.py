@@ -266,6 +266,12 @@ def test_test_images_need_labels_on_both_sides(tmp_path):
         )
 
 
+def test_test_images_of_other_classes_are_refused(tmp_path):
+    data = write_folder(tmp_path / "images", labelled=True)
+    with pytest.raises(ValueError, match="class0, class1 .2 classes"):
+        quietly(recipe(tmp_path / "run", eval_data=data))
+
+
 def test_unreadable_images_are_left_out_by_name(tmp_path):
     data = write_folder(tmp_path / "images")
     (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
@@ -362,12 +368,6 @@ def test_sample_shows_the_images_of_its_rows(finished):
     np.testing.assert_array_equal(sample.labels, source.labels[rows])
     for i, row in enumerate(rows):
         np.testing.assert_array_equal(sample.image(i), source.image(row))
-
-
-def test_duration_reads_as_people_say_it():
-    assert progress.duration(59.6) == "1 min 0 s"
-    assert progress.duration(7) == "7 s"
-    assert progress.duration(3725) == "1 h 2 min"
 
 
 def test_terminal_shows_speed_and_time_left(tmp_path, monkeypatch, capsys):

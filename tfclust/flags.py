@@ -13,24 +13,21 @@ reads so:
         flags.run(main)
 """
 
-import dataclasses
 import os
 import pathlib
 import signal
 import sys
-import textwrap
-import typing
 from typing import NamedTuple
 
 from absl import flags as absl_flags
 
 from tfclust import options, quiet
+from tfclust.flag_help import base, default, help_text, in_words, knobs
 
 quiet.import_tensorflow()
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
-_WIDTH = 80
 _CONFIGS = "_configs"
 
 
@@ -54,7 +51,7 @@ class _Command:
         self.readers: dict[str, list[_Reader]] = {}
 
     def add(self, reader):
-        for field in _knobs(reader.config_class):
+        for field in knobs(reader.config_class):
             self.readers.setdefault(field.name, []).append(reader)
 
     def finish(self):
@@ -135,7 +132,7 @@ def read(config_class):
     """
     kinds = options.kinds(config_class)
     given = {}
-    for field in _knobs(config_class):
+    for field in knobs(config_class):
         words = _command.value(field.name)
         if words is not None:
             given[field.name] = _parsed(field.name, words, kinds[field.name])
@@ -161,7 +158,7 @@ def write(path, configs, header=""):
         lines.append("")
     written: dict[str, str] = {}
     for config in configs:
-        for field in _knobs(config):
+        for field in knobs(config):
             words = options.text(getattr(config, field.name))
             if words != words.strip() or len(words.splitlines()) > 1:
                 raise ValueError(
@@ -199,7 +196,7 @@ def status(main, argv=None):
     program = pathlib.Path(argv[0]).stem
     try:
         if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
-            print(help_text(main.__doc__ or "", program))
+            print(help_text(main.__doc__ or "", program, _command.readers))
             return DONE
         parse(argv)
         # `kill` asks as Ctrl-C does; training saves first, with its own.
@@ -215,22 +212,6 @@ def status(main, argv=None):
         return BAD_INPUT
 
 
-def help_text(about, program):
-    """What `--help` prints: each knob with its default, unit and source."""
-    groups: dict[str, list[str]] = {}
-    for name, readers in _command.readers.items():
-        title = _title(readers)
-        groups.setdefault(title, []).append(_knob_help(name, readers))
-    parts = [
-        f"{textwrap.dedent(about).strip()}\n\n"
-        f"Usage: python -m tfclust.{program} --flag=value ...\n"
-        "  --flagfile=FILE\n"
-        "      Flags from a file, one a line; flags after it override it."
-    ]
-    parts += [f"{title}\n" + "\n".join(of) for title, of in groups.items()]
-    return "\n\n".join(parts)
-
-
 class _KnobParser(absl_flags.ArgumentParser):
     """Keeps the words, which must suit one of the readers."""
 
@@ -244,7 +225,7 @@ class _KnobParser(absl_flags.ArgumentParser):
                 return argument
             except ValueError:
                 continue
-        raise ValueError(f"expected {_words(self.kinds[0])}.")
+        raise ValueError(f"expected {in_words(self.kinds[0])}.")
 
 
 class _KnobFlag(absl_flags.Flag):
@@ -257,7 +238,7 @@ class _KnobFlag(absl_flags.Flag):
             name=name,
             default=None,
             help_string="",
-            boolean=all(_base(kind) is bool for kind in kinds),
+            boolean=all(base(kind) is bool for kind in kinds),
         )
 
 
@@ -287,7 +268,7 @@ def _selected(selector):
     if words is not None:
         return words
     owner = _command.readers[selector][0].config_class
-    return _default(owner, selector)
+    return default(owner, selector)
 
 
 def _parsed(name, words, kind):
@@ -295,7 +276,7 @@ def _parsed(name, words, kind):
         return options.parse(words, kind)
     except ValueError as error:
         raise FlagError(
-            f"flag --{name}={words}: expected {_words(kind)}."
+            f"flag --{name}={words}: expected {in_words(kind)}."
         ) from error
 
 
@@ -313,94 +294,3 @@ def _is_bad_input(error):
         trace = trace.tb_next
     package = trace.tb_frame.f_globals.get("__package__") or ""
     return package.split(".")[0] == __package__
-
-
-def _knobs(config_class):
-    return [
-        field
-        for field in dataclasses.fields(config_class)
-        if "option" in field.metadata
-    ]
-
-
-def _default(config_class, name):
-    (field,) = (f for f in _knobs(config_class) if f.name == name)
-    return field.default
-
-
-def _title(readers):
-    for reader in readers:
-        if reader.selector is None:
-            return _first_line(reader.config_class)
-    choices = ", ".join(str(r.choice) for r in readers)
-    return f"Knobs of {readers[0].selector} {choices}:"
-
-
-def _first_line(config_class):
-    line = (config_class.__doc__ or config_class.__name__).strip()
-    return line.splitlines()[0].rstrip(".") + ":"
-
-
-def _knob_help(name, readers):
-    """The help of one flag: two or three lines."""
-    config_class = readers[0].config_class
-    (field,) = (f for f in _knobs(config_class) if f.name == name)
-    about = field.metadata["option"]
-    kind = options.kinds(config_class)[name]
-    facts = [f"Default: {_defaults(name, readers)}"]
-    if about.unit:
-        facts.append(f"unit: {about.unit}")
-    if about.source:
-        facts.append(f"source: {about.source}")
-    if about.choices:
-        facts.append("one of " + ", ".join(str(c) for c in about.choices))
-    text = f"{about.help} {'; '.join(facts)}."
-    filled = textwrap.fill(
-        text,
-        _WIDTH,
-        initial_indent=" " * 6,
-        subsequent_indent=" " * 6,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return f"  --{name}={_placeholder(kind)}\n{filled}"
-
-
-def _defaults(name, readers):
-    by_words: dict[str, list[str]] = {}
-    for reader in readers:
-        words = options.text(_default(reader.config_class, name)) or "empty"
-        by_words.setdefault(words, []).append(reader.choice or "")
-    if len(by_words) == 1:
-        return next(iter(by_words))
-    return ", ".join(
-        f"{words} ({', '.join(c for c in choices if c) or 'else'})"
-        for words, choices in by_words.items()
-    )
-
-
-def _base(kind):
-    """The type without `| None`."""
-    if type(None) not in typing.get_args(kind):
-        return kind
-    return next(k for k in typing.get_args(kind) if k is not type(None))
-
-
-def _placeholder(kind):
-    base = _base(kind)
-    if typing.get_origin(base) is tuple:
-        entry = typing.get_args(base)[0]
-        return "A:B,..." if typing.get_origin(entry) is tuple else "A,B,..."
-    return {bool: "true|false", int: "N", float: "X"}.get(base, "TEXT")
-
-
-def _words(kind):
-    """What a value of this type looks like, for an error."""
-    base = _base(kind)
-    if typing.get_origin(base) is tuple:
-        entry = typing.get_args(base)[0]
-        if typing.get_origin(entry) is tuple:
-            return "pairs such as 0.14:1,0.05:0.14"
-        return f"{_words(entry)}, or several parted by commas"
-    names = {bool: "true or false", int: "a whole number", float: "a number"}
-    return names.get(base, "text")

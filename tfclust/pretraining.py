@@ -27,6 +27,7 @@ from tfclust import (
     methods,
     optimizers,
     recipes,
+    run_checks,
 )
 from tfclust.label_figures import LabelFigures
 from tfclust.methods.epochs import total_steps as steps_of
@@ -97,23 +98,23 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
         the run in the workdir.
       FileNotFoundError: if the images are not there.
     """
-    check_alone(recipe)
+    run_checks.check_alone(recipe)
     run = recipe.run
     workdir = pathlib.Path(run.workdir).expanduser()
     # First of all: hosts must find one another before any operation.
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     threads = devices.set_threads(run.threads)
     devices.seed_everything(run.seed, run.deterministic)
-    check_replicas(recipe, strategy)
+    run_checks.check_replicas(recipe, strategy)
     chief = devices.is_chief(strategy)
     with checkpoints.lock(workdir, really=chief):
         sources = open_sources(recipe, workdir, say)
         views = make_views(recipe, sources[0])
-        check_images(recipe, views)
+        run_checks.check_images(recipe, views)
         about = _about(recipe, views, strategy, threads)
         saved = checkpoints.latest(workdir, say=say)
         if saved is not None:
-            check_same_run(recipe, about, saved, say)
+            run_checks.check_same_run(recipe, about, saved, say)
             recipe = recipe._replace(backbone=_without_init(recipe.backbone))
         method = build_method(recipe, views, strategy)
         if saved is not None:
@@ -212,15 +213,7 @@ def open_sources(recipe, workdir, say=print):
     if not run.eval_data:
         return source, None
     test = data.open_source(run.eval_data, cache_dir=cache)
-    for uri, labels in (
-        (run.data, source.labels),
-        (run.eval_data, test.labels),
-    ):
-        if labels is None:
-            raise ValueError(
-                "eval_data tests a kNN, which needs labels on both sides. "
-                f"Received: {uri} without labels. Leave eval_data out."
-            )
+    run_checks.check_test_images(source, test)
     return source, test
 
 
@@ -235,86 +228,6 @@ def make_views(recipe, source):
         image_size=run.image_size,
         resize_size=run.resize_size,
     )
-
-
-def check_alone(recipe):
-    """Refuses what makes no sense whatever the images are."""
-    run = recipe.run
-    for name, example in (
-        ("data", "folder:/my/images"),
-        ("workdir", "runs/first"),
-    ):
-        if not getattr(run, name):
-            raise ValueError(
-                f"{name} must be given, such as --{name}={example}."
-            )
-    if run.epochs is None and run.steps is None:
-        raise ValueError(
-            "the length of the run must be given: epochs or steps, such as "
-            "--epochs=50."
-        )
-    if run.epochs is not None and recipe.optimizer.warmup_epochs > run.epochs:
-        raise ValueError(
-            "warmup_epochs must be at most epochs. Received: warmup_epochs="
-            f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
-        )
-
-
-def check_replicas(recipe, strategy):
-    """Refuses a batch that replicas cannot share."""
-    batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
-    if batch % count:
-        raise ValueError(
-            "batch_size must be a multiple of the replicas, which take equal "
-            f"parts. Received: batch_size={batch} with {count} replicas. Try "
-            f"{max(1, batch // count) * count}."
-        )
-
-
-def check_images(recipe, views):
-    """Refuses more clusters than images."""
-    largest = max(recipe.method.num_clusters)
-    if largest > views.num_images:
-        raise ValueError(
-            f"{views.num_images} images cannot fill {largest} clusters. Lower "
-            f"num_clusters to {views.num_images} or fewer, or give more images."
-        )
-
-
-def check_same_run(recipe, about, saved, say=print):
-    """Refuses to go on with another run's state; says what may differ.
-
-    Args:
-      recipe: the `Recipe` now. about: dict of the run now.
-      saved: the `Checkpoint`.
-      say: called with a sentence where results may differ in rounding.
-    """
-    way_out = (
-        "Give another workdir; --init_from takes over this one's backbone."
-    )
-    other = recipes.differences(recipe, saved.about["recipe"])
-    if other:
-        told = ", ".join(f"{n}={now} (was {was})" for n, was, now in other)
-        raise ValueError(
-            f"workdir={recipe.run.workdir} holds another run. Received: "
-            f"{told}. {way_out}"
-        )
-    if about["data_digest"] != saved.about["data_digest"]:
-        raise ValueError(
-            f"workdir={recipe.run.workdir} holds a run on other images: "
-            f"{saved.about['views']['num_images']} then, "
-            f"{about['views']['num_images']} now, or changed files. {way_out}"
-        )
-    changed = [
-        f"{name} {was} then, {about['machine'].get(name)} now"
-        for name, was in saved.about["machine"].items()
-        if about["machine"].get(name) != was
-    ]
-    if changed:
-        say(
-            "Goes on elsewhere: " + "; ".join(changed) + ". Sums may be taken "
-            "in another order, so figures can differ in their last digits."
-        )
 
 
 def _fit(recipe, method, views, test, workdir, about, chief, callbacks, say):

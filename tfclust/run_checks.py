@@ -1,0 +1,111 @@
+"""What a run refuses before it computes, with the numbers and the way out.
+
+Bounds of single knobs are checked by their dataclasses, and crops and batches
+by `data.Views`; here is what only a whole recipe, its images and its folder can
+tell.
+"""
+
+from tfclust import recipes
+
+
+def check_alone(recipe):
+    """Refuses what makes no sense whatever the images are."""
+    run = recipe.run
+    for name, example in (
+        ("data", "folder:/my/images"),
+        ("workdir", "runs/first"),
+    ):
+        if not getattr(run, name):
+            raise ValueError(
+                f"{name} must be given, such as --{name}={example}."
+            )
+    if run.epochs is None and run.steps is None:
+        raise ValueError(
+            "the length of the run must be given: epochs or steps, such as "
+            "--epochs=50."
+        )
+    if run.epochs is not None and recipe.optimizer.warmup_epochs > run.epochs:
+        raise ValueError(
+            "warmup_epochs must be at most epochs. Received: warmup_epochs="
+            f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
+        )
+
+
+def check_replicas(recipe, strategy):
+    """Refuses a batch that replicas cannot share."""
+    batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
+    if batch % count:
+        raise ValueError(
+            "batch_size must be a multiple of the replicas, which take equal "
+            f"parts. Received: batch_size={batch} with {count} replicas. Try "
+            f"{max(1, batch // count) * count}."
+        )
+
+
+def check_images(recipe, views):
+    """Refuses more clusters than images."""
+    largest = max(recipe.method.num_clusters)
+    if largest > views.num_images:
+        raise ValueError(
+            f"{views.num_images} images cannot fill {largest} clusters. Lower "
+            f"num_clusters to {views.num_images} or fewer, or give more images."
+        )
+
+
+def check_test_images(source, test):
+    """Refuses test images that a kNN cannot be judged by.
+
+    Args:
+      source: `data.Source` to learn from.
+      test: `data.Source`.
+    """
+    for uri, labels in ((source.uri, source.labels), (test.uri, test.labels)):
+        if labels is None:
+            raise ValueError(
+                "eval_data tests a kNN, which needs labels on both sides. "
+                f"Received: {uri} without labels. Leave eval_data out."
+            )
+    names = (source.class_names, test.class_names)
+    if None not in names and names[0] != names[1]:
+        ours, theirs = (", ".join(n[:5]) for n in names)
+        raise ValueError(
+            "eval_data must have the classes of data, or its labels mean "
+            f"something else. Received: {theirs} ({len(names[1])} classes), "
+            f"and {ours} ({len(names[0])}) in data. Leave eval_data out."
+        )
+
+
+def check_same_run(recipe, about, saved, say=print):
+    """Refuses to go on with another run's state; says what may differ.
+
+    Args:
+      recipe: the `Recipe` now. about: dict of the run now.
+      saved: the `Checkpoint`.
+      say: called with a sentence where results may differ in rounding.
+    """
+    way_out = (
+        "Give another workdir; --init_from takes over this one's backbone."
+    )
+    other = recipes.differences(recipe, saved.about["recipe"])
+    if other:
+        told = ", ".join(f"{n}={now} (was {was})" for n, was, now in other)
+        raise ValueError(
+            f"workdir={recipe.run.workdir} holds another run. Received: "
+            f"{told}. {way_out}"
+        )
+    if about["data_digest"] != saved.about["data_digest"]:
+        raise ValueError(
+            f"workdir={recipe.run.workdir} holds a run on other images: "
+            f"{saved.about['views']['num_images']} then, "
+            f"{about['views']['num_images']} now, or changed files. {way_out}"
+        )
+    changed = [
+        f"{name} {was} then, {about['machine'].get(name)} now"
+        for name, was in saved.about["machine"].items()
+        if about["machine"].get(name) != was
+    ]
+    if changed:
+        say(
+            "Goes on elsewhere: " + "; ".join(changed) + ". Sums may be taken "
+            "in another order, so figures can differ in their last digits."
+        )
