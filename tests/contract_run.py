@@ -105,9 +105,14 @@ def main(name, num_replicas, output):
     with strategy.scope():
         # At a low rate eight steps do not amplify the rounding of sums.
         method = build(name, rate=0.02)
-    method.fit(views(), epochs=2)
-    arrays = method.state()
-    arrays.update(codes_of_fixed_units(method, strategy, batch=16))
+    method.prepare(views())
+    arrays = {}
+    if name == "swav":  # training moves the prototypes that codes rest on
+        arrays = codes_of_fixed_units(method, strategy, batch=16)
+    method.fit(method.views, epochs=2)
+    if name != "swav":  # training fills the label memory
+        arrays = codes_of_fixed_units(method, strategy, batch=16)
+    arrays.update(method.state())
     np.savez(output, **arrays)
 
 

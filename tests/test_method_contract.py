@@ -183,9 +183,11 @@ def test_two_replicas_of_half_the_batch_equal_one(name, tmp_path):
         arrays.append(dict(np.load(output)))
     one, two = arrays
     for key in one:
-        if key.startswith("codes/") and name != "swav":
+        if key.startswith("codes/"):
             np.testing.assert_array_equal(one[key], two[key], err_msg=key)
-    _assert_close(one, two)
+    # Keras's synchronised variance is the mean of squares less the square of
+    # the mean: it cancels three of float32's seven digits on these features.
+    _assert_close(one, two, rtol=2e-3, atol=5e-4)
 
 
 def test_clusterer_assigns_as_the_scores_do(name):
@@ -205,14 +207,14 @@ def test_clusterer_assigns_as_the_scores_do(name):
         )
 
 
-def _assert_close(one, two):
+def _assert_close(one, two, rtol=2e-4, atol=2e-5):
     """Equal integers, floats to what reordered float32 sums leave."""
     assert set(one) == set(two)
     for key, value in one.items():
         if np.issubdtype(value.dtype, np.floating):
             # A few steps amplify rounding of 1e-7 some 100 times.
             np.testing.assert_allclose(
-                value, two[key], rtol=2e-4, atol=2e-5, err_msg=key
+                value, two[key], rtol=rtol, atol=atol, err_msg=key
             )
         else:
             np.testing.assert_array_equal(value, two[key], err_msg=key)
