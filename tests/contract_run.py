@@ -37,6 +37,11 @@ KNOBS = {
 }
 
 
+# Scores by which a method assigns, where they are not those of the softmax:
+# {name: function(method, head, scores [B, K]) -> [B, K]}.
+ASSIGNING_SCORES: dict = {}
+
+
 def method_class(name):
     if name == "probe":
         from probe_method import Probe
@@ -63,14 +68,15 @@ def views(num_images=64, batch_size=16, **knobs):
 def codes_of_fixed_units(method, strategy, batch):
     """Assignments of given projections, over all replicas in row order."""
     rows = batch // strategy.num_replicas_in_sync
-    units = np.random.default_rng(0).normal(size=(2, batch, 4))
+    shape = (2, batch, method.projection_width)
+    units = np.random.default_rng(0).normal(size=shape)
     units /= np.linalg.norm(units, axis=-1, keepdims=True)
     units = np.float32(units)
 
     @tf.function
     def assign(local, index):
-        nothing = tf.zeros([])
-        outputs = methods.Outputs(nothing, nothing, local, ())
+        scores = method.score(local, local)
+        outputs = methods.Outputs(local, local, local, scores)
         return method.assign(outputs, index)
 
     def of_replica(values):

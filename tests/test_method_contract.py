@@ -29,8 +29,10 @@ def test_forward_shapes(name):
     batch = next(iter(views.batches(0)))
     outputs = method.forward(views.on_device(batch), training=True)
     assert outputs.features.shape == (2, 16, 6)
-    assert outputs.projections.shape == (2, 16, 4)
-    assert outputs.units.shape == (2, 16, 4)
+    width = contract_run.KNOBS[name]["projection_width"] or 6
+    assert outputs.projections.shape == (2, 16, width)
+    assert outputs.units.shape == (2, 16, width)
+    assert len(outputs.scores) % len(method.config.num_clusters) == 0
     for scores in outputs.scores:
         assert scores.shape == (2, 16, contract_run.NUM_CLUSTERS)
 
@@ -185,9 +187,7 @@ def test_two_replicas_of_half_the_batch_equal_one(name, tmp_path):
     for key in one:
         if key.startswith("codes/"):
             np.testing.assert_array_equal(one[key], two[key], err_msg=key)
-    # Keras's synchronised variance is the mean of squares less the square of
-    # the mean: it cancels three of float32's seven digits on these features.
-    _assert_close(one, two, rtol=2e-3, atol=5e-4)
+    _assert_close(one, two)
 
 
 def test_clusterer_assigns_as_the_scores_do(name):
@@ -197,24 +197,31 @@ def test_clusterer_assigns_as_the_scores_do(name):
     method.fit(views, steps=2)
     images = views.on_device(next(iter(views.batches(0))))
     outputs = method.forward(images, training=False)
-    for clusterer, scores in zip(
-        method.clusterer(), outputs.scores, strict=True
-    ):
+    clusterers = method.clusterer()
+    assert len(clusterers) == len(method.config.num_clusters)
+    assigning = contract_run.ASSIGNING_SCORES.get(name, lambda *args: args[2])
+    for head, clusterer in enumerate(clusterers):
+        by_cluster = assigning(method, head, outputs.scores[head][0])
         cluster, score = assign(clusterer, outputs.projections[0])
-        np.testing.assert_array_equal(cluster, np.argmax(scores[0], axis=-1))
+        np.testing.assert_array_equal(cluster, np.argmax(by_cluster, axis=-1))
         np.testing.assert_allclose(
-            score, np.max(scores[0], axis=-1), rtol=1e-5, atol=1e-6
+            score, np.max(by_cluster, axis=-1), rtol=1e-5, atol=1e-6
         )
 
 
-def _assert_close(one, two, rtol=2e-4, atol=2e-5):
-    """Equal integers, floats to what reordered float32 sums leave."""
+def _assert_close(one, two):
+    """Equal integers, floats to what reordered float32 sums leave.
+
+    Steps amplify rounding of 1e-7: differences of 6e-5 were seen on one
+    processor and of 2e-4 on another, where Keras's synchronised variance (the
+    mean of squares less the square of the mean) cancels digits. Eight steps
+    move these weights by 0.05 to 1.
+    """
     assert set(one) == set(two)
     for key, value in one.items():
         if np.issubdtype(value.dtype, np.floating):
-            # A few steps amplify rounding of 1e-7 some 100 times.
             np.testing.assert_allclose(
-                value, two[key], rtol=rtol, atol=atol, err_msg=key
+                value, two[key], rtol=2e-3, atol=5e-4, err_msg=key
             )
         else:
             np.testing.assert_array_equal(value, two[key], err_msg=key)

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfclust import optimizers
-from tfclust.optimizers import OptimizerConfig, WarmupCosine
+from tfclust.optimizers import (
+    Delayed,
+    OptimizerConfig,
+    WarmupCosine,
+    WarmupDrops,
+)
 
 
 def rates_by_list(base, start, final, warmup_steps, total_steps):
@@ -117,3 +122,57 @@ def test_impossible_rates_are_refused_by_name(argument, rate):
     arguments = {"base_rate": 0.1, argument: rate}
     with pytest.raises(ValueError, match=argument):
         WarmupCosine(**arguments, total_steps=10)
+
+
+def test_rate_falls_by_the_factor_from_each_drop_on():
+    schedule = WarmupDrops(
+        0.8, drops=[(5, 0.1), (7, 0.5)], warmup_steps=3, start_rate=0.2
+    )
+    rates = schedule(np.arange(9))
+    expected = [0.2, 0.5, 0.8, 0.8, 0.8, 0.08, 0.08, 0.04, 0.04]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_idle_epochs_have_rate_zero_and_only_shift_the_rest():
+    config = OptimizerConfig(
+        learning_rate=1.6, warmup_epochs=1, idle_epochs=1, schedule="cosine"
+    )
+    schedule = optimizers.config.learning_rate(
+        config, steps_per_epoch=4, total_steps=20
+    )
+    plain = WarmupCosine(1.6, total_steps=16, warmup_steps=4, final_rate=0.0016)
+    np.testing.assert_array_equal(schedule(np.arange(4)), np.zeros(4))
+    np.testing.assert_allclose(
+        schedule(np.arange(4, 20)), plain(np.arange(16)), rtol=1e-6
+    )
+
+
+def test_drops_of_a_recipe_are_epochs_of_the_run():
+    config = OptimizerConfig(
+        learning_rate=0.05,
+        schedule="constant",
+        rate_drops=((3, 0.1), (4, 0.01)),
+        idle_epochs=1,
+    )
+    schedule = optimizers.config.learning_rate(
+        config, steps_per_epoch=2, total_steps=10
+    )
+    expected = [0, 0, *[0.05] * 4, *[5e-3] * 2, *[5e-5] * 2]
+    np.testing.assert_allclose(schedule(np.arange(10)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        WarmupDrops(0.8, drops=[(5, 0.1)], warmup_steps=3),
+        Delayed(WarmupDrops(0.8, drops=[(5, 0.1)]), 4),
+    ],
+)
+def test_schedules_survive_their_config(schedule):
+    read = type(schedule).from_config(schedule.get_config())
+    np.testing.assert_array_equal(read(np.arange(12)), schedule(np.arange(12)))
+
+
+def test_drops_beside_a_cosine_are_refused():
+    with pytest.raises(ValueError, match="Add schedule=constant"):
+        OptimizerConfig(rate_drops=((3, 0.1),), schedule="cosine")

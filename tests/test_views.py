@@ -162,10 +162,10 @@ def test_extraction_for_evaluation_sees_every_image_once(views):
     assert whole["mask"].sum() == 30
 
 
-def test_extraction_depends_on_the_epoch_and_not_on_the_batch_size(views):
+def test_extraction_depends_on_the_draw_and_not_on_the_batch_size(views):
     def crops_by(epoch, batch_size, **how):
         batches = views.extraction_batches(
-            "train", batch_size=batch_size, epoch=epoch, **how
+            "train", batch_size=batch_size, draw=epoch, **how
         )
         return joined(arrays(batches))["views"][0][:30]
 
@@ -178,7 +178,7 @@ def test_extraction_depends_on_the_epoch_and_not_on_the_batch_size(views):
 def test_extraction_draws_other_crops_than_training():
     views = views_of(batch_size=30)
     trained = arrays(views.batches(0, order=np.arange(30)))[0]
-    extracted = arrays(views.extraction_batches("train", epoch=0))[0]
+    extracted = arrays(views.extraction_batches("train", draw=0))[0]
     assert (trained["views"][0] != extracted["views"][0]).mean() > 0.9
 
 

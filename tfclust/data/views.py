@@ -151,7 +151,7 @@ class Views:
         kind="train",
         *,
         batch_size=None,
-        epoch=0,
+        draw=0,
         num_shards=1,
         shard=0,
         rows_per_batch=None,
@@ -161,10 +161,10 @@ class Views:
         The last batch is filled with the first images; `mask` is False there.
 
         Args:
-          kind: "train", the global views, drawn from (seed, epoch, index) with
+          kind: "train", the global views, drawn from (seed, draw, index) with
             numbers that training never uses; or "eval", resized centre crops.
           batch_size: int, global; None for that of training.
-          epoch: int; another epoch, other views.
+          draw: int, such as the step; another draw, other views.
           num_shards, shard, rows_per_batch: as in `batches`.
 
         Returns:
@@ -191,7 +191,7 @@ class Views:
                 **element,
                 "first_row": element["step"] * batch_size
                 + element["first_row"],
-                "step": tf.constant(epoch, tf.int64),
+                "step": tf.constant(draw, tf.int64),
             }
 
         key = sampling.key_of(self.seed, "extraction")

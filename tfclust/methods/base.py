@@ -102,16 +102,14 @@ class Method(keras.Model):
         strategy = tf.distribute.get_strategy()
         synchronized = strategy.num_replicas_in_sync > 1
         self.backbone = backbones.adapt(backbone, sync_batch_norm=synchronized)
-        self.projector = heads.projector(
-            self.backbone.output_shape[-1],
-            hidden_width=self.config.hidden_width,
-            projection_width=self.config.projection_width,
-            synchronized=synchronized,
+        self.projector = self.build_projector(
+            self.backbone.output_shape[-1], synchronized
         )
         self.projection_width = self.projector.output_shape[-1]
         self.step = _counter("step")
         self.epoch = _counter("epoch")
         self.views: Any = None  # `data.Views`, from `prepare` on
+        self.total_steps: int | None = None  # of the run, while it trains
         self.order_snapshot = None
         self._extractors: dict = {}
 
@@ -135,6 +133,18 @@ class Method(keras.Model):
 
     # Hooks, in the order of a run.
 
+    def build_projector(self, features_width, synchronized):
+        """A `keras.Model`, `[B, F]` to raw `[B, D]`; SwAV's two layers.
+
+        For CoKe's three layers, ODC's neck with dropout, SeLa's none at all.
+        """
+        return heads.projector(
+            features_width,
+            hidden_width=self.config.hidden_width,
+            projection_width=self.config.projection_width,
+            synchronized=synchronized,
+        )
+
     def build_memories(self, views):
         """Creates what depends on N and B (banks, queues, labels)."""
 
@@ -154,6 +164,14 @@ class Method(keras.Model):
 
     def reassign(self, extract):
         """Computes new labels from `extract(what, views=, training=)`."""
+
+    def transform_images(self, images):
+        """More images from a step's, in the step: SeLa's four rotations.
+
+        Args:
+          images: a tuple over sizes of `[n, B, S, S, 3]` in [0, 1].
+        """
+        return images
 
     def order(self, epoch):
         """Image indices of the epoch, `[>= steps * B]`, or None for uniform.
@@ -291,7 +309,7 @@ class Method(keras.Model):
           `after_step`; both the same on every replica.
         """
         index = batch["index"]
-        images = self.views.on_device(batch)
+        images = self.transform_images(self.views.on_device(batch))
         with tf.GradientTape() as tape:
             outputs = self.forward(images, training=True)
             with tape.stop_recording():
@@ -372,7 +390,7 @@ class Method(keras.Model):
             lambda **shards: self.views.extraction_batches(
                 views,
                 batch_size=self.views.batch_size,
-                epoch=int(self.epoch.numpy()),
+                draw=int(self.step.numpy()),
                 **shards,
             ),
             replica_rows,

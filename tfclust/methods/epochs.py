@@ -66,6 +66,7 @@ def run(method, views, *, total_steps, start_step, callbacks):
         {"steps": views.steps_per_epoch, "total_steps": total_steps}
     )
     method.stop_training = False
+    method.total_steps = total_steps
     method.make_train_function()
     callbacks.on_train_begin()
     step = start_step

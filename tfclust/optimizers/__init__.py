@@ -4,16 +4,18 @@ from tfclust.optimizers.adaptive import AdamW, Lamb
 from tfclust.optimizers.config import OptimizerConfig, build
 from tfclust.optimizers.momentum import LARS, SGD
 from tfclust.optimizers.rules import Rule, reset_slots, set_rules, slots_of
-from tfclust.optimizers.schedules import WarmupCosine
+from tfclust.optimizers.schedules import Delayed, WarmupCosine, WarmupDrops
 
 __all__ = [
     "LARS",
     "SGD",
     "AdamW",
+    "Delayed",
     "Lamb",
     "OptimizerConfig",
     "Rule",
     "WarmupCosine",
+    "WarmupDrops",
     "build",
     "reset_slots",
     "set_rules",

@@ -5,7 +5,7 @@ import dataclasses
 from tfclust import options
 from tfclust.optimizers.adaptive import AdamW, Lamb
 from tfclust.optimizers.momentum import LARS, SGD
-from tfclust.optimizers.schedules import WarmupCosine
+from tfclust.optimizers.schedules import Delayed, WarmupCosine, WarmupDrops
 from tfclust.options import option
 
 _FINAL_SHARE = 1e-3  # 4.8 -> 0.0048 and 0.6 -> 0.0006 in SwAV's recipes
@@ -31,9 +31,25 @@ class OptimizerConfig:
     )
     schedule: str = option(
         "cosine",
-        "After the warm-up the rate falls on half a cosine, or stays constant.",
+        "After the warm-up the rate falls on half a cosine, or stays constant "
+        "but for rate_drops.",
         source="SwAV",
         choices=("cosine", "constant"),
+    )
+    rate_drops: tuple[tuple[float, float], ...] = option(
+        (),
+        "Pairs epoch:factor; from that epoch on (from 0) the constant rate is "
+        "also multiplied by that factor. 150:0.1,300:0.1 in SeLa.",
+        source="SeLa, ODC",
+        lower=0.0,
+    )
+    idle_epochs: float = option(
+        0.0,
+        "Epochs at rate 0 before all else, in which only clusters form; 1 in "
+        "CoKe.",
+        unit="epochs",
+        source="CoKe",
+        lower=0.0,
     )
     final_learning_rate: float | None = option(
         None,
@@ -83,6 +99,12 @@ class OptimizerConfig:
                 f"Received: final_learning_rate={self.final_learning_rate} "
                 "with schedule=constant. Leave one of them out."
             )
+        if self.schedule != "constant" and self.rate_drops:
+            raise ValueError(
+                "rate_drops are read by the constant schedule alone. Received: "
+                f"rate_drops={options.text(self.rate_drops)} with "
+                f"schedule={self.schedule}. Add schedule=constant."
+            )
 
 
 def build(config, *, steps_per_epoch, total_steps):
@@ -116,15 +138,26 @@ def build(config, *, steps_per_epoch, total_steps):
 
 def learning_rate(config, *, steps_per_epoch, total_steps):
     """The schedule that `config` describes; arguments as in `build`."""
-    final = config.final_learning_rate
+    idle_steps = round(config.idle_epochs * steps_per_epoch)
+    warmup = {
+        "warmup_steps": round(config.warmup_epochs * steps_per_epoch),
+        "start_rate": config.start_learning_rate,
+    }
     if config.schedule == "constant":
-        final = config.learning_rate
-    elif final is None:
-        final = _FINAL_SHARE * config.learning_rate
-    return WarmupCosine(
-        config.learning_rate,
-        total_steps=total_steps,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
-        start_rate=config.start_learning_rate,
-        final_rate=final,
-    )
+        # An epoch of rate_drops counts the idle ones; the schedule does not.
+        drops = [
+            (max(0, round(epoch * steps_per_epoch) - idle_steps), factor)
+            for epoch, factor in config.rate_drops
+        ]
+        schedule = WarmupDrops(config.learning_rate, drops=drops, **warmup)
+    else:
+        final = config.final_learning_rate
+        if final is None:
+            final = _FINAL_SHARE * config.learning_rate
+        schedule = WarmupCosine(
+            config.learning_rate,
+            total_steps=max(1, total_steps - idle_steps),
+            final_rate=final,
+            **warmup,
+        )
+    return Delayed(schedule, idle_steps) if idle_steps else schedule

@@ -1,6 +1,8 @@
-"""The learning rate by step: a linear warm-up, then half a cosine.
+"""The learning rate by step: a warm-up, then half a cosine or drops.
 
-Follows the list that facebookresearch/swav `main_swav.py` builds for each run.
+`WarmupCosine` follows the list that facebookresearch/swav `main_swav.py` builds
+for each run; `WarmupDrops` is what SeLa and ODC do; `Delayed` is CoKe's first
+epoch, in which only the clusters move.
 """
 
 import math
@@ -94,5 +96,90 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "start_rate": self.start_rate,
             "final_rate": self.final_rate,
+            "name": self.name,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfclust")
+class WarmupDrops(keras.optimizers.schedules.LearningRateSchedule):
+    """`start_rate` up to `base_rate` in a line, then lower at each drop.
+
+    From step `drops[i][0]` on the rate is also multiplied by `drops[i][1]`.
+
+    Args:
+      base_rate: float, the rate before any drop.
+      drops: pairs of step and factor, in any order; none for a constant rate.
+      warmup_steps: int, 0 for none; as in `WarmupCosine`.
+      start_rate: float, rate of the first step where there is a warm-up.
+
+    Raises:
+      ValueError: if a rate, step or factor is negative or not finite.
+    """
+
+    def __init__(
+        self, base_rate, *, drops=(), warmup_steps=0, start_rate=0.0, name=None
+    ):
+        super().__init__()
+        numbers = [
+            base_rate,
+            start_rate,
+            warmup_steps,
+            *sum(map(list, drops), []),
+        ]
+        if not all(0.0 <= number < math.inf for number in numbers):
+            raise ValueError(
+                "rates, steps and factors must be finite numbers, 0 or more. "
+                f"Received: base_rate={base_rate}, start_rate={start_rate}, "
+                f"warmup_steps={warmup_steps}, drops={drops}."
+            )
+        self.base_rate = float(base_rate)
+        self.drops = tuple((int(step), float(factor)) for step, factor in drops)
+        self.warmup_steps = int(warmup_steps)
+        self.start_rate = float(start_rate)
+        self.name = name
+
+    def __call__(self, step):
+        step = tf.cast(tf.convert_to_tensor(step), tf.float64)
+        intervals = max(1, self.warmup_steps - 1)
+        slope = (self.base_rate - self.start_rate) / intervals
+        rate = tf.where(
+            step < self.warmup_steps,
+            self.start_rate + slope * step,
+            tf.constant(self.base_rate, tf.float64),
+        )
+        for drop, factor in self.drops:
+            rate *= tf.where(step < drop, tf.constant(1.0, tf.float64), factor)
+        return tf.cast(rate, tf.float32)
+
+    def get_config(self):
+        return {
+            "base_rate": self.base_rate,
+            "drops": self.drops,
+            "warmup_steps": self.warmup_steps,
+            "start_rate": self.start_rate,
+            "name": self.name,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfclust")
+class Delayed(keras.optimizers.schedules.LearningRateSchedule):
+    """Rate 0 for `delay_steps` steps, then `schedule` from its step 0 on."""
+
+    def __init__(self, schedule, delay_steps, name=None):
+        super().__init__()
+        if isinstance(schedule, dict):  # from_config
+            schedule = keras.saving.deserialize_keras_object(schedule)
+        self.schedule, self.delay_steps = schedule, int(delay_steps)
+        self.name = name
+
+    def __call__(self, step):
+        step = tf.cast(tf.convert_to_tensor(step), tf.int64)
+        after = self.schedule(tf.maximum(step - self.delay_steps, 0))
+        return tf.where(step < self.delay_steps, tf.zeros_like(after), after)
+
+    def get_config(self):
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "delay_steps": self.delay_steps,
             "name": self.name,
         }
