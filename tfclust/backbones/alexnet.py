@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from tfclust.backbones import front
+from tfclust.backbones.dropout import over_replicas
 from tfclust.backbones.resnet import ConvNorm
 
 FEATURES = 4096
@@ -55,10 +56,10 @@ def alexnet(
     x = conv_norm(x, 256, 3, name="stage4_conv")
     x = layers.MaxPooling2D(3, strides=2, name="stage4_pool")(x)  # 6
     x = layers.Flatten(name="flat")(x)  # [B, 9216]
-    x = layers.Dropout(0.5, name="fc6_dropout")(x)
+    x = dropout(x, name="fc6_dropout")
     x = fully_connected(x, name="stage5_fc6")
     x = layers.ReLU(name="fc6_relu")(x)
-    x = layers.Dropout(0.5, name="fc7_dropout")(x)
+    x = dropout(x, name="fc7_dropout")
     x = fully_connected(x, name="stage6_fc7")
     return keras.Model(images, as_features(x), name="alexnet")
 
@@ -70,6 +71,11 @@ def fully_connected(x, *, name):
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         name=name,
     )(x)
+
+
+def dropout(x, *, name):
+    """`[B, C]` with half of its entries dropped in training."""
+    return over_replicas(layers.Dropout(0.5, name=name))(x)
 
 
 def as_features(x):

@@ -160,8 +160,9 @@ def check_image_sizes(name, sizes):
     smallest = FIXED_SIZE.get(name)
     if smallest is None:
         return
-    received = ", ".join(map(str, sizes))
-    if len(set(sizes)) > 1:
+    different = dict.fromkeys(sizes)
+    received = ", ".join(map(str, different))
+    if len(different) > 1:
         raise ValueError(
             f"backbone {name} ends in fully connected layers, which take the "
             "one image size they are built for. Received: images of "

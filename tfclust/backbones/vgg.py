@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from tfclust.backbones import front
-from tfclust.backbones.alexnet import as_features, fully_connected
+from tfclust.backbones.alexnet import as_features, dropout, fully_connected
 from tfclust.backbones.resnet import ConvNorm
 
 # Convolutions of each block, and their channels.
@@ -44,6 +44,6 @@ def vgg16_bn(
     x = layers.Flatten(name="flat")(x)  # [B, 25088] of 224 pixels
     x = fully_connected(x, name="stage5_fc6")
     x = layers.ReLU(name="fc6_relu")(x)
-    x = layers.Dropout(0.5, name="fc7_dropout")(x)
+    x = dropout(x, name="fc7_dropout")
     x = fully_connected(x, name="stage6_fc7")
     return keras.Model(images, as_features(x), name="vgg16_bn")
