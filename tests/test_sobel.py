@@ -10,7 +10,7 @@ from tfclust import backbones
 from tfclust.backbones import adapting, front, graph
 from tfclust.saved_model import serving
 
-OWN = {"small": 32, "resnet18": 32, "resnet50": 224, "alexnet": 63}
+OWN = {"small": 32, "resnet18": 32, "alexnet": 63}
 ACROSS = [[1, 0, -1], [2, 0, -2], [1, 0, -1]]
 DOWN = [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]
 
