@@ -51,7 +51,7 @@ class BackboneConfig:
     sobel: bool = option(
         False,
         "Whether the network sees edges, two fixed filters of the grey image, "
-        "instead of colours.",
+        "instead of colours; not for networks of keras.applications.",
         source="DeepCluster",
     )
     init_from: str = option(
