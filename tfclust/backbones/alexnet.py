@@ -45,16 +45,15 @@ def alexnet(
     conv_norm = ConvNorm(synchronized, bias=True)
     images = front.image_input(image_size)
     x = front.normalized(images, image_mean, image_std, sobel=sobel)
-    x = conv_norm(
-        x, 96, 11, strides=4, padding=2, name="stem_conv"
-    )  # 55 of 224
-    x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)  # 27
+    # 224 pixels become 55 positions, then 27, 13 and 6 by the poolings.
+    x = conv_norm(x, 96, 11, strides=4, padding=2, name="stem_conv")
+    x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     x = conv_norm(x, 256, 5, name="stage1_conv")
-    x = layers.MaxPooling2D(3, strides=2, name="stage1_pool")(x)  # 13
+    x = layers.MaxPooling2D(3, strides=2, name="stage1_pool")(x)
     x = conv_norm(x, 384, 3, name="stage2_conv")
     x = conv_norm(x, 384, 3, name="stage3_conv")
     x = conv_norm(x, 256, 3, name="stage4_conv")
-    x = layers.MaxPooling2D(3, strides=2, name="stage4_pool")(x)  # 6
+    x = layers.MaxPooling2D(3, strides=2, name="stage4_pool")(x)
     x = layers.Flatten(name="flat")(x)  # [B, 9216]
     x = dropout(x, name="fc6_dropout")
     x = fully_connected(x, name="stage5_fc6")
