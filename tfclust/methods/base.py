@@ -217,7 +217,9 @@ class Method(keras.Model):
                 f"jit_compile=True with {count} replicas. Leave it off; the "
                 "pure parts (codes, k-means, colour) are compiled anyway."
             )
-        super().compile(optimizer=optimizer, jit_compile=jit_compile)
+        super().compile(optimizer=optimizer, jit_compile=False)
+        # Keras's own flag turns itself off under op determinism.
+        self.compiles_step = bool(jit_compile)
 
     def build(self, input_shape=None):
         self.built = True
@@ -360,7 +362,7 @@ class Method(keras.Model):
             return
         strategy = self.distribute_strategy
         step = self.train_step
-        if self.jit_compile:
+        if self.compiles_step:
             step = tf.function(step, jit_compile=True, autograph=False)
 
         def train_function(iterator):
