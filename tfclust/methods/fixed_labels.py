@@ -7,8 +7,8 @@ prediction of rotations as a second task where it is asked for (SL+Rot, after
 Gidaris et al. 2018, arXiv:1803.07728).
 
 Follows yukimasano/self-label at 3891e37 in the loss: the label is asked of the
-upright copy alone, the rotation of all four. Differs: images without a label are
-left out, and any method's labels are taken.
+upright copy alone, the rotation of all four. Differs: images without a label
+are left out, and any method's labels are taken.
 """
 
 import dataclasses
