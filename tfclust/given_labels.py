@@ -81,7 +81,11 @@ def in_words(given):
     return (
         f"Labels are {given.told}: {heads}{', '.join(map(str, counts))} "
         "classes"
-        + (f", not for {unknown} of {len(given.labels)} images." if unknown else ".")
+        + (
+            f", not for {unknown} of {len(given.labels)} images."
+            if unknown
+            else "."
+        )
     )
 
 
