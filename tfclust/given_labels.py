@@ -78,14 +78,10 @@ def in_words(given):
     counts = given.num_clusters
     heads = f"{len(counts)} heads of " if len(counts) > 1 else ""
     unknown = int((given.labels < 0).any(axis=1).sum())
+    missing = f", not for {unknown} of {len(given.labels)} images"
     return (
         f"Labels are {given.told}: {heads}{', '.join(map(str, counts))} "
-        "classes"
-        + (
-            f", not for {unknown} of {len(given.labels)} images."
-            if unknown
-            else "."
-        )
+        f"classes{missing if unknown else ''}."
     )
 
 
@@ -128,11 +124,11 @@ def _of_run(words, run, source):
     """Final labels of a run: its label memory, else its last assignments."""
     num_images = run.about["views"]["num_images"]
     if run.about["data_digest"] != source.manifest_hash:
-        less = num_images != source.num_images
+        as_many = num_images == source.num_images
         raise ValueError(
             f"pseudo_labels={words} labels other images: {num_images} there, "
             f"{source.num_images} in data"
-            + ("" if less else ", with other names or sizes")
+            + (", with other names or sizes" if as_many else "")
             + ". Give the data and max_images of that run: "
             f"data={run.about['recipe']['run']['data']}."
         )
