@@ -19,6 +19,11 @@ def check_alone(recipe):
             raise ValueError(
                 f"{name} must be given, such as --{name}={example}."
             )
+    if getattr(recipe.method, "pseudo_labels", None) == "":
+        raise ValueError(
+            "pseudo_labels must be given: the folder of a run on the same "
+            "images, such as --pseudo_labels=runs/first, or the word source."
+        )
     if run.epochs is None and run.steps is None:
         raise ValueError(
             "the length of the run must be given: epochs or steps, such as "
