@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ROOT
 from test_sources import encoded, example, write_records
 
@@ -119,6 +120,8 @@ def test_training_on_records_leaves_nothing_on_standard_error(tmp_path):
 
 def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
     write_photos(tmp_path / "photos.tfrecord")
+    tf.config.list_physical_devices()  # a notice, which commands keep off
+    capfd.readouterr()
     data = f"--data=tfrecord:{tmp_path / 'photos.tfrecord'}"
     code = status(
         "train",

@@ -10,6 +10,7 @@ from tfclust import quiet
 def test_lines_of_the_jpeg_library_alone_are_kept_off(capfd):
     with quiet.without_decoder_lines():
         os.write(2, b"Improper call to JPEG library in state 201\n")
+        os.write(2, b"E0000 00:00:1.2  7 jpeg_mem.cc:331] Premature end\n")
         os.write(2, b"E0000 an error\nBogus DHT index 3\nBogus claim\n")
         os.write(2, b"no line's end")
     os.write(2, b", and after\n")

@@ -253,6 +253,17 @@ def test_names_that_are_not_utf8_are_read_and_told_as_text(tmp_path):
         assert len(source.manifest_hash) == 64
 
 
+def test_a_jpeg_cut_off_anywhere_is_left_out(tmp_path):
+    whole = encoded(picture(64, 48), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(whole)
+    for percent in range(1, 98, 8):
+        end = len(whole) * percent // 100
+        (tmp_path / f"cut at {percent}.jpg").write_bytes(whole[:end])
+    source = data.open_source(f"folder:{tmp_path}", max_bad_share=1.0)
+    assert source.manifest().names == ["a.jpg"]
+    assert (source.heights[0], source.widths[0]) == (64, 48)
+
+
 def test_a_text_file_called_png_is_told_from_images(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(ValueError, match="1 of 1 images.*not a readable"):

@@ -17,7 +17,8 @@ import threading
 _NOTICE = re.compile(
     r"I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |WARNING: All log |To enable "
 )
-# What libjpeg says of an image (the beginnings in its `jerror.h`).
+# What libjpeg says of an image (the beginnings in its `jerror.h`), and
+# TensorFlow's reader of JPEGs.
 _DECODER_LINE = re.compile(
     r"(Arithmetic table|Bogus (DAC|DHT|DQT|Huffman|JPEG|marker|sampling)|"
     r"CCIR601 sampling|Component index \d|Corrupt JPEG data|DCT coefficient|"
@@ -29,7 +30,7 @@ _DECODER_LINE = re.compile(
     r"Premature end of (JPEG|input) file|Quantization table|Sampling factors|"
     r"Sorry, arithmetic|Too many color components|Unexpected marker|"
     r"Unknown Adobe color|Unsupported (JPEG|color|marker)|"
-    r"Warning: unknown JFIF)"
+    r"Warning: unknown JFIF|[EW]\d{4} .* jpeg_mem\.cc:)"
 )
 _NO_GPU = "failed call to cuInit"
 _STDERR = 2

@@ -171,8 +171,10 @@ def _sizes_of(data):
     def size_of_jpeg(encoded):
         # An eighth of the size reads the whole stream, at less arithmetic.
         small = tf.io.decode_jpeg(encoded, channels=3, ratio=8)
-        with tf.control_dependencies([small]):
-            return tf.io.extract_jpeg_shape(encoded)[:2]
+        # The larger is the image's own; its result must depend on the pixels,
+        # for TensorFlow leaves out what is a control dependency alone.
+        whole = tf.io.extract_jpeg_shape(encoded)[:2]
+        return tf.maximum(whole, tf.shape(small)[:2])
 
     def size_of(encoded):
         return tf.cond(

@@ -43,7 +43,9 @@ class ShardIndex(NamedTuple):
 
 
 _NO_IMAGES = ShardIndex(
-    *(np.zeros(0, np.int64) for _ in range(3)),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
     Checks(
         np.zeros(0, np.int32),
         np.zeros(0, np.int32),
