@@ -216,6 +216,8 @@ def open_sources(recipe, workdir, say=print):
         say(f"Left out: {name}: {reason}")
     if len(source.skipped) > 10:
         say(f"Left out: {len(source.skipped) - 10} more images.")
+    for notice in source.notices:
+        say(f"{source.uri}: {notice}.")
     if not run.eval_data:
         return source, None
     test = data.open_source(run.eval_data, cache_dir=cache)

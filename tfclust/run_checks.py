@@ -68,11 +68,13 @@ def check_test_images(source, test):
       source: `data.Source` to learn from.
       test: `data.Source`.
     """
-    for uri, labels in ((source.uri, source.labels), (test.uri, test.labels)):
-        if labels is None:
+    for images in (source, test):
+        if images.labels is None:
+            why = "".join(f" ({notice})" for notice in images.notices)
             raise ValueError(
                 "eval_data tests a kNN, which needs labels on both sides. "
-                f"Received: {uri} without labels. Leave eval_data out."
+                f"Received: {images.uri} without labels{why}. Leave eval_data "
+                "out."
             )
     names = (source.class_names, test.class_names)
     if None not in names and names[0] != names[1]:

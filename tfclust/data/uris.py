@@ -55,14 +55,16 @@ def open_source(uri, *, max_images=None, cache_dir=None, max_bad_share=0.1):
 
 
 def _split(uri, rest):
-    query = dict(urllib.parse.parse_qsl(rest.removeprefix("?")))
-    unknown = sorted(set(query) - {"split"})
-    if unknown or (rest and not rest.startswith("?")):
+    query = urllib.parse.parse_qsl(
+        rest.removeprefix("?"), keep_blank_values=True
+    )
+    names = [name for name, _ in query]
+    if names not in ([], ["split"]) or (rest and not rest.startswith("?")):
         raise ValueError(
-            "digits takes only a split: digits:?split=train. Received: "
+            "digits takes only a split, once: digits:?split=train. Received: "
             f"data={uri}."
         )
-    return query.get("split", "train")
+    return dict(query).get("split", "train")
 
 
 def _suggestion(uri):
