@@ -49,6 +49,24 @@ def projector(
     return keras.Model(inputs, x, name="projector")
 
 
+def rectifier(features_width):
+    """Features without their negative part, in a projector's place.
+
+    Args:
+      features_width: int F.
+
+    Returns:
+      A functional `keras.Model` without weights, `[B, F]` to `[B, F]`.
+
+    Source:
+      SeLa reads AlexNet's fc7 behind its ReLU; features of a ResNet, means of
+      what a ReLU gave, stay as they are.
+    """
+    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
+    x = layers.ReLU(dtype=_HEAD_DTYPE, name="projections")(inputs)
+    return keras.Model(inputs, x, name="projector")
+
+
 def linear(units, fan_in, *, name):
     """A Dense layer that starts as `torch.nn.Linear(fan_in, units)` does."""
     limit = 1.0 / np.sqrt(fan_in)
@@ -102,6 +120,47 @@ class Prototypes(layers.Layer):
     def call(self, units):
         """Cosine scores, a tuple over heads of `[..., K]`."""
         return tuple(keras.ops.matmul(units, kernel) for kernel in self.kernels)
+
+
+class Classifiers(layers.Layer):
+    """Linear classifiers with bias, one a head, learned.
+
+    Weights and biases start as `torch.nn.Linear` does.
+
+    Args:
+      width: int D.
+      num_clusters: K of each head.
+    """
+
+    def __init__(self, width, num_clusters, *, name="classifiers"):
+        super().__init__(name=name, dtype=_HEAD_DTYPE)
+        self.num_heads = len(num_clusters)
+        limit = 1.0 / np.sqrt(width)
+        start = keras.initializers.RandomUniform(-limit, limit)
+        for head, count in enumerate(num_clusters):
+            for part, shape in (("kernel", (width, count)), ("bias", (count,))):
+                name = f"{part}_{head}"
+                # A copy a weight: one initializer would repeat its numbers.
+                weight = self.add_weight(
+                    shape=shape, initializer=start.clone(), name=name
+                )
+                setattr(self, name, weight)
+        self.built = True
+
+    @property
+    def weights_by_head(self):
+        """Pairs of kernel `[D, K]` and bias `[K]` variables."""
+        return tuple(
+            (getattr(self, f"kernel_{head}"), getattr(self, f"bias_{head}"))
+            for head in range(self.num_heads)
+        )
+
+    def call(self, projections):
+        """Logits, a tuple over heads of `[..., K]`."""
+        return tuple(
+            keras.ops.matmul(projections, kernel) + bias
+            for kernel, bias in self.weights_by_head
+        )
 
 
 def unit_rows(x):

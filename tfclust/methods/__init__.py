@@ -2,11 +2,15 @@
 
 from tfclust.methods.base import ExampleLosses, Method, Outputs
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
+from tfclust.methods.sela import SeLa
+from tfclust.methods.sela_v2 import SeLaV2
 from tfclust.methods.swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "swav": SwAV,
     "deepcluster_v2": DeepClusterV2,
+    "sela": SeLa,
+    "sela_v2": SeLaV2,
 }
 
 __all__ = [
@@ -15,5 +19,7 @@ __all__ = [
     "ExampleLosses",
     "Method",
     "Outputs",
+    "SeLa",
+    "SeLaV2",
     "SwAV",
 ]
