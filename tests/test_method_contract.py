@@ -164,7 +164,8 @@ def test_no_label_reaches_training(name):
 def test_loss_falls_on_24_images(name):
     calm = {
         "swav": {"queue_rows": 0},
-        "sela": {"projection_width": 0},
+        "sela": {"projection_width": 0, "num_label_steps": 1, "rate": 0.5},
+        "sela_v2": {"rate": 0.005},
         "probe": {"fresh_epochs": 1000, "relabel_steps": 1000, "rate": 0.5},
     }
     knobs = {"projection_width": 16, "hidden_width": 32, **calm.get(name, {})}
