@@ -89,7 +89,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
 
 def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     # Six pooled features tell little apart: only a hard Q rounds evenly.
-    power = 300.0
+    power = 1000.0
     method = contract_run.build("sela", num_clusters=8, sinkhorn_lambda=power)
     views = contract_run.views(num_images=512, batch_size=64)
     method.fit(views, steps=4)
