@@ -69,18 +69,15 @@ def test_heads_stay_float32_under_mixed_precision():
 
 
 def test_classifiers_start_as_linear_layers_and_unlike_one_another():
-    classifiers = heads.Classifiers(64, (300, 300, 7))
-    assert len(classifiers.trainable_variables) == 6
-    kernels = [k.numpy() for k, _ in classifiers.weights_by_head]
+    classifier = heads.Classifier(64, (300, 300, 7))
+    assert len(classifier.trainable_variables) == 6
+    kernels = [dense.kernel.numpy() for dense in classifier.heads]
     assert 0.95 / 8 < np.abs(kernels[0]).max() <= 1 / 8
     assert np.mean(kernels[0] == kernels[1]) < 0.1
     x = np.random.default_rng(0).normal(size=(2, 5, 64)).astype(np.float32)
-    scores = classifiers(x)
-    for found, (kernel, bias) in zip(
-        scores, classifiers.weights_by_head, strict=True
-    ):
-        expected = x @ kernel.numpy() + bias.numpy()
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+    for dense, scores in zip(classifier.heads, classifier(x), strict=True):
+        expected = x @ dense.kernel.numpy() + dense.bias.numpy()
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_rectifier_takes_the_negative_part_away():

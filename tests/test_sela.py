@@ -94,8 +94,8 @@ def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     views = contract_run.views(num_images=512, batch_size=64)
     method.fit(views, steps=4)
     rows = method.extract("projections", views="train", training=True)[:, 0]
-    ((kernel, bias),) = method.classifiers.weights_by_head
-    logits = np.float64(rows) @ kernel.numpy() + bias.numpy()
+    (dense,) = method.classifier.heads
+    logits = np.float64(rows) @ dense.kernel.numpy() + dense.bias.numpy()
     # Most images go to few clusters before the label step.
     assert np.bincount(logits.argmax(axis=1), minlength=8).max() > 128
     q = oracles.transport(oracles.log_softmax(logits), power)

@@ -122,45 +122,33 @@ class Prototypes(layers.Layer):
         return tuple(keras.ops.matmul(units, kernel) for kernel in self.kernels)
 
 
-class Classifiers(layers.Layer):
-    """Linear classifiers with bias, one a head, learned.
-
-    Weights and biases start as `torch.nn.Linear` does.
+class Classifier(layers.Layer):
+    """A linear classifier a head: logits of rows, with biases.
 
     Args:
       width: int D.
       num_clusters: K of each head.
     """
 
-    def __init__(self, width, num_clusters, *, name="classifiers"):
+    def __init__(self, width, num_clusters, *, name="classifier"):
         super().__init__(name=name, dtype=_HEAD_DTYPE)
         self.num_heads = len(num_clusters)
-        limit = 1.0 / np.sqrt(width)
-        start = keras.initializers.RandomUniform(-limit, limit)
         for head, count in enumerate(num_clusters):
-            for part, shape in (("kernel", (width, count)), ("bias", (count,))):
-                name = f"{part}_{head}"
-                # A copy a weight: one initializer would repeat its numbers.
-                weight = self.add_weight(
-                    shape=shape, initializer=start.clone(), name=name
-                )
-                setattr(self, name, weight)
+            layer = linear(count, width, name=f"head_{head}")
+            layer.build([None, width])
+            setattr(self, f"head_{head}", layer)
         self.built = True
 
     @property
-    def weights_by_head(self):
-        """Pairs of kernel `[D, K]` and bias `[K]` variables."""
+    def heads(self):
+        """The Dense layers in head order."""
         return tuple(
-            (getattr(self, f"kernel_{head}"), getattr(self, f"bias_{head}"))
-            for head in range(self.num_heads)
+            getattr(self, f"head_{head}") for head in range(self.num_heads)
         )
 
-    def call(self, projections):
+    def call(self, rows):
         """Logits, a tuple over heads of `[..., K]`."""
-        return tuple(
-            keras.ops.matmul(projections, kernel) + bias
-            for kernel, bias in self.weights_by_head
-        )
+        return tuple(head(rows) for head in self.heads)
 
 
 def unit_rows(x):

@@ -99,7 +99,7 @@ class SeLa(Method):
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
         counts = self.config.num_clusters
-        self.classifiers = heads.Classifiers(self.projection_width, counts)
+        self.classifier = heads.Classifier(self.projection_width, counts)
         # One row a head; heads of fewer clusters leave the end at 0.
         self.log_r = HostMemory((len(counts), max(counts)), np.float64)
 
@@ -124,7 +124,7 @@ class SeLa(Method):
         self.labels.replace(np.stack(start, axis=1))
 
     def score(self, projections, units):
-        return self.classifiers(projections)
+        return self.classifier(projections)
 
     def reassign_due(self, step):
         return step in label_steps(
@@ -164,21 +164,17 @@ class SeLa(Method):
         """argmax of lambda * log p + log r, all divided by lambda."""
         return tuple(
             Clusterer(
-                kernel.numpy(),
+                dense.kernel.numpy(),
                 unit_rows=False,
-                bias=bias.numpy() + self._log_r(head) / self._lambda,
+                bias=dense.bias.numpy() + self._log_r(head) / self._lambda,
             )
-            for head, (kernel, bias) in enumerate(self._weights)
+            for head, dense in enumerate(self.classifier.heads)
         )
 
     @property
     def num_heads(self):
         """H, heads that cluster side by side."""
         return len(self.config.num_clusters)
-
-    @property
-    def _weights(self):
-        return self.classifiers.weights_by_head
 
     @property
     def _lambda(self):
@@ -189,11 +185,11 @@ class SeLa(Method):
         return self.log_r.array[head, : self.config.num_clusters[head]]
 
     def _balanced(self, rows, head):
-        kernel, bias = self._weights[head]
+        dense = self.classifier.heads[head]
         result = transport.balanced_labels(
             rows,
-            kernel.value,
-            bias.value,
+            dense.kernel.value,
+            dense.bias.value,
             power=self._lambda,
             tolerance=self.config.label_tolerance,
             max_iters=self.config.label_iters,
