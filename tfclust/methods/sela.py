@@ -138,19 +138,17 @@ class SeLa(Method):
     def reassign(self, extract):
         """Labels from features as training sees them: augmented, batch BN."""
         rows = extract("projections", views="train", training=True)[:, 0]
-        counts, heads_due = self.config.num_clusters, range(self.num_heads)
-        if self.config.relabel == "cyclic":
-            heads_due = [int(self.epoch.numpy()) % self.num_heads]
-        labels = self.labels.rows.numpy()
-        if self.config.assignment == "kmeans":
-            for head in heads_due:
-                labels[:, head] = self._nearest_means(rows, head)
-        else:
+        label = self._nearest_means
+        if self.config.assignment == "sinkhorn":
+            label = self._balanced
             rows = transport.place(
-                rows, max(counts), strategy=self.distribute_strategy
+                rows,
+                max(self.config.num_clusters),
+                strategy=self.distribute_strategy,
             )
-            for head in heads_due:
-                labels[:, head] = self._balanced(rows, head)
+        labels = self.labels.rows.numpy()
+        for head in self._heads_due():
+            labels[:, head] = label(rows, head)
         self.labels.replace(labels)
 
     def assign(self, outputs, index):
@@ -171,10 +169,11 @@ class SeLa(Method):
             for head, dense in enumerate(self.classifier.heads)
         )
 
-    @property
-    def num_heads(self):
-        """H, heads that cluster side by side."""
-        return len(self.config.num_clusters)
+    def _heads_due(self):
+        num_heads = len(self.config.num_clusters)
+        if self.config.relabel == "cyclic":
+            return [int(self.epoch.numpy()) % num_heads]
+        return list(range(num_heads))
 
     @property
     def _lambda(self):
