@@ -52,10 +52,10 @@ def test_labels_and_objective_equal_the_dense_float64_loop(head):
     if head == "untrained":
         (kernel, bias), power = untrained(32, 128), 25.0
     else:
-        (kernel, bias), power = trained(rows, 128, 0.05), 10.0
+        (kernel, bias), power = trained(rows, 128, 0.1), 10.0
     result = balanced_labels(rows, kernel, bias, power=power)
     probs = log_probs(rows, kernel, bias)
-    q = oracles.transport(probs, power, tolerance=1e-6)
+    q = oracles.transport(probs, power, tolerance=1e-5)
     assert np.mean(result.pseudo_labels == q.argmax(axis=1)) >= 0.999
     expected = oracles.joint_objective(probs, q, power)
     assert result.objective == pytest.approx(expected, rel=1e-3)
