@@ -37,13 +37,26 @@ KNOBS = {
         "projection_width": 0,
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
     },
+    "sela": {
+        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
+        "sinkhorn_lambda": 3.0,
+        "num_label_steps": 5,
+    },
+    "sela_v2": {**NARROW, "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS)},
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
 
 
 # Scores by which a method assigns, where they are not those of the softmax:
 # {name: function(method, head, scores [B, K]) -> [B, K]}.
-ASSIGNING_SCORES: dict = {}
+ASSIGNING_SCORES: dict = {
+    "sela": lambda method, head, scores: (
+        scores + method.log_r.array[head] / method.config.sinkhorn_lambda
+    ),
+    "sela_v2": lambda method, head, scores: (
+        scores + method.log_r.array[head] * method.config.epsilon
+    ),
+}
 
 
 class GivenLabels(methods.FixedLabels):

@@ -100,3 +100,25 @@ def spherical_kmeans(rows, centroids, num_iters):
                 centroids[k] = rows[labels == k].mean(axis=0)
             centroids[k] /= np.linalg.norm(centroids[k])
     return centroids, np.argmax(rows @ centroids.T, axis=1)
+
+
+def transport(log_probs, power, tolerance=1e-7, max_iters=5000):
+    """SeLa's label step, dense: the soft Q `[N, K]`."""
+    num_rows, num_clusters = log_probs.shape
+    best = log_probs.max(axis=1, keepdims=True)  # a factor of the rows
+    powers = np.exp(power * (log_probs - best))
+    c = np.full(num_rows, 1 / num_rows)
+    for i in range(1, max_iters + 1):
+        r = (1 / num_clusters) / (powers.T @ c)
+        new = (1 / num_rows) / (powers @ r)
+        change, c = np.abs(c / new - 1).mean(), new
+        if i % 10 == 0 and change <= tolerance:
+            break
+    return c[:, None] * powers * r
+
+
+def joint_objective(log_probs, q, power):
+    """SeLa's eq. 7 of Q `[N, K]`, less log N."""
+    positive = np.maximum(q, 1e-300)
+    divergence = (q * np.log(positive * q.size)).sum()
+    return -(q * log_probs).sum() + divergence / power

@@ -66,3 +66,21 @@ def test_heads_stay_float32_under_mixed_precision():
         assert prototypes(projections)[0].dtype == "float32"
     finally:
         keras.mixed_precision.set_global_policy("float32")
+
+
+def test_classifiers_start_as_linear_layers_and_unlike_one_another():
+    classifier = heads.Classifier(64, (300, 300, 7))
+    assert len(classifier.trainable_variables) == 6
+    kernels = [dense.kernel.numpy() for dense in classifier.heads]
+    assert 0.95 / 8 < np.abs(kernels[0]).max() <= 1 / 8
+    assert np.mean(kernels[0] == kernels[1]) < 0.1
+    x = np.random.default_rng(0).normal(size=(2, 5, 64)).astype(np.float32)
+    for dense, scores in zip(classifier.heads, classifier(x), strict=True):
+        expected = x @ dense.kernel.numpy() + dense.bias.numpy()
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_rectifier_takes_the_negative_part_away():
+    model = heads.rectifier(2)
+    found = model(np.float32([[-1.0, 2.0]]))
+    np.testing.assert_array_equal(found, [[0.0, 2.0]])

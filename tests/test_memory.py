@@ -56,3 +56,18 @@ def test_queue_waits_until_it_may_fill():
     queue.push(tf.ones([2, 1]), when=tf.constant(False))
     assert int(queue.filled) == 0
     np.testing.assert_array_equal(queue.features, np.zeros([2, 1]))
+
+
+def test_a_bank_knows_which_images_were_written_since_it_was_asked():
+    bank = memory.ProjectionBank(5, 2, 3)
+    bank.fill(np.ones([5, 2, 3]))
+    np.testing.assert_array_equal(bank.take_visited(), np.arange(5))
+    rows = np.arange(12.0).reshape(2, 2, 3)
+    bank.write(np.array([4, 1]), rows)
+    visited = bank.take_visited()
+    np.testing.assert_array_equal(visited, [1, 4])
+    for head in (1, 3):
+        np.testing.assert_array_equal(
+            bank.of_view(visited, head), rows[::-1, 1]
+        )
+    assert not bank.visited.array.any()

@@ -49,6 +49,24 @@ def projector(
     return keras.Model(inputs, x, name="projector")
 
 
+def rectifier(features_width):
+    """Features without their negative part, in a projector's place.
+
+    Args:
+      features_width: int F.
+
+    Returns:
+      A functional `keras.Model` without weights, `[B, F]` to `[B, F]`.
+
+    Source:
+      SeLa reads AlexNet's fc7 behind its ReLU; features of a ResNet, means of
+      what a ReLU gave, stay as they are.
+    """
+    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
+    x = layers.ReLU(dtype=_HEAD_DTYPE, name="projections")(inputs)
+    return keras.Model(inputs, x, name="projector")
+
+
 def linear(units, fan_in, *, name):
     """A Dense layer that starts as `torch.nn.Linear(fan_in, units)` does."""
     limit = 1.0 / np.sqrt(fan_in)

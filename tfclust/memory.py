@@ -112,6 +112,49 @@ class HostMemory:
         self.array[flipped] = values[::-1][first]
 
 
+class ProjectionBank(HostMemory):
+    """Unit projections of an epoch's global views, `[N, G, D]` by image.
+
+    The last incomplete batch of an epoch is left out: `visited` tells whose
+    rows are of the epoch, and is state beside the rows.
+
+    Args:
+      num_images: int N.
+      num_views: int G, global views.
+      width: int D.
+
+    Source: DeepCluster-v2, `main_deepclusterv2.py`, where a bank is addressed
+    by the sampler's position.
+    """
+
+    def __init__(self, num_images, num_views, width):
+        super().__init__((num_images, num_views, width), np.float32)
+        self.visited = HostMemory((num_images,), np.bool_)
+
+    def fill(self, rows):
+        """Takes `[N, G, D]` of a pass over all images."""
+        self.array[...] = rows
+        self.visited.array[:] = True
+
+    def write(self, index, values):
+        """Writes a step's `values` `[B, G, D]` at `index` `[B]`."""
+        super().write(index, values)
+        self.visited.array[index] = True
+
+    def take_visited(self):
+        """Images written since the last call, sorted."""
+        rows = np.flatnonzero(self.visited.array)
+        self.visited.array[:] = False
+        return rows
+
+    def of_view(self, rows, head):
+        """`[n, D]` of images `rows`, of the view that a head looks at.
+
+        Head h looks at view h mod G.
+        """
+        return self.array[rows, head % self.array.shape[1]]
+
+
 def last_occurrence(index):
     """For each entry the position at which its value occurs last, `[B]` int32.
 

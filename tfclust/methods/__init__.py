@@ -3,12 +3,16 @@
 from tfclust.methods.base import ExampleLosses, Method, Outputs
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
 from tfclust.methods.fixed_labels import FixedLabels
+from tfclust.methods.sela import SeLa
+from tfclust.methods.sela_v2 import SeLaV2
 from tfclust.methods.swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "swav": SwAV,
     "deepcluster_v2": DeepClusterV2,
     "fixed_labels": FixedLabels,
+    "sela": SeLa,
+    "sela_v2": SeLaV2,
 }
 
 __all__ = [
@@ -18,5 +22,7 @@ __all__ = [
     "FixedLabels",
     "Method",
     "Outputs",
+    "SeLa",
+    "SeLaV2",
     "SwAV",
 ]

@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import heads
-from tfclust.memory import HostMemory, RowMemory
+from tfclust.memory import ProjectionBank, RowMemory
 from tfclust.methods.base import ExampleLosses, Method, MethodConfig
 from tfclust.ops.clusterer import Clusterer
+from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.kmeans import spherical_kmeans
 from tfclust.options import option
 
@@ -70,9 +71,10 @@ class DeepClusterV2(Method):
         self.labels = RowMemory(
             num_images, len(self.config.num_clusters), name="labels"
         )
-        shape = (num_images, views.num_global_views)
-        self.bank = HostMemory((*shape, self.projection_width), np.float32)
-        self.visited = HostMemory((num_images,), np.bool_)
+        self.bank = ProjectionBank(
+            num_images, views.num_global_views, self.projection_width
+        )
+        self.visited = self.bank.visited  # state is found on attributes
 
     def score(self, projections, units):
         return self.centroids(units)
@@ -88,15 +90,12 @@ class DeepClusterV2(Method):
         """
         epoch = int(self.epoch.numpy())
         if epoch == 0:
-            self.bank.array[...] = extract(
-                "units", views="train", training=True
-            )
-            self.visited.array[:] = True
-        rows = np.flatnonzero(self.visited.array)
+            self.bank.fill(extract("units", views="train", training=True))
+        rows = self.bank.take_visited()
         labels = np.full(self.labels.rows.shape, -1, np.int32)
         for head, kernel in enumerate(self.centroids.kernels):
             result = spherical_kmeans(
-                self.bank.array[rows, head % self.bank.array.shape[1]],
+                self.bank.of_view(rows, head),
                 kernel.shape[-1],
                 num_iters=self.config.kmeans_iters,
                 seed=(self.views.seed, epoch, head),
@@ -105,25 +104,19 @@ class DeepClusterV2(Method):
             kernel.assign(result.centroids.T)  # [K, D] -> [D, K]
             labels[rows, head] = result.pseudo_labels
         self.labels.replace(labels)
-        self.visited.array[:] = False
 
     def assign(self, outputs, index):
         """Pseudo-labels `[B, H]`, -1 where last epoch missed the image."""
         return self.labels.read(index)
 
     def example_losses(self, outputs, assignments):
-        losses, weights = [], []
-        for scores, labels in zip(
-            outputs.scores, tf.unstack(assignments, axis=1), strict=True
-        ):
-            weights.append(tf.cast(labels >= 0, tf.float32))  # [B]
-            labels = tf.maximum(labels, 0)
-            entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                tf.broadcast_to(labels, scores.shape[:2]),
-                scores / self.config.temperature,
-            )  # [V, B]
-            losses.append(tf.reduce_mean(entropy, axis=0))
-        return ExampleLosses(tf.stack(losses), tf.stack(weights))  # [H, B]
+        return ExampleLosses(
+            *hard_label_losses(
+                outputs.scores,
+                assignments,
+                temperature=self.config.temperature,
+            )
+        )
 
     def host_rows(self, outputs, assignments):
         units = outputs.units[: self.views.num_global_views]  # [G, B, D]
@@ -134,7 +127,6 @@ class DeepClusterV2(Method):
 
     def after_step(self, rows):
         self.bank.write(rows["index"], rows["units"])
-        self.visited.array[rows["index"]] = True
 
     def clusterer(self):
         return tuple(

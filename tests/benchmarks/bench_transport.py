@@ -1,0 +1,125 @@
+"""Memory and time of SeLa's label step as N grows: d = 128, K = 3,000.
+
+    python tests/benchmarks/bench_transport.py [--quick]
+
+To hold: the peak grows with N * d, not with N * K. Each case is a process of
+its own, whose peak is the kernel's (`ru_maxrss`); TensorFlow itself and XLA's
+compilation are in it, so look at what a case adds to the process that made its
+features. Passes are timed one by one, with and without the cache of scores;
+how many a label step needs depends on the features and on lambda.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
+
+WIDTH = 128
+TIMEOUT = 1800  # seconds a case
+NO_CACHE, CACHE = 0, 2**31
+
+# (N, K, cache_bytes, passes)
+CASES = (
+    (10_000, 3_000, NO_CACHE, 20),
+    (10_000, 3_000, CACHE, 20),
+    (100_000, 3_000, NO_CACHE, 10),
+    (100_000, 3_000, CACHE, 10),
+    (1_000_000, 3_000, NO_CACHE, 1),
+)
+QUICK_CASES = ((2_000, 100, NO_CACHE, 3), (2_000, 100, CACHE, 3))
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few small cases")
+    parser.add_argument("--case", nargs=4, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.case:
+        print(json.dumps(measure(*options.case)))
+        return None
+    print(f"\nSeLa's label step, d={WIDTH}")
+    names = ("N*d MB", "N*K MB", "added MB", "s a pass", "label s")
+    print(
+        f"{'N':>8} {'K':>5} {'cache':>5} "
+        + " ".join(f"{name:>9}" for name in names)
+    )
+    found = []
+    for case in QUICK_CASES if options.quick else CASES:
+        num_rows, num_clusters, cache_bytes, _ = case
+        figures = measure_apart(*case)
+        found.append(figures)
+        print(
+            f"{num_rows:8d} {num_clusters:5d} "
+            f"{'yes' if cache_bytes else 'no':>5}"
+            f" {4e-6 * num_rows * WIDTH:9.0f}"
+            f" {4e-6 * num_rows * num_clusters:9.0f}"
+            f" {figures['added'] / 1e6:9.0f} {figures['pass']:9.2f}"
+            f" {figures['label']:9.2f}",
+            flush=True,
+        )
+    return found
+
+
+def measure_apart(*case):
+    """`measure` in a fresh process, which has made no other peak.
+
+    This process must stay small: a child's `ru_maxrss` begins at its parent's.
+    """
+    done = subprocess.run(
+        [sys.executable, __file__, "--case", *map(str, case)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=TIMEOUT,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(num_rows, num_clusters, cache_bytes, num_passes):
+    """Seconds of a pass and of the rest, and bytes added to the peak."""
+    import numpy as np
+
+    from tfclust.ops.transport import balanced_labels
+
+    generator = np.random.default_rng(0)
+
+    def label_step(rows, num_passes):
+        began = time.perf_counter()
+        balanced_labels(
+            rows,
+            kernel,
+            power=25.0,
+            tolerance=0.0,
+            max_iters=num_passes,
+            cache_bytes=cache_bytes,
+        )
+        return time.perf_counter() - began
+
+    kernel = generator.standard_normal((WIDTH, num_clusters), np.float32)
+    kernel /= WIDTH**0.5
+    label_step(generator.standard_normal((100, WIDTH), np.float32), 1)
+    rows = generator.standard_normal((num_rows, WIDTH), np.float32)
+    before = _peak()
+    # Traces and compiles as well; the peak is of this call alone.
+    label_step(rows, 1)
+    added = _peak() - before
+    least, most = (label_step(rows, n) for n in (1, 1 + num_passes))
+    seconds = (most - least) / num_passes
+    return {"pass": seconds, "label": least - seconds, "added": added}
+
+
+def _peak():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""SeLa: labels that are predicted best among those that fill all clusters alike
+(Asano, Rupprecht and Vedaldi 2020, arXiv:1911.05371).
+
+Follows yukimasano/self-label, `main.py` and `sinkhornknopp.py` (ImageNet) and
+`cifar.py`. Differs in three places: the label step works on logarithms, in
+float32 with float64 vectors, and starts from the last one's log r; its passes
+end by the mean change an image; label times that fall between the same two
+steps are one label step.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from tfclust import heads
+from tfclust.memory import HostMemory, RowMemory
+from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.ops import transport
+from tfclust.ops.clusterer import Clusterer
+from tfclust.ops.cross_entropy import hard_label_losses
+from tfclust.ops.kmeans import kmeans
+from tfclust.options import option
+
+# Labels may fall due a little beyond the last epoch, which then never come.
+_SPAN_BEYOND = 1.01
+_KMEANS_ITERS = 20  # DeepCluster's
+
+
+@dataclasses.dataclass(frozen=True)
+class SeLaConfig(MethodConfig):
+    """Knobs of SeLa; defaults are the source's for ImageNet."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000,) * 10,
+        "Clusters, one value a head.",
+        source="SeLa, table 4",
+        lower=2,
+    )
+    projection_width: int = option(
+        0,
+        "Width of projections; 0 takes the features without their negative "
+        "part, as the paper does.",
+        source="self-label, main.py",
+        lower=0,
+    )
+    sinkhorn_lambda: float = option(
+        25.0,
+        "Power on probabilities in the label step, lambda of the paper; "
+        "larger is harder. 10 for CIFAR.",
+        source="self-label, main.py",
+        lower=1e-3,
+    )
+    num_label_steps: int = option(
+        100,
+        "Label steps of the run, the first before any training; those due "
+        "after the last step never come.",
+        source="self-label, main.py",
+        lower=1,
+    )
+    label_schedule: str = option(
+        "quadratic",
+        "Label steps come often at first and seldom later (ImageNet), or "
+        "evenly (CIFAR).",
+        source="self-label, main.py and cifar.py",
+        choices=("quadratic", "even"),
+    )
+    relabel: str = option(
+        "all",
+        "A label step is for all heads (ImageNet), or cyclic: for head "
+        "(epoch mod H) alone (CIFAR).",
+        source="self-label, main.py and cifar.py",
+        choices=("all", "cyclic"),
+    )
+    assignment: str = option(
+        "sinkhorn",
+        "Labels are the best predicted ones of balanced clusters, or k-means "
+        "of the features, to compare.",
+        source="SeLa, sec. 4.1",
+        choices=("sinkhorn", "kmeans"),
+    )
+    label_tolerance: float = option(
+        1e-4,
+        "Change of an image's factor, on average, at which the passes of a "
+        "label step end. The source's bound is the sum over images: 8e-8 "
+        "each at ImageNet, 2e-7 at CIFAR.",
+        lower=0.0,
+    )
+    label_iters: int = option(
+        2000, "Passes of a label step and head at most.", lower=1
+    )
+
+
+class SeLa(Method):
+    """SeLa as a Keras model."""
+
+    Config = SeLaConfig
+    unit_projections = False
+
+    def __init__(self, backbone, config=None, **knobs):
+        super().__init__(backbone, config, **knobs)
+        counts = self.config.num_clusters
+        self.classifier = heads.Classifier(self.projection_width, counts)
+        # One row a head; heads of fewer clusters leave the end at 0.
+        self.log_r = HostMemory((len(counts), max(counts)), np.float64)
+
+    def build_projector(self, features_width, synchronized):
+        if self.config.projection_width:
+            return super().build_projector(features_width, synchronized)
+        return heads.rectifier(features_width)
+
+    def build_memories(self, views):
+        num_images, counts = views.num_images, self.config.num_clusters
+        if max(counts) > num_images:
+            raise ValueError(
+                f"{num_images} images cannot fill {max(counts)} clusters. "
+                f"Lower num_clusters to {num_images} or fewer, or give more "
+                "images."
+            )
+        self.labels = RowMemory(num_images, len(counts), name="labels")
+        start = [
+            balanced_start(num_images, count, seed=(views.seed, head))
+            for head, count in enumerate(counts)
+        ]
+        self.labels.replace(np.stack(start, axis=1))
+
+    def score(self, projections, units):
+        return self.classifier(projections)
+
+    def reassign_due(self, step):
+        return step in label_steps(
+            self.config.num_label_steps,
+            self.config.label_schedule,
+            epochs=self.total_steps / self.views.steps_per_epoch,
+            num_images=self.views.num_images,
+            batch_size=self.views.batch_size,
+        )
+
+    def reassign(self, extract):
+        """Labels from features as training sees them: augmented, batch BN."""
+        rows = extract("projections", views="train", training=True)[:, 0]
+        label = self._nearest_means
+        if self.config.assignment == "sinkhorn":
+            label = self._balanced
+            rows = transport.place(
+                rows,
+                max(self.config.num_clusters),
+                strategy=self.distribute_strategy,
+            )
+        labels = self.labels.rows.numpy()
+        for head in self._heads_due():
+            labels[:, head] = label(rows, head)
+        self.labels.replace(labels)
+
+    def assign(self, outputs, index):
+        """Pseudo-labels `[B, H]`."""
+        return self.labels.read(index)
+
+    def example_losses(self, outputs, assignments):
+        return ExampleLosses(*hard_label_losses(outputs.scores, assignments))
+
+    def clusterer(self):
+        """argmax of lambda * log p + log r, all divided by lambda."""
+        return tuple(
+            Clusterer(
+                dense.kernel.numpy(),
+                unit_rows=False,
+                bias=dense.bias.numpy() + self._log_r(head) / self._lambda,
+            )
+            for head, dense in enumerate(self.classifier.heads)
+        )
+
+    def _heads_due(self):
+        num_heads = len(self.config.num_clusters)
+        if self.config.relabel == "cyclic":
+            return [int(self.epoch.numpy()) % num_heads]
+        return list(range(num_heads))
+
+    @property
+    def _lambda(self):
+        return self.config.sinkhorn_lambda
+
+    def _log_r(self, head):
+        """`[K]`, a view of the head's row."""
+        return self.log_r.array[head, : self.config.num_clusters[head]]
+
+    def _balanced(self, rows, head):
+        dense = self.classifier.heads[head]
+        result = transport.balanced_labels(
+            rows,
+            dense.kernel.value,
+            dense.bias.value,
+            power=self._lambda,
+            tolerance=self.config.label_tolerance,
+            max_iters=self.config.label_iters,
+            initial_log_r=self._log_r(head),
+        )
+        self._log_r(head)[:] = result.log_r
+        return result.pseudo_labels
+
+    def _nearest_means(self, rows, head):
+        return kmeans(
+            rows,
+            self.config.num_clusters[head],
+            num_iters=_KMEANS_ITERS,
+            seed=(self.views.seed, int(self.step.numpy()), head),
+            empty="split",
+            strategy=self.distribute_strategy,
+        ).pseudo_labels
+
+
+def balanced_start(num_images, num_clusters, *, seed):
+    """Random labels of clusters whose sizes differ by at most 1.
+
+    Args:
+      num_images: int N. num_clusters: int K.
+      seed: tuple of ints >= 0.
+
+    Returns:
+      `[N]` int64, a random permutation of i mod K.
+    """
+    key = np.random.SeedSequence(seed)
+    generator = np.random.Generator(np.random.Philox(key))
+    return generator.permutation(num_images) % num_clusters
+
+
+def label_steps(count, schedule, *, epochs, num_images, batch_size):
+    """Steps before which labels are made, of a run over `epochs`.
+
+    With t from 0 to 1 in `count` even parts, a label step is due as soon as
+    (epochs + 1.01) * N * t^2 images were seen (t without the square if even).
+
+    Args:
+      count: int, label steps.
+      schedule: "quadratic" or "even".
+      epochs: float, epochs of the whole run.
+      num_images: int N.
+      batch_size: int B.
+
+    Returns:
+      Set of ints, 0 among them.
+
+    Source:
+      self-label, `optimize_times` in `main.py` and `cifar.py`.
+    """
+    times = np.linspace(0, 1, count)
+    if schedule == "quadratic":
+        times = times**2
+    seen = (epochs + _SPAN_BEYOND) * num_images * times
+    return {int(step) for step in np.ceil(seen / batch_size)}
