@@ -33,6 +33,13 @@ KNOBS = {
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
         "kmeans_iters": 3,
     },
+    "odc": {
+        "projection_width": 8,
+        "hidden_width": 16,
+        "num_clusters": (NUM_CLUSTERS,),
+        "centroid_steps": 3,
+        "kmeans_iters": 3,
+    },
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
 
@@ -40,6 +47,13 @@ KNOBS = {
 # Scores by which a method assigns, where they are not those of the softmax:
 # {name: function(method, head, scores [B, K]) -> [B, K]}.
 ASSIGNING_SCORES: dict = {}
+# The same, of a whole forward pass: {name: function(method, head, outputs)}.
+ASSIGNING_OUTPUTS: dict = {
+    # By the centroids of the memory, while the classifier learns to follow.
+    "odc": lambda method, head, outputs: (
+        outputs.units[0].numpy() @ method.centroids.array.T
+    ),
+}
 
 
 def method_class(name):

@@ -202,6 +202,9 @@ def test_clusterer_assigns_as_the_scores_do(name):
     assigning = contract_run.ASSIGNING_SCORES.get(name, lambda *args: args[2])
     for head, clusterer in enumerate(clusterers):
         by_cluster = assigning(method, head, outputs.scores[head][0])
+        if name in contract_run.ASSIGNING_OUTPUTS:
+            assigning_outputs = contract_run.ASSIGNING_OUTPUTS[name]
+            by_cluster = assigning_outputs(method, head, outputs)
         cluster, score = assign(clusterer, outputs.projections[0])
         np.testing.assert_array_equal(cluster, np.argmax(by_cluster, axis=-1))
         np.testing.assert_allclose(

@@ -2,14 +2,17 @@
 
 from tfclust.methods.base import ExampleLosses, Method, Outputs
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
+from tfclust.methods.odc import ODC
 from tfclust.methods.swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "swav": SwAV,
     "deepcluster_v2": DeepClusterV2,
+    "odc": ODC,
 }
 
 __all__ = [
+    "ODC",
     "METHODS",
     "DeepClusterV2",
     "ExampleLosses",
