@@ -199,11 +199,16 @@ class KeyedDropout(layers.Layer):
         seed, step, batch_size = self._key()
         own = batch_size // replicas.num_replicas()
         num_views = x.shape[0] // own
-        uniform = tf.random.stateless_uniform(
+        # Whole numbers: XLA's floats are others of the same key.
+        numbers = tf.random.stateless_uniform(
             [batch_size, num_views, x.shape[1]],
             seed=tf.stack([tf.constant(seed, tf.int64), tf.cast(step, "int64")]),
+            minval=None,
+            maxval=None,
+            dtype=tf.int32,
             alg="philox",
         )
-        uniform = replicas.own_rows(uniform, own)  # [b, n, D]
-        uniform = tf.reshape(tf.transpose(uniform, [1, 0, 2]), x.shape)
-        return tf.where(uniform < self.rate, 0.0, x / (1 - self.rate))
+        numbers = replicas.own_rows(numbers, own)  # [b, n, D]
+        numbers = tf.reshape(tf.transpose(numbers, [1, 0, 2]), x.shape)
+        dropped = numbers < int((self.rate - 0.5) * 2**32)
+        return tf.where(dropped, 0.0, x / (1 - self.rate))
