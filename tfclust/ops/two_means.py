@@ -22,7 +22,8 @@ def two_means(rows, *, num_iters=20, num_starts=10, seed=0):
       seed: int or tuple of ints >= 0.
 
     Returns:
-      bool `[n]`; all False where the rows are all alike.
+      bool `[n]`, False for the first row's side: starts that find the same two
+      sides give one answer. All False where the rows are all alike.
 
     Raises:
       ValueError: if `rows` is not rank 2, or has no rows.
@@ -49,7 +50,8 @@ def two_means(rows, *, num_iters=20, num_starts=10, seed=0):
         if before is not None and np.array_equal(side, before):
             break
         zeros, ones = _means(rows, side, zeros, ones)
-    return side[:, np.argmin(_inertia(rows, side))]
+    best = side[:, np.argmin(_inertia(rows, side))]
+    return best != best[0]
 
 
 def _starts(rows, squares, num_starts, seed):
