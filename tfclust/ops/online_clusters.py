@@ -5,9 +5,11 @@ place; sums and counts of clusters follow every change, so that a step costs
 B * D and not N * D. Nothing is drawn but from keyed numbers.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 
 from tfclust.ops.two_means import two_means
 
@@ -27,6 +29,28 @@ class Clusters(NamedTuple):
     centroids: np.ndarray
     sums: np.ndarray
     counts: np.ndarray
+
+
+@functools.cache
+def _libraries():
+    """Finds the libraries of NumPy's matrix products, once a process."""
+    return threadpoolctl.ThreadpoolController()
+
+
+def _on_one_thread(function):
+    """`function` with matrix products on one thread.
+
+    They are small, and threads of theirs would wait by spinning beside those
+    of TensorFlow: fifty times slower on two busy cores. One thread also gives
+    one result, whatever the number of cores.
+    """
+
+    @functools.wraps(function)
+    def limited(*args, **kwargs):
+        with _libraries().limit(limits=1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return limited
 
 
 def relabel_all(clusters, labels):
@@ -58,6 +82,7 @@ def refresh_centroids(clusters, which=slice(None)):
     clusters.centroids[which] = np.where(counts > 0, means, kept)
 
 
+@_on_one_thread
 def update_rows(clusters, index, new_rows, weight):
     """Mixes rows with new ones and labels them by the nearest centroid.
 
@@ -90,6 +115,7 @@ def update_rows(clusters, index, new_rows, weight):
     return index
 
 
+@_on_one_thread
 def remove_small(clusters, min_count, *, smallest_part=1, seed=0):
     """Dissolves small clusters and halves the largest in their place.
 
