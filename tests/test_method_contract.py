@@ -150,6 +150,13 @@ def test_no_label_reaches_training(name):
 def test_loss_falls_on_24_images(name):
     calm = {
         "swav": {"queue_rows": 0},
+        # Labels that stand still, and few: they follow the images' ink.
+        "odc": {
+            "num_clusters": 2,
+            "memory_weight": 0.0,
+            "dropout": 0.0,
+            "rate": 0.3,
+        },
         "probe": {"fresh_epochs": 1000, "relabel_steps": 1000, "rate": 0.5},
     }
     knobs = {"projection_width": 16, "hidden_width": 32, **calm.get(name, {})}
