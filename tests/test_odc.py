@@ -126,7 +126,9 @@ def test_three_steps_and_the_first_labels_match_numpy_within_1e_4():
         if step % 2:
             for cluster in range(5):
                 memories.refresh(cluster)
-        dissolved += memories.remove_small(6, lambda rows, heir: two_means(rows))
+        dissolved += memories.remove_small(
+            6, lambda rows, heir: two_means(rows)
+        )
     assert dissolved  # or the test shows less than it should
     history = method.fit(views, steps=3)
     got = history.history["loss"]

@@ -202,7 +202,9 @@ class KeyedDropout(layers.Layer):
         # Whole numbers: XLA's floats are others of the same key.
         numbers = tf.random.stateless_uniform(
             [batch_size, num_views, x.shape[1]],
-            seed=tf.stack([tf.constant(seed, tf.int64), tf.cast(step, "int64")]),
+            seed=tf.stack(
+                [tf.constant(seed, tf.int64), tf.cast(step, "int64")]
+            ),
             minval=None,
             maxval=None,
             dtype=tf.int32,
