@@ -43,11 +43,11 @@ def two_means(rows, *, num_iters=20, num_starts=10, seed=0):
     rows = rows - rows.mean(axis=0)  # distances far from 0 cancel
     squares = np.einsum("nd,nd->n", rows, rows)  # [n]
     zeros, ones = _starts(rows, squares, num_starts, seed)  # [R, D] each
-    side = None
+    side = np.zeros([len(rows), num_starts], bool)
     for _ in range(num_iters):
         middle = (np.sum(ones**2, axis=1) - np.sum(zeros**2, axis=1)) / 2
         before, side = side, rows @ (ones - zeros).T > middle  # [n, R]
-        if before is not None and np.array_equal(side, before):
+        if np.array_equal(side, before):
             break
         zeros, ones = _means(rows, side, zeros, ones)
     best = side[:, np.argmin(_inertia(rows, side))]
