@@ -5,7 +5,7 @@ by `data.Views`; here is what only a whole recipe, its images and its folder can
 tell.
 """
 
-from tfclust import recipes
+from tfclust import backbones, recipes
 
 
 def check_alone(recipe):
@@ -19,6 +19,11 @@ def check_alone(recipe):
             raise ValueError(
                 f"{name} must be given, such as --{name}={example}."
             )
+    if getattr(recipe.method, "pseudo_labels", None) == "":
+        raise ValueError(
+            "pseudo_labels must be given: the folder of a run on the same "
+            "images, such as --pseudo_labels=runs/first, or the word source."
+        )
     if run.epochs is None and run.steps is None:
         raise ValueError(
             "the length of the run must be given: epochs or steps, such as "
@@ -29,6 +34,10 @@ def check_alone(recipe):
             "warmup_epochs must be at most epochs. Received: warmup_epochs="
             f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
         )
+    sizes = recipe.views.view_sizes or (run.image_size,)
+    backbones.check_image_sizes(
+        recipe.backbone.backbone, (*sizes, run.image_size)
+    )
 
 
 def check_replicas(recipe, strategy):

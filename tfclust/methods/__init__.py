@@ -2,12 +2,14 @@
 
 from tfclust.methods.base import ExampleLosses, Method, Outputs
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
+from tfclust.methods.fixed_labels import FixedLabels
 from tfclust.methods.odc import ODC
 from tfclust.methods.swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "swav": SwAV,
     "deepcluster_v2": DeepClusterV2,
+    "fixed_labels": FixedLabels,
     "odc": ODC,
 }
 
@@ -16,6 +18,7 @@ __all__ = [
     "METHODS",
     "DeepClusterV2",
     "ExampleLosses",
+    "FixedLabels",
     "Method",
     "Outputs",
     "SwAV",

@@ -12,12 +12,12 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones, heads, optimizers
-from tfclust.memory import HostMemory
 from tfclust.methods import epochs as epoch_loop
+from tfclust.methods import state as run_state
+from tfclust.methods.extraction import Extractor
 from tfclust.methods.monitor import Monitor
 from tfclust.ops import replicas
 from tfclust.options import check, option
@@ -111,7 +111,7 @@ class Method(keras.Model):
         self.views: Any = None  # `data.Views`, from `prepare` on
         self.total_steps: int | None = None  # of the run, while it trains
         self.order_snapshot = None
-        self._extractors: dict = {}
+        self._extractor = Extractor(self)
 
     # What a method writes.
 
@@ -120,7 +120,10 @@ class Method(keras.Model):
         raise NotImplementedError
 
     def example_losses(self, outputs, assignments):
-        """`ExampleLosses`; the base forms the mean over the global batch."""
+        """`ExampleLosses`; the base forms the mean over the global batch.
+
+        A tuple of several stands for the sum of their means.
+        """
         raise NotImplementedError
 
     def score(self, projections, units):
@@ -173,6 +176,17 @@ class Method(keras.Model):
         """
         return images
 
+    def take_labels(self, labels):
+        """Labels from outside, int `[N, H]`; before the first step of a run.
+
+        The one door by which they enter training; a resumed run has them in its
+        state. For `fixed_labels`.
+        """
+
+    def uniform_loss(self):
+        """The loss of uniform predictions, which `loss_over_log_k` is of."""
+        return float(np.mean(np.log(self.config.num_clusters)))
+
     def order(self, epoch):
         """Image indices of the epoch, `[>= steps * B]`, or None for uniform.
 
@@ -217,7 +231,9 @@ class Method(keras.Model):
                 f"jit_compile=True with {count} replicas. Leave it off; the "
                 "pure parts (codes, k-means, colour) are compiled anyway."
             )
-        super().compile(optimizer=optimizer, jit_compile=jit_compile)
+        super().compile(optimizer=optimizer, jit_compile=False)
+        # Keras's own flag turns itself off under op determinism.
+        self.compiles_step = bool(jit_compile)
 
     def build(self, input_shape=None):
         self.built = True
@@ -237,7 +253,11 @@ class Method(keras.Model):
             )
         self.views = views
         with self.distribute_strategy.scope():
-            self.monitor = Monitor(views.num_images, self.config.num_clusters)
+            self.monitor = Monitor(
+                views.num_images,
+                self.config.num_clusters,
+                uniform_loss=self.uniform_loss(),
+            )
             self.build_memories(views)
             rules = self.variable_rules()
             if rules:
@@ -334,9 +354,8 @@ class Method(keras.Model):
 
         Keras sums gradients over replicas, so the parts' sum is the loss.
         """
-        weight = replicas.all_sum(tf.reduce_sum(losses.weight))
-        weighted = tf.reduce_sum(losses.loss * losses.weight)
-        mean = tf.math.divide_no_nan(weighted, weight)
+        terms = [losses] if isinstance(losses, ExampleLosses) else losses
+        mean = tf.add_n([_mean_part(term) for term in terms])
         if not self.backbone.losses:
             return mean
         penalty = tf.add_n(self.backbone.losses)  # the backbone's regularizers
@@ -360,12 +379,12 @@ class Method(keras.Model):
             return
         strategy = self.distribute_strategy
         step = self.train_step
-        if self.jit_compile:
+        if self.compiles_step:
             step = tf.function(step, jit_compile=True, autograph=False)
 
         def train_function(iterator):
             results = strategy.run(step, args=(next(iterator),))
-            return _first_replica(strategy, results)
+            return replicas.first_replica(strategy, results)
 
         # Nothing here branches on a tensor: no AutoGraph, quicker traces.
         self.train_function = tf.function(train_function, autograph=False)
@@ -383,50 +402,7 @@ class Method(keras.Model):
         Returns:
           float32 array `[N, width]`, or `[N, global views, width]` for "train".
         """
-        strategy = self.distribute_strategy
-        replica_rows = self.views.batch_size // strategy.num_replicas_in_sync
-        batches = epoch_loop.distribute(
-            strategy,
-            lambda **shards: self.views.extraction_batches(
-                views,
-                batch_size=self.views.batch_size,
-                draw=int(self.step.numpy()),
-                **shards,
-            ),
-            replica_rows,
-        )
-
-        extract_rows = self._extract_function(what, views, training)
-        found: Any = None
-        for batch in batches:
-            rows, index, mask = (x.numpy() for x in extract_rows(batch))
-            if found is None:
-                shape = (self.views.num_images, *rows.shape[1:])
-                found = np.zeros(shape, np.float32)
-            found[index[mask]] = rows[mask]
-        return found
-
-    def _extract_function(self, what, views, training):
-        """The compiled pass of one kind, traced once a run."""
-        kind = (what, views, training)
-        if kind not in self._extractors:
-            strategy = self.distribute_strategy
-
-            def extract_rows(batch):
-                results = strategy.run(self._extract_step, args=(batch, *kind))
-                return _first_replica(strategy, results)
-
-            self._extractors[kind] = tf.function(extract_rows, autograph=False)
-        return self._extractors[kind]
-
-    def _extract_step(self, batch, what, views, training):
-        images = self.views.on_device(batch)
-        rows = getattr(self.forward(images, training=training), what)
-        rows = tf.transpose(rows, [1, 0, 2])  # [V, B, width] -> [B, V, width]
-        if views == "eval":
-            rows = rows[:, 0]
-        parts = (rows, batch["index"], batch["mask"])
-        return tuple(replicas.all_gather(part) for part in parts)
+        return self._extractor(what, views, training)
 
     def reset(self, values):
         """Sets `{variable: value}` and clears the variables' optimizer slots.
@@ -444,13 +420,7 @@ class Method(keras.Model):
 
     def state(self):
         """All that a resumed run needs, `{explicit name: array}`."""
-        arrays = {name: v.numpy() for name, v in self._named_variables()}
-        for name, value in vars(self).items():
-            if isinstance(value, HostMemory):
-                arrays[f"{name}/host"] = value.array
-        if self.order_snapshot is not None:
-            arrays["order_snapshot"] = self.order_snapshot
-        return arrays
+        return run_state.arrays_of(self)
 
     def load_state(self, arrays):
         """Restores what `state` gave, after `prepare`.
@@ -458,53 +428,14 @@ class Method(keras.Model):
         Raises:
           ValueError: naming what is missing, unexpected or of another shape.
         """
-        arrays = dict(arrays)
-        self.order_snapshot = arrays.pop("order_snapshot", None)
-        targets = dict(self._named_variables())
-        for name, value in vars(self).items():
-            if isinstance(value, HostMemory):
-                targets[f"{name}/host"] = value
-        _check_same_names(set(targets), set(arrays))
-        for name, target in targets.items():
-            host = isinstance(target, HostMemory)
-            shape = target.array.shape if host else tuple(target.shape)
-            if shape != arrays[name].shape:
-                raise ValueError(
-                    f"the state's {name} must have shape {shape}. Received: "
-                    f"shape {arrays[name].shape}."
-                )
-            if host:
-                target.array[...] = arrays[name]
-            else:
-                target.assign(arrays[name])
+        run_state.load(self, arrays)
 
-    def _named_variables(self):
-        """(name, variable) of model and optimizer.
 
-        Names count positions, since Keras numbers layers by process: a second
-        model in one notebook would not find its weights by path.
-        """
-        named: list = []
-        seen: set[int] = set()
-        for attribute, value in sorted(vars(self).items()):
-            if isinstance(value, keras.layers.Layer):
-                for i, variable in enumerate(value.variables):
-                    path = f"{attribute}/{i:04d}/{variable.name}"
-                    named.append((path, variable))
-            elif isinstance(value, keras.Variable):
-                named.append((attribute, value))
-            seen.update(id(variable) for _, variable in named)
-        missing = [v.path for v in self.variables if id(v) not in seen]
-        if missing:
-            raise RuntimeError(
-                "every variable must hang on an attribute of the method, not "
-                f"in a list or dict. Received: {missing}."
-            )
-        for i, variable in enumerate(self.optimizer.variables):
-            # "conv2d_4_kernel_momentum": only the last word is no number.
-            slot = variable.name.rsplit("_", 1)[-1]
-            named.append((f"optimizer/{i:04d}/{slot}", variable))
-        return named
+def _mean_part(losses):
+    """This replica's part of a weighted mean over the global batch."""
+    weight = replicas.all_sum(tf.reduce_sum(losses.weight))
+    weighted = tf.reduce_sum(losses.loss * losses.weight)
+    return tf.math.divide_no_nan(weighted, weight)
 
 
 def _counter(name):
@@ -535,18 +466,3 @@ def _config(config_class, config, knobs):
     if isinstance(knobs.get("num_clusters"), int):
         knobs["num_clusters"] = (knobs["num_clusters"],)
     return config_class(**knobs)
-
-
-def _first_replica(strategy, results):
-    return tf.nest.map_structure(
-        lambda x: strategy.experimental_local_results(x)[0], results
-    )
-
-
-def _check_same_names(expected, received):
-    missing, extra = sorted(expected - received), sorted(received - expected)
-    if missing or extra:
-        raise ValueError(
-            "the state does not belong to this method: missing "
-            f"{missing or 'none'}, unexpected {extra or 'none'}."
-        )

@@ -106,6 +106,13 @@ def all_sum(x):
     return tf.cast(total, x.dtype)
 
 
+def first_replica(strategy, results):
+    """The first local replica's part of what `strategy.run` returned."""
+    return tf.nest.map_structure(
+        lambda x: strategy.experimental_local_results(x)[0], results
+    )
+
+
 def _carried(x):
     # identity: an input of the function is on no device yet, and between
     # processes that is "destinations can not be empty".
