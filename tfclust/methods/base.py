@@ -12,6 +12,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones, heads, optimizers
