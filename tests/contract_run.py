@@ -33,6 +33,13 @@ KNOBS = {
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
         "kmeans_iters": 3,
     },
+    "odc": {
+        "projection_width": 8,
+        "hidden_width": 16,
+        "num_clusters": (NUM_CLUSTERS,),
+        "centroid_steps": 3,
+        "kmeans_iters": 3,
+    },
     "fixed_labels": {
         "projection_width": 0,
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
@@ -55,6 +62,13 @@ ASSIGNING_SCORES: dict = {
     ),
     "sela_v2": lambda method, head, scores: (
         scores + method.log_r.array[head] * method.config.epsilon
+    ),
+}
+# The same, of a whole forward pass: {name: function(method, head, outputs)}.
+ASSIGNING_OUTPUTS: dict = {
+    # By the centroids of the memory, while the classifier learns to follow.
+    "odc": lambda method, head, outputs: (
+        outputs.units[0].numpy() @ method.centroids.array.T
     ),
 }
 

@@ -198,3 +198,22 @@ def photos(shared_data, tmp_path_factory):
     with zipfile.ZipFile(shared_data / "photos.zip") as stored:
         names = [n for n in stored.namelist() if n.endswith(".jpg")][::11]
         return [folder / stored.extract(name, folder) for name in sorted(names)]
+
+
+@pytest.mark.parametrize("degrees", [2.0, -2.0, 30.0])
+@pytest.mark.parametrize("size", [16, 33])
+def test_rotated_views_match_pillow_in_the_middle(size, degrees):
+    image = smooth_image(size, size)
+    turned = crops.rotate(image[None], np.float32([np.deg2rad(degrees)]))[0]
+    expected = Image.fromarray(image).rotate(degrees, Image.BILINEAR)
+    # At the edges Pillow repeats the border's pixels before it fills.
+    inner = slice(size // 4, -(size // 4))
+    difference = np.int32(turned) - np.asarray(expected, np.int32)
+    assert np.abs(difference[inner, inner]).max() <= 1
+
+
+def test_a_turned_view_has_black_corners_and_a_still_one_none():
+    white = np.full((2, 32, 32, 3), 255, np.uint8)
+    turned, still = crops.rotate(white, np.float32([np.deg2rad(30), 0]))
+    assert turned[0, 0, 0] == 0 and turned[16, 16, 0] == 255
+    np.testing.assert_array_equal(still, white[0])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import run_in_subprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,3 +72,30 @@ def test_a_bank_knows_which_images_were_written_since_it_was_asked():
             bank.of_view(visited, head), rows[::-1, 1]
         )
     assert not bank.visited.array.any()
+
+
+def test_rows_written_from_the_host_reach_every_replica():
+    code = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfclust import memory
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    rows = memory.RowMemory(5, 1, name="rows")
+rows.write_from_host(np.array([3, 1]), np.array([[7], [8]]))
+found = strategy.run(tf.function(lambda: rows.read(tf.range(5))[:, 0]))
+for copy in strategy.experimental_local_results(found):
+    print(copy.numpy().tolist())
+"""
+    lines = run_in_subprocess(code).splitlines()
+    assert lines == ["[-1, 8, -1, 7, -1]"] * 2
+
+
+def test_rows_are_written_from_the_host_without_a_strategy():
+    rows = memory.RowMemory(4, 2, name="rows")
+    rows.write_from_host(np.array([2]), np.array([[5, 6]], np.int64))
+    rows.write_from_host(np.zeros(0, np.int64), np.zeros([0, 2]))
+    np.testing.assert_array_equal(rows.rows[2], [5, 6])
+    np.testing.assert_array_equal(rows.rows[0], [-1, -1])

@@ -307,9 +307,48 @@ def test_the_last_probability_serves_the_views_after_it():
     )
 
 
+@pytest.mark.parametrize("images", [SMALL, LARGE], ids=["stored", "each"])
+def test_turns_are_keyed_and_change_no_other_number(images):
+    still = arrays(views_of(images).batches(1))
+    barely = arrays(views_of(images, rotation_degrees=1e-5).batches(1))
+    assert_same(barely, still)  # the same boxes, flips and colours
+    views = views_of(images, rotation_degrees=20.0)
+    turned = arrays(views.batches(1))
+    assert_same(turned[0]["photometric"], still[0]["photometric"])
+    assert (turned[0]["views"][0] != still[0]["views"][0]).mean() > 0.5
+    assert_same(arrays(views.batches(1, start_step=1)), turned[1:])
+    halves = arrays(views.batches(1, rows_per_batch=4))
+    assert_same(joined(halves), joined(turned))
+
+
+@pytest.mark.parametrize("images", [SMALL, LARGE], ids=["stored", "each"])
+def test_turns_reach_the_angle_either_way(images):
+    """A bright half plane tilts by the angle that its edge shows."""
+    half = [np.zeros((40, 40, 3), np.uint8) for _ in range(64)]
+    for image in half:
+        image[:, 20:] = 255
+    if images is LARGE:
+        half[0] = half[0][:39]  # of two sizes, so that each is cut alone
+    views = views_of(
+        half,
+        batch_size=64,
+        view_sizes=(32,),
+        num_views=(1,),
+        view_scales=((1.0, 1.0),),
+        aspect_ratio=1.0,
+        augmentation="none",
+        rotation_degrees=30.0,
+    )
+    crops_seen = arrays(views.batches(0))[0]["views"][0][:, 0, :, :, 0] > 127
+    bright = crops_seen.sum(axis=2)  # [64, 32] by row
+    angles = np.rad2deg(np.arctan((bright[:, 20] - bright[:, 11]) / 9))
+    assert -34 < angles.min() < -15 and 15 < angles.max() < 34
+
+
 @pytest.mark.parametrize(
     "knobs, words",
     [
+        ({"rotation_degrees": 200.0}, "rotation_degrees must be at most 180"),
         ({"batch_size": 31}, "30 images cannot fill a batch of 31"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"view_sizes": (400, 12)}, "400 px are more than 8.*20 px"),

@@ -6,7 +6,10 @@ by a temperature of 0.1 lose what matters in half precision.
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
+
+from tfclust.ops import replicas
 
 _HEAD_DTYPE = "float32"
 
@@ -77,6 +80,18 @@ def linear(units, fan_in, *, name):
         dtype=_HEAD_DTYPE,
         name=name,
     )
+
+
+def normal_linear(units, fan_in, *, name):
+    """A built Dense layer with weights from N(0, 0.01) and biases of 0."""
+    layer = layers.Dense(
+        units,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype=_HEAD_DTYPE,
+        name=name,
+    )
+    layer.build([None, fan_in])
+    return layer
 
 
 class Prototypes(layers.Layer):
@@ -155,6 +170,93 @@ def unit_rows(x):
     """Rows of `x` at unit length; a zero row stays zero."""
     # Keras's epsilon is added under the root in float32: 1e-12 of the square.
     return keras.ops.normalize(x, axis=-1, order=2, epsilon=1e-12)
+
+
+def dropout_projector(
+    features_width,
+    *,
+    hidden_width,
+    projection_width,
+    dropout,
+    bn_momentum,
+    key,
+    synchronized=False,
+):
+    """The projector of ODC: linear, BN, ReLU, dropout, linear, ReLU.
+
+    Args:
+      features_width: int F. hidden_width: int. projection_width: int D.
+      dropout: float in [0, 1), share of hidden values that are dropped.
+      bn_momentum: float, share of the old running statistics that is kept.
+      key: as in `KeyedDropout`.
+      synchronized: whether BN statistics span all replicas.
+
+    Returns:
+      A functional `keras.Model`, `[B, F]` to `[B, D]` without negative values.
+
+    Source:
+      ODC, arXiv:2006.10645; OpenSelfSup `NonLinearNeckV0`. BN has neither
+      scale nor offset.
+    """
+    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
+    x = linear(hidden_width, features_width, name="hidden")(inputs)
+    x = layers.BatchNormalization(
+        momentum=bn_momentum,
+        epsilon=1e-5,
+        center=False,
+        scale=False,
+        synchronized=synchronized,
+        dtype=_HEAD_DTYPE,
+        name="hidden_bn",
+    )(x)
+    x = layers.ReLU(dtype=_HEAD_DTYPE, name="hidden_relu")(x)
+    x = KeyedDropout(dropout, key, name="hidden_dropout")(x)
+    x = linear(projection_width, hidden_width, name="projections")(x)
+    x = layers.ReLU(dtype=_HEAD_DTYPE, name="projections_relu")(x)
+    return keras.Model(inputs, x, name="projector")
+
+
+class KeyedDropout(layers.Layer):
+    """Dropout whose mask is a function of (seed, step, row, view).
+
+    Keras's own keeps a generator's state, which replicas cannot share: each
+    would drop the same of its own rows, and two replicas would not be one.
+
+    Args:
+      rate: float in [0, 1), share of values that become 0; the others grow by
+        1 / (1 - rate). Outside training nothing happens.
+      key: function of no arguments that gives (seed, step, batch_size) when a
+        step is traced: int, scalar tensor, and int B of the global batch.
+    """
+
+    def __init__(self, rate, key, *, name=None):
+        super().__init__(name=name, dtype=_HEAD_DTYPE)
+        self.rate = rate
+        self._key = key
+        self.built = True
+
+    def call(self, x, training=False):
+        """`[n * b, D]` to the same; a replica's b rows, view by view."""
+        if not training or not self.rate:
+            return x
+        seed, step, batch_size = self._key()
+        own = batch_size // replicas.num_replicas()
+        num_views = x.shape[0] // own
+        # Whole numbers: XLA's floats are others of the same key.
+        numbers = tf.random.stateless_uniform(
+            [batch_size, num_views, x.shape[1]],
+            seed=tf.stack(
+                [tf.constant(seed, tf.int64), tf.cast(step, "int64")]
+            ),
+            minval=None,
+            maxval=None,
+            dtype=tf.int32,
+            alg="philox",
+        )
+        numbers = replicas.own_rows(numbers, own)  # [b, n, D]
+        numbers = tf.reshape(tf.transpose(numbers, [1, 0, 2]), x.shape)
+        dropped = numbers < int((self.rate - 0.5) * 2**32)
+        return tf.where(dropped, 0.0, x / (1 - self.rate))
 
 
 def _unit_columns(kernel):

@@ -91,6 +91,24 @@ class RowMemory(layers.Layer):
             tf.IndexedSlices(tf.cast(latest, tf.int32), index)
         )
 
+    def write_from_host(self, index, values):
+        """Writes `values` `[b, H]` at `index` `[b]` between two steps.
+
+        Both are host arrays, the same on every host, and no index comes twice:
+        ODC's labels, of which a step changes a few.
+        """
+        rows = self.rows.value
+        strategy = getattr(rows, "distribute_strategy", None)
+        copies = [rows]  # one on each of this host's devices
+        if strategy is not None:
+            copies = strategy.experimental_local_results(rows)
+        slices = tf.IndexedSlices(
+            tf.constant(np.asarray(values, np.int32)),
+            tf.constant(np.asarray(index, np.int64)),
+        )
+        for copy in copies:
+            copy.scatter_update(slices)
+
     def replace(self, values):
         """Sets all rows from a host array `[N, H]`."""
         self.rows.assign(np.asarray(values, np.int32))

@@ -113,6 +113,15 @@ class ViewsConfig:
     flip_probability: float | None = option(
         None, "Share of views mirrored left to right.", lower=0.0, upper=1.0
     )
+    rotation_degrees: float = option(
+        0.0,
+        "Largest turn of a view, either way, after the flip; corners become "
+        "black. 2 in ODC.",
+        unit="degrees",
+        source="ODC",
+        lower=0.0,
+        upper=180.0,
+    )
     photometric: str = option(
         "fused",
         "Colour steps as one affine map an image, or one by one as in the "
@@ -142,6 +151,7 @@ class Chain(NamedTuple):
     solarise_probability: np.ndarray  # [V]
     flip_probability: float
     sequential: bool
+    rotation_degrees: float = 0.0
 
 
 def chain(config):
@@ -179,6 +189,7 @@ def chain(config):
         solarise_probability=per_view("solarise_probability"),
         flip_probability=or_preset("flip_probability"),
         sequential=config.photometric == "sequential",
+        rotation_degrees=config.rotation_degrees,
     )
 
 

@@ -182,3 +182,37 @@ def cut(image, begin, extent, smooth, mirrored, view_size):
     crop = tf.cast(crop + 0.5, tf.uint8)
     crop = tf.cond(mirrored, lambda: tf.reverse(crop, [1]), lambda: crop)
     return tf.ensure_shape(crop, [*size, 3])
+
+
+def rotate(views, angles):
+    """Views turned about their centre, bilinear; corners become black.
+
+    Args:
+      views: uint8 `[m, S, S, 3]`.
+      angles: float32 `[m]`, radians, counter-clockwise as one looks at it.
+
+    Returns:
+      uint8 `[m, S, S, 3]`.
+    """
+    size = views.shape[1]
+    cos, sin = tf.cos(angles), tf.sin(angles)
+    none = tf.zeros_like(cos)
+    middle = (size - 1) / 2  # of the pixels' centres
+    # Where a pixel comes from: x' = x cos - y sin, y' = x sin + y cos.
+    transforms = tf.stack(
+        [
+            *(cos, -sin, middle * (1 - cos + sin)),
+            *(sin, cos, middle * (1 - sin - cos)),
+            *(none, none),
+        ],
+        axis=1,
+    )  # [m, 8]
+    turned = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(views, tf.float32),
+        transforms=transforms,
+        output_shape=[size, size],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(tf.cast(turned + 0.5, tf.uint8), views.shape)

@@ -8,12 +8,13 @@ the decoded store, or image by image in parallel.
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfclust.data import crops, photometric, sampling
 
-# Numbers drawn for a view: its box, mirrored or not, and the photometric ones;
-# a multiple of 4, as `keyed_uniform` wants it.
+# Numbers drawn for a view: its box, mirrored or not, the photometric ones, and
+# its turn; a multiple of 4, as `keyed_uniform` wants it.
 NUM_UNIFORMS = 36
 
 
@@ -140,7 +141,10 @@ class Cutter:
         return True
 
     def _plan(self, rows, num_rows, key):
-        """What is handed on, boxes `[b, V, 4]` and mirrored `[b, V]`."""
+        """What is handed on, boxes `[b, V, 4]` and mirrored `[b, V]`.
+
+        And, where views are turned, angles `[b, V]`.
+        """
         rows = dict(rows)
         uniforms = sampling.keyed_uniform(
             key,
@@ -150,9 +154,11 @@ class Cutter:
             num_views=len(self._view_sizes),
             num_values=NUM_UNIFORMS,
         )
-        used = [crops.NUM_UNIFORMS, 1, photometric.NUM_UNIFORMS]
+        used = [crops.NUM_UNIFORMS, 1, photometric.NUM_UNIFORMS, 1]
         used.append(NUM_UNIFORMS - sum(used))
-        for_box, for_flip, for_color, _ = tf.split(uniforms, used, axis=-1)
+        for_box, for_flip, for_color, for_turn, _ = tf.split(
+            uniforms, used, axis=-1
+        )
         boxes = crops.random_boxes(
             for_box,
             tf.gather(self._heights, rows["index"]),
@@ -165,9 +171,12 @@ class Cutter:
             numbers[:, group.begin : group.end] for group in self._groups
         )
         mirrored = for_flip[..., 0] < self._chain.flip_probability
-        return rows, boxes, mirrored
+        largest = np.float32(np.deg2rad(self._chain.rotation_degrees))
+        if not largest:
+            return rows, boxes, mirrored
+        return rows, boxes, mirrored, (2 * for_turn[..., 0] - 1) * largest
 
-    def _cut_rows(self, rows, boxes, mirrored):
+    def _cut_rows(self, rows, boxes, mirrored, *angles):
         """Crops of all rows from the store, one call a size."""
         views = []
         for size, begin, end in self._groups:
@@ -179,10 +188,13 @@ class Cutter:
                 tf.reshape(mirrored[:, begin:end], [-1]),
                 size,
             )
+            for angle in angles:
+                turn = tf.reshape(angle[:, begin:end], [-1])
+                crop = crops.rotate(crop, turn)
             views.append(tf.reshape(crop, [-1, count, size, size, 3]))
         return {**rows, "views": tuple(views)}
 
-    def _whole_pixels(self, rows, boxes, mirrored):
+    def _whole_pixels(self, rows, boxes, mirrored, *angles):
         """Rows with what `_cut_image` needs, found for all at once."""
         index = rows["index"]
         ratio = crops.dct_ratio(
@@ -195,11 +207,12 @@ class Cutter:
             ratio,
         )
         smooth = crops.needs_antialias(extents, self._view_sizes)
-        return rows, (ratio, begins, extents, smooth, mirrored)
+        return rows, (ratio, begins, extents, smooth, mirrored, *angles)
 
     def _cut_image(self, row, plan):
         """Crops of one image, decoded no larger than they need."""
-        ratio, *columns = plan
+        ratio, *columns = plan[:5]
+        angles = plan[5:]
         image = self._source.image(row["index"], ratio)
         begins, extents, smooth, mirrored = map(tf.unstack, columns)
         crop = [
@@ -208,10 +221,13 @@ class Cutter:
             )
             for i, size in enumerate(self._view_sizes)
         ]
-        views = tuple(
-            tf.stack(crop[group.begin : group.end]) for group in self._groups
-        )
-        return {**row, "views": views}
+        views = []
+        for _, begin, end in self._groups:
+            view = tf.stack(crop[begin:end])
+            for angle in angles:
+                view = crops.rotate(view, angle[begin:end])
+            views.append(view)
+        return {**row, "views": tuple(views)}
 
 
 def pass_rows(rows, num_steps, start_step, batch_size, index_of):

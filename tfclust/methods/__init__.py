@@ -3,6 +3,7 @@
 from tfclust.methods.base import ExampleLosses, Method, Outputs
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
 from tfclust.methods.fixed_labels import FixedLabels
+from tfclust.methods.odc import ODC
 from tfclust.methods.sela import SeLa
 from tfclust.methods.sela_v2 import SeLaV2
 from tfclust.methods.swav import SwAV
@@ -13,9 +14,11 @@ METHODS: dict[str, type[Method]] = {
     "fixed_labels": FixedLabels,
     "sela": SeLa,
     "sela_v2": SeLaV2,
+    "odc": ODC,
 }
 
 __all__ = [
+    "ODC",
     "METHODS",
     "DeepClusterV2",
     "ExampleLosses",

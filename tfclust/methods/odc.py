@@ -1,0 +1,263 @@
+"""ODC: labels that move a batch at a time, without passes between epochs
+(Zhan et al. 2020, arXiv:2006.10645).
+
+Follows OpenSelfSup's `odc.py`, `odc_memory.py` and `odc_hook.py`. Differs in
+four places: sums and counts of clusters follow each change, so that a refresh
+of the centroids reads no features; 2-means is NumPy's, the same to the bit at
+every run; a part that would itself be too small is replaced by random halves
+(`smallest_part=1` is as published); dropout is keyed by step and row.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust import heads, optimizers
+from tfclust.memory import HostMemory, RowMemory
+from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.ops import online_clusters
+from tfclust.ops.clusterer import Clusterer
+from tfclust.ops.kmeans import kmeans
+from tfclust.options import option
+
+_SMALL_SHARE = 20 / 128  # min_cluster over N / K at ImageNet
+
+
+@dataclasses.dataclass(frozen=True)
+class ODCConfig(MethodConfig):
+    """Knobs of ODC; defaults are the paper's for ImageNet."""
+
+    num_clusters: tuple[int, ...] = option(
+        (10000,),
+        "Clusters; N / 128 at ImageNet.",
+        source="ODC, sec. 4.1",
+        lower=2,
+    )
+    projection_width: int = option(
+        256,
+        "Width of projections, which the memory keeps.",
+        source="OpenSelfSup, ODC",
+        lower=1,
+    )
+    hidden_width: int = option(
+        512,
+        "Width of the projector's hidden layer.",
+        source="OpenSelfSup, ODC",
+        lower=1,
+    )
+    dropout: float = option(
+        0.5,
+        "Share of the projector's hidden values dropped in training.",
+        source="OpenSelfSup, ODC",
+        lower=0.0,
+        upper=0.99,
+    )
+    bn_momentum: float = option(
+        0.999,
+        "Share of the projector's running statistics that a step keeps; lower "
+        "it for runs of a few thousand steps.",
+        source="OpenSelfSup, ODC (PyTorch's 0.001)",
+        lower=0.0,
+        upper=0.99999,
+    )
+    memory_weight: float = option(
+        0.5,
+        "Weight of an image's new features beside those in the memory.",
+        source="ODC, sec. 4.1",
+        lower=0.0,
+        upper=1.0,
+    )
+    centroid_steps: int = option(
+        10,
+        "Steps between two computations of all centroids.",
+        unit="steps",
+        source="ODC, sec. 4.1",
+        lower=1,
+    )
+    min_cluster: int | None = option(
+        None,
+        "A cluster of fewer images is dissolved; 20 at ImageNet. Empty for "
+        "that share of N / K, 0.16.",
+        unit="images",
+        source="ODC, sec. 4.1",
+        lower=1,
+    )
+    smallest_part: int | None = option(
+        None,
+        "A cluster is halved at random where 2-means would leave a part fewer "
+        "images; 1 as published. Empty for min_cluster, which leaves no small "
+        "cluster at all.",
+        unit="images",
+        lower=1,
+    )
+    kmeans_iters: int = option(
+        20,
+        "Iterations of the k-means that gives the first labels.",
+        source="OpenSelfSup, ODC",
+        lower=1,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.num_clusters) != 1:
+            raise ValueError(
+                "ODC has one clustering: num_clusters needs one value. "
+                f"Received: {len(self.num_clusters)} values."
+            )
+
+
+class ODC(Method):
+    """ODC as a Keras model."""
+
+    Config = ODCConfig
+
+    def __init__(self, backbone, config=None, **knobs):
+        super().__init__(backbone, config, **knobs)
+        (count,) = self.config.num_clusters
+        self.classifier = heads.normal_linear(
+            count, self.projection_width, name="classifier"
+        )
+        self.class_weights = self.add_weight(
+            shape=(count,),
+            initializer="ones",
+            trainable=False,
+            name="class_weights",
+        )
+
+    def build_projector(self, features_width, synchronized):
+        return heads.dropout_projector(
+            features_width,
+            hidden_width=self.config.hidden_width,
+            projection_width=self.config.projection_width,
+            dropout=self.config.dropout,
+            bn_momentum=self.config.bn_momentum,
+            key=lambda: (self.views.seed, self.step, self.views.batch_size),
+            synchronized=synchronized,
+        )
+
+    def build_memories(self, views):
+        num_images, width = views.num_images, self.projection_width
+        (count,) = self.config.num_clusters
+        self.min_cluster = _min_cluster(self.config, num_images)
+        self.labels = RowMemory(num_images, 1, name="labels")
+        self.samples = HostMemory((num_images, width), np.float32)
+        self.host_labels = HostMemory((num_images,), np.int32)
+        self.centroids = HostMemory((count, width), np.float32)
+        self.sums = HostMemory((count, width), np.float64)
+        self.counts = HostMemory((count,), np.int64)
+
+    @property
+    def clusters(self):
+        """The memories as `ops.online_clusters.Clusters`."""
+        return online_clusters.Clusters(
+            self.samples.array,
+            self.host_labels.array,
+            self.centroids.array,
+            self.sums.array,
+            self.counts.array,
+        )
+
+    def variable_rules(self):
+        rule = optimizers.Rule(momentum=0.0)
+        return {v.path: rule for v in self.classifier.trainable_variables}
+
+    def score(self, projections, units):
+        return (self.classifier(projections),)
+
+    def order(self, epoch):
+        """Images drawn with replacement, as the source's sampler does."""
+        generator = np.random.default_rng((self.views.seed, epoch))
+        num_images = self.views.num_images
+        return generator.integers(num_images, size=num_images)
+
+    def reassign_due(self, step):
+        return step == 0
+
+    def reassign(self, extract):
+        """The first labels: k-means of the untrained network's projections."""
+        self.samples.array[...] = extract("units", views="eval")
+        (count,) = self.config.num_clusters
+        found = kmeans(
+            self.samples.array,
+            count,
+            num_iters=self.config.kmeans_iters,
+            seed=(self.views.seed, 0),
+            empty="split",
+            strategy=self.distribute_strategy,
+        )
+        online_clusters.relabel_all(self.clusters, found.pseudo_labels)
+        # The last assignment may empty a cluster again.
+        online_clusters.remove_small(self.clusters, 1)
+        self.labels.replace(self.host_labels.array[:, None])
+        self._weigh_classes()
+
+    def assign(self, outputs, index):
+        """Pseudo-labels `[B]` as they were before this step."""
+        return self.labels.read(index)[:, 0]
+
+    def example_losses(self, outputs, assignments):
+        (scores,) = outputs.scores
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.broadcast_to(assignments, scores.shape[:2]), scores
+        )  # [V, B]
+        weight = tf.gather(self.class_weights.value, assignments)
+        return ExampleLosses(tf.reduce_mean(entropy, axis=0), weight)  # [B]
+
+    def host_rows(self, outputs, assignments):
+        return {"units": outputs.units[0]}
+
+    def after_step_due(self, step):
+        return True
+
+    def after_step(self, rows):
+        """Memories: features and labels, centroids, then small clusters."""
+        done = int(self.step.numpy())
+        clusters = self.clusters
+        written = online_clusters.update_rows(
+            clusters, rows["index"], rows["units"], self.config.memory_weight
+        )
+        if done % self.config.centroid_steps == 0:
+            online_clusters.refresh_centroids(clusters)
+        moved = online_clusters.remove_small(
+            clusters,
+            self.min_cluster,
+            smallest_part=self.config.smallest_part or self.min_cluster,
+            seed=(self.views.seed, done),
+        )
+        changed = np.union1d(written, moved)
+        self.labels.write_from_host(changed, clusters.labels[changed, None])
+        self._weigh_classes()
+
+    def clusterer(self):
+        return (Clusterer(self.centroids.array.T),)
+
+    def _weigh_classes(self):
+        """Class weights n^-1/2 that sum to 1, for the next step's loss."""
+        weights = (self.counts.array + 1e-5) ** -0.5
+        self.class_weights.assign(np.float32(weights / weights.sum()))
+
+
+def _min_cluster(config, num_images):
+    """The limit of small clusters, checked against N and K.
+
+    Raises:
+      ValueError: if the largest cluster might be too small to be halved.
+    """
+    (count,) = config.num_clusters
+    limit = config.min_cluster
+    if limit is None:
+        limit = max(1, round(_SMALL_SHARE * num_images / count))
+    needed = max(limit, config.smallest_part or 1)
+    if 2 * needed * count <= num_images:
+        return limit
+    per_cluster = num_images / count
+    raise ValueError(
+        "clusters need 2 * min_cluster images on average (and twice "
+        "smallest_part), or most are small and are dissolved at every step. "
+        f"Received: {num_images} images for {count} clusters, "
+        f"{per_cluster:.1f} each, min_cluster={limit}, "
+        f"smallest_part={config.smallest_part}. Lower num_clusters to "
+        f"{num_images // (2 * needed)} or fewer, or min_cluster to "
+        f"{max(1, int(_SMALL_SHARE * per_cluster))}."
+    )
