@@ -33,13 +33,30 @@ KNOBS = {
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
         "kmeans_iters": 3,
     },
+    "coke": {
+        **NARROW,
+        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
+        "second_stage_epoch": 1,
+    },
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
 
 
+def _by_current_centroids(method, head, scores):
+    """CoKe's scores by today's centroids and duals, from those by the last.
+
+    Five centroids span four dimensions, so that scores give the unit rows.
+    """
+    clusters = method.clusters[head]
+    units = scores @ np.linalg.pinv(clusters.last.numpy())  # [B, D]
+    return units @ clusters.current.numpy() + clusters.duals.numpy()
+
+
 # Scores by which a method assigns, where they are not those of the softmax:
 # {name: function(method, head, scores [B, K]) -> [B, K]}.
-ASSIGNING_SCORES: dict = {}
+ASSIGNING_SCORES: dict = {
+    "coke": _by_current_centroids,
+}
 
 
 def method_class(name):
