@@ -37,7 +37,7 @@ KNOBS = {
         **NARROW,
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
         "second_stage_epoch": 1,
-        "temperature": 0.2,  # at 0.05 four steps amplify rounding a thousandfold
+        "temperature": 0.2,  # at 0.05 steps amplify rounding far more
     },
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
