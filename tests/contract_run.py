@@ -50,26 +50,39 @@ KNOBS = {
         "num_label_steps": 5,
     },
     "sela_v2": {**NARROW, "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS)},
+    "coke": {
+        **NARROW,
+        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
+        "second_stage_epoch": 1,
+        "temperature": 0.2,  # at 0.05 steps amplify rounding far more
+    },
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
 
 
-# Scores by which a method assigns, where they are not those of the softmax:
-# {name: function(method, head, scores [B, K]) -> [B, K]}.
+def _by_current_centroids(method, head, outputs):
+    clusters = method.clusters[head]
+    units = outputs.units[0].numpy()
+    return units @ clusters.current.numpy() + clusters.duals.numpy()
+
+
+# Scores `[B, K]` of the first view by which a method assigns, where they are
+# not those of the softmax: {name: function(method, head, outputs)}.
 ASSIGNING_SCORES: dict = {
-    "sela": lambda method, head, scores: (
-        scores + method.log_r.array[head] / method.config.sinkhorn_lambda
+    "sela": lambda method, head, outputs: (
+        outputs.scores[head][0]
+        + method.log_r.array[head] / method.config.sinkhorn_lambda
     ),
-    "sela_v2": lambda method, head, scores: (
-        scores + method.log_r.array[head] * method.config.epsilon
+    "sela_v2": lambda method, head, outputs: (
+        outputs.scores[head][0]
+        + method.log_r.array[head] * method.config.epsilon
     ),
-}
-# The same, of a whole forward pass: {name: function(method, head, outputs)}.
-ASSIGNING_OUTPUTS: dict = {
     # By the centroids of the memory, while the classifier learns to follow.
     "odc": lambda method, head, outputs: (
         outputs.units[0].numpy() @ method.centroids.array.T
     ),
+    # By today's centroids and duals; the loss has those of the last epoch.
+    "coke": _by_current_centroids,
 }
 
 

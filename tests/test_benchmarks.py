@@ -31,7 +31,7 @@ def test_unknown_name_exits_2_with_one_line():
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "Received: sinkhron." in line
-    for name in ("growth", "input", "kmeans", "sinkhorn", "step", "transport"):
+    for name in ("coke", "growth", "input", "kmeans", "transport", "step"):
         assert name in line
 
 

@@ -223,12 +223,11 @@ def test_clusterer_assigns_as_the_scores_do(name):
     outputs = method.forward(images, training=False)
     clusterers = method.clusterer()
     assert len(clusterers) == len(method.config.num_clusters)
-    assigning = contract_run.ASSIGNING_SCORES.get(name, lambda *args: args[2])
+    assigning = contract_run.ASSIGNING_SCORES.get(name)
     for head, clusterer in enumerate(clusterers):
-        by_cluster = assigning(method, head, outputs.scores[head][0])
-        if name in contract_run.ASSIGNING_OUTPUTS:
-            assigning_outputs = contract_run.ASSIGNING_OUTPUTS[name]
-            by_cluster = assigning_outputs(method, head, outputs)
+        by_cluster = outputs.scores[head][0]
+        if assigning is not None:
+            by_cluster = assigning(method, head, outputs)
         cluster, score = assign(clusterer, outputs.projections[0])
         np.testing.assert_array_equal(cluster, np.argmax(by_cluster, axis=-1))
         np.testing.assert_allclose(

@@ -152,6 +152,19 @@ def sampled(chain, num_rows, num_views):
     return photometric.sample(RNG.random(shape, np.float32), chain).numpy()
 
 
+def test_drawn_hues_keep_to_the_range_of_their_view():
+    by_size = (0.4, 0.4, 0.2, 0.1, 0.8, 0.8, 0.8, 0.2)
+    views = ViewsConfig(
+        view_sizes=(12, 8),
+        num_views=(1, 1),
+        view_scales=((0.4, 1.0), (0.2, 0.4)),
+        color_jitter=by_size,
+    )
+    hues = sampled(config.chain(views), 4000, 2)[..., photometric.HUE]
+    largest = np.abs(hues).max(axis=0)
+    np.testing.assert_allclose(largest, [0.1, 0.2], rtol=0.01)
+
+
 def test_drawn_numbers_follow_the_swav_chain():
     rows = sampled(config.chain(ViewsConfig()), 4000, 2)
     factors = rows[..., :3]

@@ -300,6 +300,19 @@ def test_a_knob_overrides_its_preset_alone():
     np.testing.assert_allclose(changed.jitter, plain.jitter / 2)
 
 
+def test_colours_change_by_view_size_where_eight_values_say_so():
+    pair, small = (0.4, 0.4, 0.2, 0.1), (0.8, 0.8, 0.8, 0.2)
+    config = ViewsConfig(
+        **MULTI_CROP, color_jitter=pair + small, jitter_strength=0.5
+    )
+    jitter = chain(config).jitter  # [V, 4]
+    np.testing.assert_allclose(jitter[:2] * 2, [pair] * 2)
+    np.testing.assert_allclose(jitter[2:] * 2, [small] * 3)
+    one_size = {"color_jitter": pair + small}
+    with pytest.raises(ValueError, match="8 values for 1 sizes"):
+        ViewsConfig(**one_size)
+
+
 def test_the_last_probability_serves_the_views_after_it():
     config = ViewsConfig(**MULTI_CROP, augmentation="byol")
     np.testing.assert_allclose(

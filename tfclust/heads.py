@@ -70,6 +70,45 @@ def rectifier(features_width):
     return keras.Model(inputs, x, name="projector")
 
 
+def deep_projector(
+    features_width, *, hidden_width, projection_width, synchronized=False
+):
+    """CoKe's three layers: linear, BN, ReLU, twice; then linear, BN.
+
+    Args:
+      features_width: int F, of the features and of the first layer.
+      hidden_width: int, of the second layer.
+      projection_width: int D.
+      synchronized: whether BN statistics span all replicas.
+
+    Returns:
+      A functional `keras.Model` of built-in layers, `[B, F]` to raw `[B, D]`.
+
+    Source:
+      idstcv/CoKe; the last BN has scale and shift. Linear layers have a bias.
+    """
+    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
+    x, fan_in = inputs, features_width
+    for name, width in (("first", features_width), ("second", hidden_width)):
+        x = linear(width, fan_in, name=name)(x)
+        x = _batch_norm(synchronized, name=f"{name}_bn")(x)
+        x = layers.ReLU(dtype=_HEAD_DTYPE, name=f"{name}_relu")(x)
+        fan_in = width
+    x = linear(projection_width, fan_in, name="third")(x)
+    x = _batch_norm(synchronized, name="projections")(x)
+    return keras.Model(inputs, x, name="projector")
+
+
+def _batch_norm(synchronized, *, name):
+    return layers.BatchNormalization(
+        momentum=0.9,
+        epsilon=1e-5,
+        synchronized=synchronized,
+        dtype=_HEAD_DTYPE,
+        name=name,
+    )
+
+
 def linear(units, fan_in, *, name):
     """A Dense layer that starts as `torch.nn.Linear(fan_in, units)` does."""
     limit = 1.0 / np.sqrt(fan_in)

@@ -154,6 +154,7 @@ def _restless(logs, config):
         "where 0.4 and more is usual. "
         + _remedies(
             config,
+            dual_step="lower --dual_step",
             learning_rate="lower --learning_rate",
             num_clusters="lower --num_clusters",
         )

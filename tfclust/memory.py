@@ -5,9 +5,12 @@ are written with values that every replica has gathered: all write the same, and
 the first replica's write is the one that counts.
 """
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+
+from tfclust.ops import online_kmeans
 
 _SAME_EVERYWHERE = "only_first_replica"
 
@@ -63,14 +66,15 @@ class RowMemory(layers.Layer):
     Args:
       num_images: int N.
       num_heads: int H.
+      dtype: of the values; floats are 0 where nothing is known.
     """
 
-    def __init__(self, num_images, num_heads, *, name):
+    def __init__(self, num_images, num_heads, *, name, dtype="int32"):
         super().__init__(name=name, trainable=False)
         self.rows = self.add_weight(
             shape=(num_images, num_heads),
-            initializer=_unknown,
-            dtype="int32",
+            initializer=_unknown if dtype.startswith("int") else "zeros",
+            dtype=dtype,
             trainable=False,
             aggregation=_SAME_EVERYWHERE,
             name="rows",
@@ -78,7 +82,7 @@ class RowMemory(layers.Layer):
         self.built = True
 
     def read(self, index):
-        """`[B, H]` int32 of images `index` `[B]`."""
+        """`[B, H]` of images `index` `[B]`."""
         return tf.gather(self.rows.value, index)
 
     def write(self, index, values):
@@ -88,7 +92,7 @@ class RowMemory(layers.Layer):
         """
         latest = tf.gather(values, last_occurrence(index))
         self.rows.value.scatter_update(
-            tf.IndexedSlices(tf.cast(latest, tf.int32), index)
+            tf.IndexedSlices(tf.cast(latest, self.rows.dtype), index)
         )
 
     def write_from_host(self, index, values):
@@ -103,7 +107,7 @@ class RowMemory(layers.Layer):
         if strategy is not None:
             copies = strategy.experimental_local_results(rows)
         slices = tf.IndexedSlices(
-            tf.constant(np.asarray(values, np.int32)),
+            tf.constant(np.asarray(values, self.rows.dtype)),
             tf.constant(np.asarray(index, np.int64)),
         )
         for copy in copies:
@@ -111,7 +115,67 @@ class RowMemory(layers.Layer):
 
     def replace(self, values):
         """Sets all rows from a host array `[N, H]`."""
-        self.rows.assign(np.asarray(values, np.int32))
+        self.rows.assign(np.asarray(values, self.rows.dtype))
+
+
+class VoteMemory(layers.Layer):
+    """The few clusters that each image had over epochs, with their weights.
+
+    Args:
+      num_images: int N.
+      num_heads: int H.
+      num_votes: int J, clusters kept of an image and a head.
+
+    Source: CoKe, the second stage; see `ops.online_kmeans.add_vote`.
+    """
+
+    def __init__(self, num_images, num_heads, num_votes, *, name):
+        super().__init__(name=name, trainable=False)
+        self.shape = (num_heads, num_votes)
+        size = (num_images, num_heads * num_votes)
+        self.clusters = RowMemory(*size, name="clusters")
+        self.vote_weights = RowMemory(*size, name="weights", dtype="float32")
+        self.built = True
+
+    def read(self, index):
+        """`Votes` `[B, H, J]` of images `index` `[B]`."""
+        return online_kmeans.Votes(
+            tf.reshape(self.clusters.read(index), [-1, *self.shape]),
+            tf.reshape(self.vote_weights.read(index), [-1, *self.shape]),
+        )
+
+    def read_or(self, labels, index):
+        """Clusters and their shares `[B, H, J]` in the label of each image.
+
+        An image without votes has `labels` `[B, H, 1]`, with the whole share.
+        """
+        votes = self.read(index)
+        shares = online_kmeans.vote_shares(votes)
+        none = tf.reduce_sum(shares, axis=-1, keepdims=True) == 0
+        first = tf.one_hot(0, self.shape[1])
+        return (
+            tf.where(none, labels, votes.clusters),
+            tf.where(none, first, shares),
+        )
+
+    def add(self, index, labels, past_epochs, when):
+        """Takes in one epoch's labels `[B, H]` where scalar bool `when` holds.
+
+        Args:
+          index: `[B]`, the global batch, the same on every replica.
+          labels: `[B, H]` int32.
+          past_epochs: scalar int, epochs in the mean before this one.
+          when: scalar bool.
+        """
+        share = 1.0 / tf.cast(tf.maximum(past_epochs, 0) + 1, tf.float32)
+        before = self.read(index)
+        votes = online_kmeans.add_vote(before, labels, share)
+        for memory, new, old in zip(
+            (self.clusters, self.vote_weights), votes, before, strict=True
+        ):
+            values = tf.where(when, new, old)
+            flat = [labels.shape[0], self.shape[0] * self.shape[1]]
+            memory.write(index, tf.reshape(values, flat))
 
 
 class HostMemory:
@@ -171,6 +235,88 @@ class ProjectionBank(HostMemory):
         Head h looks at view h mod G.
         """
         return self.array[rows, head % self.array.shape[1]]
+
+
+class OnlineClusters(layers.Layer):
+    """Clusters of one head that move with every batch.
+
+    `last` and `current` centroids `[D, K]` (of the last epoch's end, and of
+    now), `duals` `[K]`, and `counts` `[K]`, the images of this epoch. Both sets
+    of centroids start as the same random directions.
+
+    Args:
+      width: int D.
+      num_clusters: int K.
+
+    Source: CoKe, arXiv:2105.11527; see `ops.online_kmeans` for the rules.
+    """
+
+    def __init__(self, width, num_clusters, *, name):
+        super().__init__(name=name, dtype="float32", trainable=False)
+        shape = (width, num_clusters)
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        self.last = self._state("last", shape, normal)
+        self.current = self._state("current", shape)
+        self.duals = self._state("duals", (num_clusters,))
+        self.counts = self._state("counts", (num_clusters,), dtype="int64")
+        self.last.assign(online_kmeans.unit_columns(self.last.value))
+        self.current.assign(self.last)
+        self.built = True
+
+    def _state(self, name, shape, initializer="zeros", dtype="float32"):
+        return self.add_weight(
+            shape=shape,
+            initializer=initializer,
+            dtype=dtype,
+            trainable=False,
+            aggregation=_SAME_EVERYWHERE,
+            name=name,
+        )
+
+    def assign(self, rows, averaged):
+        """Clusters `[B]` int32 of `rows` `[B, D]`, by today's duals.
+
+        Args:
+          averaged: scalar bool, whether this epoch counts as one of the mean
+            over epochs: rows then go by the last epoch's centroids.
+        """
+        centroids = tf.where(averaged, self.last.value, self.current.value)
+        duals = tf.convert_to_tensor(self.duals)
+        return online_kmeans.assign(rows, centroids, duals)
+
+    def update(self, rows, labels, averaged, *, dual_step, min_share):
+        """Takes in the global batch `[B, D]` with its clusters `[B]`."""
+        duals, centroids, counts = (
+            tf.convert_to_tensor(variable)
+            for variable in (self.duals, self.current, self.counts)
+        )
+        duals = online_kmeans.move_duals(
+            duals, labels, dual_step=dual_step, min_share=min_share
+        )
+        means = online_kmeans.move_centroids(
+            online_kmeans.RunningMeans(centroids, counts),
+            rows,
+            labels,
+            normalised=tf.logical_not(averaged),
+        )
+        self.duals.assign(duals)
+        self.current.assign(means.centroids)
+        self.counts.assign(means.counts)
+
+    def next_epoch(self, averaged=0):
+        """What is current becomes the last epoch's; counting starts again.
+
+        Args:
+          averaged: int, epochs in the mean over epochs, the ended one included;
+            0 for no mean.
+        """
+        if averaged:
+            last, current = self.last.numpy(), self.current.numpy()
+            self.current.assign(
+                online_kmeans.blend_centroids(last, current, 1.0 / averaged)
+            )
+        self.last.assign(self.current.numpy())
+        self.counts.assign(np.zeros(self.counts.shape, np.int64))
 
 
 def last_occurrence(index):

@@ -4,7 +4,7 @@ import statistics
 import time
 
 
-def time_pairs(functions, *, repeats, warm_up=1):
+def time_pairs(functions, *, repeats, warm_up=1, clock=time.perf_counter):
     """Seconds of each function, called one after the other in every round.
 
     Args:
@@ -12,6 +12,7 @@ def time_pairs(functions, *, repeats, warm_up=1):
         work is done, so fetch a result (`.numpy()`).
       repeats: int, rounds that count.
       warm_up: int, rounds before them, for tracing and compilation.
+      clock: function that tells the seconds.
 
     Returns:
       `{name: [seconds]}`, a value a round.
@@ -19,10 +20,10 @@ def time_pairs(functions, *, repeats, warm_up=1):
     seconds = {name: [] for name in functions}
     for turn in range(warm_up + repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = clock()
             function()
             if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

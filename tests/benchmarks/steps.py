@@ -21,13 +21,18 @@ class ConstantCodes(methods.METHODS["swav"]):
 
 def two_views(batch_size, image_size):
     """Two views of noise, as many images as a batch."""
+    return noise_views(batch_size, image_size, num_views=2)
+
+
+def noise_views(batch_size, image_size, num_views):
+    """Views of noise, as many images as a batch."""
     shape = (batch_size, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return data.Views(
         data.ArraySource(images),
         batch_size=batch_size,
         image_size=image_size,
-        num_views=(2,),
+        num_views=(num_views,),
         view_scales=((0.14, 1.0),),
     )
 

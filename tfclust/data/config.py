@@ -79,7 +79,8 @@ class ViewsConfig:
     color_jitter: tuple[float, ...] = option(
         (),
         "Largest change of brightness, contrast, saturation (shares) and hue "
-        "(turns), before jitter_strength; empty as the preset says.",
+        "(turns), before jitter_strength; four values for all views, or four "
+        "for each view size; empty as the preset says.",
         lower=0.0,
     )
     jitter_probability: float | None = option(
@@ -143,7 +144,7 @@ class Chain(NamedTuple):
     Arrays have a row a view.
     """
 
-    jitter: np.ndarray  # [4], strength included
+    jitter: np.ndarray  # [V, 4], strength included
     jitter_probability: float
     grey_probability: float
     blur_probability: np.ndarray  # [V]
@@ -181,7 +182,7 @@ def chain(config):
         return np.asarray(values, np.float32)
 
     return Chain(
-        jitter=jitter * config.jitter_strength,
+        jitter=_by_view(jitter, config.num_views) * config.jitter_strength,
         jitter_probability=or_preset("jitter_probability"),
         grey_probability=or_preset("grey_probability"),
         blur_probability=per_view("blur_probability"),
@@ -191,6 +192,12 @@ def chain(config):
         sequential=config.photometric == "sequential",
         rotation_degrees=config.rotation_degrees,
     )
+
+
+def _by_view(jitter, num_views):
+    """`[V, 4]` of four values for all views, or four for each size."""
+    by_size = np.broadcast_to(jitter.reshape(-1, 4), [len(num_views), 4])
+    return np.repeat(by_size, num_views, axis=0)
 
 
 def _check_lengths(config):
@@ -231,18 +238,19 @@ def _check_scales(config):
 
 
 def _check_colors(config):
-    jitter = config.color_jitter
-    if jitter and len(jitter) != 4:
+    jitter, sizes = config.color_jitter, len(config.num_views)
+    if jitter and len(jitter) not in (4, 4 * sizes):
         raise ValueError(
             "color_jitter has four values (brightness, contrast, saturation, "
-            f"hue). Received: {len(jitter)} values."
+            f"hue), or four for each view size. Received: {len(jitter)} values "
+            f"for {sizes} sizes."
         )
     low, high = config.blur_sigma
     if low > high:
         raise ValueError(
             f"blur_sigma needs smallest <= largest. Received: {low}:{high}."
         )
-    hue = chain(config).jitter[3]
+    hue = chain(config).jitter[:, 3].max()
     if hue > 0.5:
         raise ValueError(
             "hue changes by at most half a turn. Received: "

@@ -51,7 +51,7 @@ class Steps(NamedTuple):
 def steps_of(chain, first_view, last_view):
     """`Steps` for views [first_view, last_view) of a `config.Chain`."""
     views = slice(first_view, last_view)
-    jitters = chain.jitter_probability > 0 and chain.jitter.any()
+    jitters = chain.jitter_probability > 0 and chain.jitter[views].any()
     blurs = chain.blur_probability[views].any()
     # Three standard deviations hold 99.7 % of a Gaussian.
     radius = int(np.ceil(3 * chain.blur_sigma[1])) if blurs else 0
@@ -77,8 +77,9 @@ def sample(uniforms, chain):
     parts = tf.split(uniforms, [1, 4, 1, 1, 1, 1, 1], axis=-1)
     jitters, amounts, order, greys, blurs, sigma, solarises = parts
     # torchvision draws a factor from [max(0, 1 - change), 1 + change].
-    most = np.append(1 + chain.jitter[:3], chain.jitter[3])
-    least = np.append(np.maximum(1 - chain.jitter[:3], 0), -chain.jitter[3])
+    factors, hue = chain.jitter[:, :3], chain.jitter[:, 3:]  # [V, 3], [V, 1]
+    most = np.concatenate([1 + factors, hue], axis=1)
+    least = np.concatenate([np.maximum(1 - factors, 0), -hue], axis=1)
     changes = tf.where(
         jitters < chain.jitter_probability,
         least.astype(np.float32) + (most - least).astype(np.float32) * amounts,

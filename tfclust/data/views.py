@@ -251,6 +251,7 @@ class Views:
             self._cutters[num_sizes] = pipeline.Cutter(
                 self.source,
                 self._chain._replace(
+                    jitter=self._chain.jitter[:views],
                     blur_probability=self._chain.blur_probability[:views],
                     solarise_probability=(
                         self._chain.solarise_probability[:views]

@@ -1,6 +1,7 @@
 """The methods, one file each. A new one is a file here and a line below."""
 
 from tfclust.methods.base import ExampleLosses, Method, Outputs
+from tfclust.methods.coke import CoKe
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
 from tfclust.methods.fixed_labels import FixedLabels
 from tfclust.methods.odc import ODC
@@ -15,11 +16,13 @@ METHODS: dict[str, type[Method]] = {
     "sela": SeLa,
     "sela_v2": SeLaV2,
     "odc": ODC,
+    "coke": CoKe,
 }
 
 __all__ = [
     "ODC",
     "METHODS",
+    "CoKe",
     "DeepClusterV2",
     "ExampleLosses",
     "FixedLabels",

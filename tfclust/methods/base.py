@@ -152,6 +152,13 @@ class Method(keras.Model):
     def build_memories(self, views):
         """Creates what depends on N and B (banks, queues, labels)."""
 
+    def score_branches(self, projections, units, training):
+        """`score`'s, and after them the scores of further branches.
+
+        For CoKe's prediction head, whose batch norm must know `training`.
+        """
+        return self.score(projections, units)
+
     def variable_rules(self):
         """`{variable.path: optimizers.Rule}`: frozen, rate, decay, momentum."""
         return {}
@@ -306,7 +313,7 @@ class Method(keras.Model):
             # One call over all views: the projector's BN sees every crop.
             projections = self._project(features, training)  # [V, B, D]
         units = heads.unit_rows(projections)
-        scores = self.score(projections, units)
+        scores = self.score_branches(projections, units, training)
         return Outputs(features, projections, units, scores)
 
     def _features(self, images, training):

@@ -1,0 +1,300 @@
+"""CoKe: clusters of a least size, found batch by batch; views name the cluster
+that their image had in the last epoch (Qian et al. 2022, arXiv:2105.11527).
+
+Follows idstcv/CoKe. Differs in three places: the step of the duals is given by
+image, so that it holds at any batch size; an image that the last epoch left out
+(in an incomplete batch) keeps its older label, and one without any takes that
+just computed, as all do in epoch 0; heads, branches and views share one formula
+of the loss, of which the source's three scripts are cases.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfclust import heads
+from tfclust.memory import OnlineClusters, RowMemory, VoteMemory
+from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.ops import replicas
+from tfclust.ops.clusterer import Clusterer
+from tfclust.ops.online_kmeans import soft_labels
+from tfclust.ops.view_targets import mean_over_views, mixed_targets
+from tfclust.options import option
+
+_VOTES = 5  # labels that the second stage keeps of an image
+
+
+@dataclasses.dataclass(frozen=True)
+class CoKeConfig(MethodConfig):
+    """Knobs of CoKe; defaults are the source's for two views."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000, 4000, 5000),
+        "Clusters, one value a head.",
+        source="CoKe, table 4",
+        lower=2,
+    )
+    projection_width: int = option(
+        128, "Width of projections.", source="CoKe", lower=1
+    )
+    hidden_width: int = option(
+        2048,
+        "Width of the hidden layers of projector and prediction head.",
+        source="CoKe",
+        lower=1,
+    )
+    temperature: float = option(
+        0.05,
+        "Softmax temperature; 0.1 with a single view.",
+        source="CoKe",
+        lower=1e-6,
+    )
+    min_share: float = option(
+        0.4,
+        "Least size of a cluster in units of N / K: 1 makes all equal, 0 is "
+        "plain k-means.",
+        source="CoKe, table 1",
+        lower=0.0,
+        upper=1.0,
+    )
+    dual_step: float = option(
+        0.02,
+        "Change of a cluster's dual by one image; eta 20 at batch 1024.",
+        source="CoKe",
+        lower=0.0,
+    )
+    label_weight: float = option(
+        0.2,
+        "Weight of the label against the other large views' predictions.",
+        source="CoKe, two views",
+        lower=0.0,
+        upper=1.0,
+    )
+    prediction_head: bool = option(
+        True, "Two more layers behind the projector, which predict too."
+    )
+    prediction_weight: float = option(
+        0.5,
+        "Weight of the prediction head against the projector; 1 in the "
+        "source's single view.",
+        source="CoKe",
+        lower=0.0,
+        upper=1.0,
+    )
+    local_weight: float = option(
+        0.5,
+        "Weight of small crops against large ones, where there are any.",
+        source="CoKe, multi-crop",
+        lower=0.0,
+        upper=1.0,
+    )
+    second_stage_epoch: int | None = option(
+        None,
+        "Epoch (from 0) from which centroids and labels are means over "
+        "epochs; 801 of 1001 in the single view, empty for never.",
+        unit="epochs",
+        source="CoKe, single view",
+        lower=1,
+    )
+    loss_labels: str = option(
+        "last",
+        "Labels in the loss: last epoch's, or this step's.",
+        source="CoKe, table 2",
+        choices=("last", "current"),
+    )
+    loss_centroids: str = option(
+        "last",
+        "Centroids in the loss: last epoch's, or this step's.",
+        source="CoKe, table 2",
+        choices=("last", "current"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        of_loss = (self.loss_labels, self.loss_centroids)
+        if self.second_stage_epoch is not None and "current" in of_loss:
+            raise ValueError(
+                "the second stage averages past epochs: loss_labels and "
+                "loss_centroids must be last. Received: loss_labels="
+                f"{of_loss[0]}, loss_centroids={of_loss[1]}. Leave "
+                "second_stage_epoch out."
+            )
+
+
+class Labels(NamedTuple):
+    """Assignments of B rows by H heads: this step's, and those in the loss."""
+
+    current: tf.Tensor  # [B, H] int32
+    clusters: tf.Tensor  # [B, H, J] int32
+    shares: tf.Tensor  # [B, H, J] float32
+
+
+class CoKe(Method):
+    """CoKe as a Keras model: one view, two, or two and small crops."""
+
+    Config = CoKeConfig
+    view_grouping = "view"
+
+    def __init__(self, backbone, config=None, **knobs):
+        super().__init__(backbone, config, **knobs)
+        width = self.projection_width
+        if self.config.prediction_head:
+            self.predictor = heads.projector(
+                width,
+                hidden_width=self.config.hidden_width,
+                projection_width=width,
+                synchronized=replicas.num_replicas() > 1,
+            )
+        for head, count in enumerate(self.config.num_clusters):
+            name = f"clusters_{head}"
+            setattr(self, name, OnlineClusters(width, count, name=name))
+        self.begun_epoch = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(-1),
+            dtype="int64",
+            trainable=False,
+            name="begun_epoch",
+        )
+
+    @property
+    def clusters(self):
+        """The `OnlineClusters` in head order."""
+        heads_count = range(len(self.config.num_clusters))
+        return tuple(getattr(self, f"clusters_{h}") for h in heads_count)
+
+    def build_projector(self, features_width, synchronized):
+        return heads.deep_projector(
+            features_width,
+            hidden_width=self.config.hidden_width,
+            projection_width=self.config.projection_width,
+            synchronized=synchronized,
+        )
+
+    def build_memories(self, views):
+        self.large_views = views.num_global_views
+        images, count = views.num_images, len(self.config.num_clusters)
+        self.labels = RowMemory(images, count, name="labels")
+        if self.config.second_stage_epoch is not None:
+            self.votes = VoteMemory(images, count, _VOTES, name="votes")
+
+    def begin_epoch(self, epoch):
+        """The centroids that the ended epoch moved become those of the loss."""
+        ended = int(self.begun_epoch.numpy())
+        if ended == epoch:
+            return
+        stage = self.config.second_stage_epoch
+        averaged = 0 if stage is None else max(0, ended - stage + 1)
+        for clusters in self.clusters:
+            clusters.next_epoch(averaged)
+        self.begun_epoch.assign(epoch)
+
+    def score(self, projections, units):
+        last = self.config.loss_centroids == "last"
+        return tuple(
+            tf.matmul(units, c.last.value if last else c.current.value)
+            for c in self.clusters
+        )
+
+    def score_branches(self, projections, units, training):
+        """The projector's scores by head, then the prediction head's."""
+        scores = self.score(projections, units)
+        if not self.config.prediction_head:
+            return scores
+        predictions = [  # each view with its own batch statistics
+            self.predictor(rows, training=training)
+            for rows in tf.unstack(projections)
+        ]
+        predictions = heads.unit_rows(tf.stack(predictions))  # [V, B, D]
+        return scores + self.score(projections, predictions)
+
+    def assign(self, outputs, index):
+        """`Labels` of the replica's rows."""
+        num_rows = outputs.units.shape[1]
+        rows = replicas.all_gather(self._rows(outputs))  # [B, D]
+        stage = self._second_stage()
+        current = [c.assign(rows, stage) for c in self.clusters]
+        current = tf.stack(current, axis=-1)  # [B, H]
+        current = replicas.own_rows(current, num_rows)  # [B / R, H]
+        return Labels(current, *self._in_loss(current, index))
+
+    def example_losses(self, outputs, assignments):
+        clusters, shares = assignments.clusters, assignments.shares
+        losses = []
+        for head, count in enumerate(self.config.num_clusters):
+            label = soft_labels(clusters[:, head], shares[:, head], count)
+            branches = outputs.scores[head :: len(self.clusters)]
+            losses.append(self._head_loss(label, branches))
+        loss = tf.add_n(losses) / len(losses)  # [B]
+        return ExampleLosses(loss, tf.ones_like(loss))
+
+    def update_memory(self, outputs, assignments, index):
+        """Duals and centroids take in the batch; labels wait for next epoch."""
+        rows = replicas.all_gather(self._rows(outputs))  # [B, D]
+        labels = replicas.all_gather(assignments.current)  # [B, H]
+        index = replicas.all_gather(index)
+        for head, clusters in enumerate(self.clusters):
+            clusters.update(
+                rows,
+                labels[:, head],
+                averaged=self._second_stage(),
+                dual_step=self.config.dual_step,
+                min_share=self.config.min_share,
+            )
+        self.labels.write(index, labels)
+        if self.config.second_stage_epoch is not None:
+            past = self.epoch - self.config.second_stage_epoch
+            self.votes.add(index, labels, past, when=self._second_stage())
+
+    def clusterer(self):
+        """As images are assigned: the centroids of now, and the duals."""
+        stage = bool(self._second_stage())
+        return tuple(
+            Clusterer(
+                (c.last if stage else c.current).numpy(), bias=c.duals.numpy()
+            )
+            for c in self.clusters
+        )
+
+    def _head_loss(self, label, scores):
+        """`[B]` from labels `[B, K]` and each branch's scores `[V, B, K]`."""
+        projector, *prediction = (
+            tf.nn.log_softmax(branch / self.config.temperature)
+            for branch in scores
+        )
+        targets = mixed_targets(
+            label,
+            projector,  # whichever branch predicts
+            num_large=self.large_views,
+            label_weight=self.config.label_weight,
+        )
+        log_probs = projector
+        if prediction:
+            # Cross-entropy is linear in them: weights of branches go inside.
+            weight = self.config.prediction_weight
+            log_probs = (1.0 - weight) * projector + weight * prediction[0]
+        return mean_over_views(
+            -tf.reduce_sum(targets * log_probs, axis=-1),  # [V, B]
+            num_large=self.large_views,
+            small_weight=self.config.local_weight,
+        )
+
+    def _rows(self, outputs):
+        """`[B, D]` to cluster: the mean of large views, not at unit length."""
+        return tf.reduce_mean(outputs.units[: self.large_views], axis=0)
+
+    def _second_stage(self):
+        """Scalar bool: this epoch counts in the second stage's means."""
+        stage = self.config.second_stage_epoch
+        return tf.constant(False) if stage is None else self.epoch >= stage
+
+    def _in_loss(self, current, index):
+        """Clusters and shares `[B, H, J]` that the loss is told."""
+        if self.config.loss_labels == "current":
+            return current[..., None], tf.ones(current.shape)[..., None]
+        last = self.labels.read(index)
+        hard = tf.where(last >= 0, last, current)[..., None]  # [B, H, 1]
+        if self.config.second_stage_epoch is None:
+            return hard, tf.ones(hard.shape)
+        return self.votes.read_or(hard, index)
