@@ -33,6 +33,12 @@ KNOBS = {
         "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
         "kmeans_iters": 3,
     },
+    "deepcluster": {
+        "projection_width": 0,
+        "num_clusters": (NUM_CLUSTERS,),
+        "pca_width": 3,
+        "kmeans_iters": 4,
+    },
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
 
@@ -40,6 +46,21 @@ KNOBS = {
 # Scores by which a method assigns, where they are not those of the softmax:
 # {name: function(method, head, scores [B, K]) -> [B, K]}.
 ASSIGNING_SCORES: dict = {}
+
+
+def nearest_centroids(method, head, projections):
+    """DeepCluster's k-means in float64: (1 - squared distance) / 2."""
+    rows = np.float64(projections) - method.mean.array
+    rows = rows @ np.float64(method.components.array)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    centroids = np.float64(method.centroids.array)
+    squares = np.sum((rows[:, None] - centroids) ** 2, axis=2)  # [B, K]
+    return (1 - squares[:, : int(method.classifier.num_open)]) / 2
+
+
+# Methods that assign by projections and not by scores at all:
+# {name: function(method, head, projections [B, D]) -> [B, K]}.
+ASSIGNING_PROJECTIONS = {"deepcluster": nearest_centroids}
 
 
 def method_class(name):

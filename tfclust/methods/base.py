@@ -201,6 +201,14 @@ class Method(keras.Model):
           rows: `host_rows` of the global batch as NumPy, and `index`.
         """
 
+    def figures(self):
+        """`{name: float}` of an epoch beside the monitor's, from the state.
+
+        For DeepCluster's NMI of two epochs' pseudo-labels. `progress.
+        METHOD_FIGURES` lists the names.
+        """
+        return {}
+
     # The shared machinery.
 
     def compile(self, optimizer, jit_compile=False):
