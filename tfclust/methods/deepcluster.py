@@ -228,9 +228,8 @@ class DeepCluster(Method):
             self.label_nmi.assign(nmi)
         self.labels.replace(labels[:, None])
         if self.config.balance == "weights":
-            counts = np.bincount(
-                labels[labels >= 0], minlength=len(self.class_weights)
-            )
+            (num_clusters,) = self.config.num_clusters
+            counts = np.bincount(labels[labels >= 0], minlength=num_clusters)
             self.class_weights.assign(inverse_frequencies(counts))
 
 

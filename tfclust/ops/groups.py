@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.cluster import HDBSCAN
 
 from tfclust.ops.kmeans import kmeans
+from tfclust.ops.power_iteration import power_iteration_clustering
 
 # HDBSCAN compares all pairs of rows: 10,000 rows of 16 values take 4 s on one
 # core, 100,000 some 8 min.
@@ -47,6 +48,24 @@ def kmeans_groups(rows, num_clusters, *, num_iters, empty, seed, strategy):
     number = np.cumsum(filled) - 1  # of a filled cluster among its like
     labels = number[result.pseudo_labels].astype(np.int32)
     return Groups(labels, result.centroids[filled])
+
+
+def graph_groups(rows, most_groups, *, seed):
+    """Power iterations on a graph of 5 neighbours, as DeepCluster sets them.
+
+    Args:
+      rows: `[N, D]` float array of unit rows.
+      most_groups: int, see `mean_groups`.
+      seed: int or tuple of ints >= 0.
+
+    Returns:
+      `Groups`; every row has a label unless there are too many groups.
+
+    Source:
+      Caron et al. 2018, arXiv:1807.05520, appendix.
+    """
+    found = power_iteration_clustering(rows, seed=seed)
+    return mean_groups(rows, found.pseudo_labels, most_groups)
 
 
 def density_groups(rows, most_groups, *, min_cluster_size):
