@@ -34,7 +34,6 @@ FIGURES = (
 METHOD_FIGURES = (
     "found_clusters",
     "unlabelled_share",
-    "nmi_pseudo_labels",
 )
 METRICS_FILE = "metrics.jsonl"
 _REDRAW_SECONDS = 0.2

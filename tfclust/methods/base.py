@@ -202,10 +202,10 @@ class Method(keras.Model):
         """
 
     def figures(self):
-        """`{name: float}` of an epoch beside the monitor's, from the state.
+        """`{name: float}` of an epoch, from the state, over the monitor's.
 
-        For DeepCluster's NMI of two epochs' pseudo-labels. `progress.
-        METHOD_FIGURES` lists the names.
+        For DeepCluster's NMI of two epochs' pseudo-labels. New names go into
+        `progress.METHOD_FIGURES`.
         """
         return {}
 

@@ -184,11 +184,16 @@ class DeepCluster(Method):
         return ExampleLosses(tf.reduce_mean(entropy, axis=0), weight)
 
     def figures(self):
+        """NMI of the last two pseudo-labels, as the paper logs it.
+
+        How many images changed cluster has no answer: numbers start anew.
+        """
         labels = self.labels.rows.numpy()[:, 0]
         return {
+            "changed_share": None,
+            "nmi_previous": float(self.label_nmi.numpy()),
             "found_clusters": float(self.classifier.num_open.numpy()),
             "unlabelled_share": float(np.mean(labels < 0)),
-            "nmi_pseudo_labels": float(self.label_nmi.numpy()),
         }
 
     def clusterer(self):
