@@ -152,7 +152,9 @@ def test_both_rules_fill_empty_clusters(method, empty):
 def test_a_split_parts_donor_and_heir_by_a_1024th_up_and_down():
     centroids = np.array([[4.0, 8.0, 16.0], [1.0, 1.0, 1.0]])
     counts = np.array([9, 0])
-    split = empty_clusters.split_empty(centroids, counts, np.random.default_rng(0))
+    split = empty_clusters.split_empty(
+        centroids, counts, np.random.default_rng(0)
+    )
     step = 1 / 1024
     np.testing.assert_array_equal(
         split[1], [4 * (1 + step), 8 * (1 - step), 16 * (1 + step)]
