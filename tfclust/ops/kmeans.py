@@ -2,9 +2,9 @@
 
 Spherical follows facebookresearch/swav `main_deepclusterv2.py` at 06b1b7c,
 Euclidean is Lloyd's; `empty="split"` is the rule of faiss, which DeepCluster's
-clustering rests on, `empty="copy"` DeeperCluster's. Rows lie on the strategy's devices (`lloyd.py`); of a pass
-only the sums and counts of clusters come to the host, where centroids are
-updated in float64.
+clustering rests on, `empty="copy"` DeeperCluster's. Rows lie on the strategy's
+devices (`lloyd.py`); of a pass only the sums and counts of clusters come to the
+host, where centroids are updated in float64.
 """
 
 import functools
