@@ -73,7 +73,9 @@ def fit_whitening(rows, width, *, block_rows=_BLOCK_ROWS):
     kept = values > _SMALLEST_SHARE * max(values[0], np.finfo(np.float32).tiny)
     scale = np.where(kept, np.maximum(values, 1e-300) ** -0.5, 0.0)
     components = vectors * np.sign(largest) * scale
-    return Whitening(mean.astype(np.float32), components.astype(np.float32))
+    return Whitening(
+        np.asarray(mean, np.float32), np.asarray(components, np.float32)
+    )
 
 
 def whiten(whitening, rows, *, block_rows=_BLOCK_ROWS):
