@@ -5,7 +5,7 @@ by `data.Views`; here is what only a whole recipe, its images and its folder can
 tell.
 """
 
-from tfclust import recipes
+from tfclust import backbones, recipes
 
 
 def check_alone(recipe):
@@ -29,6 +29,10 @@ def check_alone(recipe):
             "warmup_epochs must be at most epochs. Received: warmup_epochs="
             f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
         )
+    sizes = recipe.views.view_sizes or (run.image_size,)
+    backbones.check_image_sizes(
+        recipe.backbone.backbone, (*sizes, run.image_size)
+    )
 
 
 def check_replicas(recipe, strategy):

@@ -30,7 +30,8 @@ class Neighbors(NamedTuple):
     Of equal distances the lower row comes first.
     """
 
-    index: np.ndarray
+    # The word of the whole house, though tuples have a method of this name.
+    index: np.ndarray  # type: ignore[assignment]
     distances: np.ndarray
 
 
