@@ -155,7 +155,8 @@ class Method(keras.Model):
     def begin_epoch(self, epoch):
         """Before an epoch's first step; calling it twice changes nothing.
 
-        For CoKe's swap of centres and DeepCluster's fresh classifier.
+        For CoKe's swap of centres. DeepCluster's classifier starts afresh in
+        `reassign`, which a resumed epoch does not repeat.
         """
 
     def reassign_due(self, step):
