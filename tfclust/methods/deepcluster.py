@@ -76,6 +76,14 @@ class DeepClusterConfig(MethodConfig):
         source="DeepCluster, 3.3",
         choices=("sampling", "weights"),
     )
+    classifier_rate: float = option(
+        1.0,
+        "Factor on the classifier's learning rate. It starts anew each epoch "
+        "and has no momentum: with few steps an epoch it needs 10 or so, or "
+        "features grow in its place.",
+        source="main.py",
+        lower=0.0,
+    )
     reassign_epochs: int = option(
         1,
         "Epochs that labels and a classifier live.",
@@ -136,7 +144,7 @@ class DeepCluster(Method):
             self.components = HostMemory(shape, np.float32)
 
     def variable_rules(self):
-        rule = optimizers.Rule(momentum=0.0)
+        rule = optimizers.Rule(rate=self.config.classifier_rate, momentum=0.0)
         return {v.path: rule for v in self.classifier.trainable_variables}
 
     def score(self, projections, units):
