@@ -85,7 +85,7 @@ def oracle_loss(parameters, images, labels):
 
 
 def test_three_steps_and_two_reassignments_match_numpy_within_1e_4():
-    method = build(rate=0.03)
+    method = build(rate=0.03, classifier_rate=2.0)
     views = contract_run.views(batch_size=32)
     method.prepare(views)
     parameters = oracles.initial_parameters(method)
@@ -110,10 +110,13 @@ def test_three_steps_and_two_reassignments_match_numpy_within_1e_4():
         )
         losses.append(loss(parameters))
         gradients = oracles.gradient(loss, parameters)
-        for part, momentum in ((slice(0, 2), 0.9), (slice(2, 4), 0.0)):
+        for part, rate, momentum in (
+            (slice(0, 2), 0.03, 0.9),
+            (slice(2, 4), 0.06, 0.0),
+        ):
             oracles.sgd(
                 parameters[part], gradients[part], buffers[part],
-                rate=0.03, momentum=momentum, decay=1e-4,
+                rate=rate, momentum=momentum, decay=1e-4,
             )  # fmt: skip
     history = method.fit(views, steps=3)
     got = history.history["loss"]
