@@ -56,8 +56,24 @@ KNOBS = {
         "second_stage_epoch": 1,
         "temperature": 0.2,  # at 0.05 steps amplify rounding far more
     },
+    "deepcluster": {
+        "projection_width": 0,
+        "num_clusters": (NUM_CLUSTERS,),
+        "pca_width": 3,
+        "kmeans_iters": 4,
+    },
     "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
 }
+
+
+def _nearest_centroids(method, head, outputs):
+    """DeepCluster's k-means in float64: (1 - squared distance) / 2."""
+    rows = np.float64(outputs.projections[0]) - method.mean.array
+    rows = rows @ np.float64(method.components.array)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    centroids = np.float64(method.centroids.array)
+    squares = np.sum((rows[:, None] - centroids) ** 2, axis=2)  # [B, K]
+    return (1 - squares[:, : int(method.classifier.num_open)]) / 2
 
 
 def _by_current_centroids(method, head, outputs):
@@ -83,6 +99,7 @@ ASSIGNING_SCORES: dict = {
     ),
     # By today's centroids and duals; the loss has those of the last epoch.
     "coke": _by_current_centroids,
+    "deepcluster": _nearest_centroids,
 }
 
 

@@ -1,8 +1,9 @@
-"""Projector and prototypes."""
+"""Projector, prototypes and classifier."""
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfclust import heads
 
@@ -99,3 +100,33 @@ def test_deep_projector_is_three_layers_each_with_batch_norm():
     # The last batch norm has nothing after it, and starts as the identity.
     np.testing.assert_allclose(projections.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(projections.std(axis=0), 1, atol=1e-2)
+
+
+def test_closed_classes_have_no_probability_and_get_no_gradient():
+    classifier = heads.MaskedClassifier(3, 5, name="classifier")
+    classifier.num_open.assign(2)
+    rows = np.float32(np.random.default_rng(0).normal(size=(2, 4, 3)))
+    with tf.GradientTape() as tape:
+        scores = classifier(rows)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            np.ones([2, 4], np.int32), scores
+        )
+    variables = [classifier.kernel.value, classifier.bias.value]
+    kernel, bias = tape.gradient(loss, variables)
+    assert scores.shape == (2, 4, 5)
+    np.testing.assert_array_equal(scores[..., 2:], -np.inf)
+    expected = rows @ classifier.kernel[:, :2]
+    np.testing.assert_allclose(scores[..., :2], expected, rtol=1e-5)
+    np.testing.assert_array_equal(kernel[:, 2:], 0)
+    np.testing.assert_array_equal(bias[2:], 0)
+    assert np.abs(kernel[:, :2]).min() > 0
+
+
+def test_a_fresh_classifier_is_keyed_by_its_seed():
+    classifier = heads.MaskedClassifier(50, 40, name="classifier")
+    (_, kernel), (_, bias) = classifier.fresh((3, 1))
+    np.testing.assert_array_equal(kernel, classifier.fresh((3, 1))[0][1])
+    assert not np.array_equal(kernel, classifier.fresh((3, 2))[0][1])
+    assert kernel.dtype == np.float32
+    assert kernel.std() == pytest.approx(0.01, rel=0.05)
+    np.testing.assert_array_equal(bias, 0)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tfclust.health import health, notices
-from tfclust.methods import DeepClusterV2, FixedLabels, SwAV
+from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
 GOOD = {
@@ -43,6 +43,32 @@ def test_healthy_run_is_told_nothing():
 def test_bad_figure_is_told_with_its_remedy(figures, symptom, remedy):
     (sentence,) = sentences(**figures)
     assert symptom in sentence and remedy in sentence
+
+
+def test_images_without_a_label_are_told_of():
+    config = DeepCluster.Config(num_clusters=(60,))
+    (sentence,) = sentences(config, unlabelled_share=0.6)
+    assert "60% of the images have no label" in sentence
+    assert "--min_cluster_size" in sentence
+    assert sentences(config, unlabelled_share=0.2) == []
+
+
+def test_clusters_that_were_not_looked_for_are_not_missing():
+    config = DeepCluster.Config(num_clusters=(600,))
+    found = {"found_clusters": 60.0, "effective_clusters": 40.0}
+    assert sentences(config, empty_clusters=545.0, **found) == []
+    (sentence,) = sentences(config, empty_clusters=580.0, **found)
+    assert "40 of 60 clusters are empty" in sentence
+
+
+def test_only_k_means_asks_for_39_images_a_cluster():
+    for clustering, count in (("kmeans", 1), ("pic", 0)):
+        config = DeepCluster.Config(num_clusters=(60,), clustering=clustering)
+        told = notices(
+            config, num_images=1000, batch_size=50, total_steps=100,
+            steps_per_epoch=20,
+        )  # fmt: skip
+        assert len(told) == count
 
 
 def test_first_epochs_may_be_at_chance_and_restless():

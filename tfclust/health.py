@@ -11,6 +11,7 @@ FLAT_EPOCHS = 3
 COLLAPSED_SHARE = 0.1  # of K, effective clusters
 EMPTY_SHARE = 0.3  # of K
 LARGEST_SHARE = 0.5  # of the images
+UNLABELLED_SHARE = 0.3  # of the images
 RESTLESS_NMI = 0.1  # between two epochs; healthy runs have 0.4 and more
 RESTLESS_EPOCHS = 5
 RISE = 1.1  # loss of this epoch over that of the last
@@ -39,6 +40,7 @@ def health(history, config):
         _restless(logs, config),
         _rising(logs, previous, config),
         _stalled(history, config),
+        _unlabelled(logs, config),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -73,7 +75,9 @@ def notices(config, *, num_images, batch_size, total_steps, steps_per_epoch):
             f"covers all {total_steps} steps. An epoch has {steps_per_epoch}."
         )
     images = num_images / largest
-    if hasattr(config, "kmeans_iters") and images < IMAGES_A_CLUSTER:
+    by_kmeans = getattr(config, "clustering", "kmeans") == "kmeans"
+    by_kmeans = by_kmeans and hasattr(config, "kmeans_iters")
+    if by_kmeans and images < IMAGES_A_CLUSTER:
         found.append(
             f"k-means has {images:.0f} images a cluster, and "
             f"{IMAGES_A_CLUSTER} or more are comfortable. Lower --num_clusters "
@@ -100,7 +104,7 @@ def _flat(logs, config):
 
 
 def _collapsed(logs, config):
-    effective, count = logs["effective_clusters"], _mean_k(config)
+    effective, count = logs["effective_clusters"], _open_k(logs, config)
     if effective >= max(2.0, COLLAPSED_SHARE * count):
         return None
     return (
@@ -129,7 +133,9 @@ def _dominated(logs, config):
 
 
 def _empty(logs, config):
-    empty, count = logs["empty_clusters"], _mean_k(config)
+    count = _open_k(logs, config)
+    # Those that a clustering did not find are not missing.
+    empty = logs["empty_clusters"] - (_mean_k(config) - count)
     # Given classes that nothing is named by yet are no fault of clustering.
     if empty < EMPTY_SHARE * count or _given_labels(config):
         return None
@@ -195,6 +201,21 @@ def _stalled(history, config):
     )
 
 
+def _unlabelled(logs, config):
+    """Whether a clustering leaves many images out: noise, small clusters."""
+    share = logs.get("unlabelled_share") or 0.0
+    if share < UNLABELLED_SHARE:
+        return None
+    return f"{share:.0%} of the images have no label in this epoch. " + (
+        _remedies(
+            config,
+            min_cluster_size="lower --min_cluster_size",
+            pca_width="lower --pca_width",
+            num_clusters="raise --num_clusters if that many were found",
+        )
+    )
+
+
 def _queue_comes_in(epoch, config):
     """Whether the queue began to fill in this epoch (from 0) or the last."""
     start = getattr(config, "queue_start_epoch", None)
@@ -204,6 +225,11 @@ def _queue_comes_in(epoch, config):
 def _given_labels(config):
     """Whether the classes come from outside, and no knob changes them."""
     return hasattr(config, "pseudo_labels")
+
+
+def _open_k(logs, config):
+    """Clusters that images can be in: those found, or all."""
+    return logs.get("found_clusters") or _mean_k(config)
 
 
 def _mean_k(config):

@@ -30,6 +30,11 @@ FIGURES = (
     "nmi_labels",
     "ari_labels",
 )
+# Those that only some methods have, by their `figures`.
+METHOD_FIGURES = (
+    "found_clusters",
+    "unlabelled_share",
+)
 METRICS_FILE = "metrics.jsonl"
 _REDRAW_SECONDS = 0.2
 
@@ -130,7 +135,7 @@ class Console(keras.callbacks.Callback):
 def epoch_figures(logs):
     """An epoch's figures as `metrics.jsonl` has them: ordered, JSON's types."""
     figures: dict = {name: int(logs[name]) for name in COUNTS}
-    for name in FIGURES:
+    for name in (*FIGURES, *METHOD_FIGURES):
         if name in logs:
             value = logs[name]
             number = value is not None and math.isfinite(value)

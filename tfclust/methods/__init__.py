@@ -2,6 +2,7 @@
 
 from tfclust.methods.base import ExampleLosses, Method, Outputs
 from tfclust.methods.coke import CoKe
+from tfclust.methods.deepcluster import DeepCluster
 from tfclust.methods.deepcluster_v2 import DeepClusterV2
 from tfclust.methods.fixed_labels import FixedLabels
 from tfclust.methods.odc import ODC
@@ -11,6 +12,7 @@ from tfclust.methods.swav import SwAV
 
 METHODS: dict[str, type[Method]] = {
     "swav": SwAV,
+    "deepcluster": DeepCluster,
     "deepcluster_v2": DeepClusterV2,
     "fixed_labels": FixedLabels,
     "sela": SeLa,
@@ -23,6 +25,7 @@ __all__ = [
     "ODC",
     "METHODS",
     "CoKe",
+    "DeepCluster",
     "DeepClusterV2",
     "ExampleLosses",
     "FixedLabels",

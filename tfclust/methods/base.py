@@ -166,7 +166,8 @@ class Method(keras.Model):
     def begin_epoch(self, epoch):
         """Before an epoch's first step; calling it twice changes nothing.
 
-        For CoKe's swap of centres and DeepCluster's fresh classifier.
+        For CoKe's swap of centres. DeepCluster's classifier starts afresh in
+        `reassign`, which a resumed epoch does not repeat.
         """
 
     def reassign_due(self, step):
@@ -222,6 +223,14 @@ class Method(keras.Model):
         Args:
           rows: `host_rows` of the global batch as NumPy, and `index`.
         """
+
+    def figures(self):
+        """`{name: float}` of an epoch, from the state, over the monitor's.
+
+        For DeepCluster's NMI of two epochs' pseudo-labels. New names go into
+        `progress.METHOD_FIGURES`.
+        """
+        return {}
 
     # The shared machinery.
 

@@ -100,6 +100,7 @@ def _run_epoch(method, views, start, total_steps, callbacks):
         "epoch": epoch + 1,
         "step": end,
         **method.monitor.figures(),
+        **method.figures(),
         "learning_rate": float(keras.ops.convert_to_numpy(_rate(method))),
         "images_per_second": clock.images_per_second(views.batch_size),
         "reassign_seconds": clock.reassign_seconds,

@@ -2,9 +2,9 @@
 
 Spherical follows facebookresearch/swav `main_deepclusterv2.py` at 06b1b7c,
 Euclidean is Lloyd's; `empty="split"` is the rule of faiss, which DeepCluster's
-clustering rests on. Rows lie on the strategy's devices (`lloyd.py`); of a pass
-only the sums and counts of clusters come to the host, where centroids are
-updated in float64.
+clustering rests on, `empty="copy"` DeeperCluster's. Rows lie on the strategy's
+devices (`lloyd.py`); of a pass only the sums and counts of clusters come to the
+host, where centroids are updated in float64.
 """
 
 import functools
@@ -14,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.ops import lloyd
-
-_SPLIT_STEP = 1.0 / 1024  # faiss, `split_clusters`
+from tfclust.ops.empty_clusters import RULES
 
 
 class KMeansResult(NamedTuple):
@@ -57,7 +56,8 @@ def spherical_kmeans(
       seed: int or tuple of ints >= 0; draws the start and the splits.
       initial_centroids: `[K, D]`, or None for K distinct random rows.
       empty: "keep" leaves the centroid of an empty cluster where it is
-        (DeepCluster-v2), "split" halves another cluster (faiss).
+        (DeepCluster-v2), "split" halves another cluster (faiss), "copy" puts
+        it beside a random one (DeeperCluster).
       block_rows: int, rows scored at once; None: as many as fit the cache.
       strategy: a `tf.distribute.Strategy` whose replicas share the rows; None
         for the one in scope. Every process passes the same rows.
@@ -116,7 +116,8 @@ def kmeans(
       tolerance: float >= 0; stop once the squared shifts of the centroids sum
         to at most this share of the mean variance of a column.
       empty: "keep" leaves the centroid of an empty cluster where it is,
-        "split" halves another cluster (faiss).
+        "split" halves another cluster (faiss), "copy" puts it beside a random
+        one (DeeperCluster).
       block_rows: int, rows scored at once; None: as many as fit the cache.
       strategy: as in `spherical_kmeans`.
 
@@ -175,40 +176,6 @@ def random_rows(rows, num_rows, *, seed):
     return tf.cast(tf.gather(rows, chosen), tf.float32).numpy()
 
 
-def split_empty(centroids, counts, generator):
-    """Gives each empty cluster half of another one, as faiss does.
-
-    The donor is drawn by walking over the clusters, again and again, and
-    taking cluster j with probability (counts[j] - 1) / (N - K). Donor and heir
-    part by a 1024th of each coordinate, in turn up and down.
-
-    Args:
-      centroids: `[K, D]` float64 array.
-      counts: `[K]` int64 array; sums to N >= K.
-      generator: `numpy.random.Generator`.
-
-    Returns:
-      New centroids; the arguments stay as they are.
-
-    Source:
-      faiss `split_clusters`.
-    """
-    centroids, counts = centroids.copy(), counts.copy()
-    spare = max(1, counts.sum() - len(counts))
-    apart = np.where(np.arange(centroids.shape[1]) % 2, -1, 1) * _SPLIT_STEP
-    for heir in np.flatnonzero(counts == 0):
-        accepted = np.zeros(1, bool)
-        while not accepted.any():
-            draws = generator.random(len(counts))
-            accepted = draws < (counts - 1) / spare
-        donor = np.argmax(accepted)
-        centroids[heir] = centroids[donor] * (1 + apart)
-        centroids[donor] *= 1 - apart
-        counts[heir] = counts[donor] // 2
-        counts[donor] -= counts[heir]
-    return centroids
-
-
 def _lloyd(
     shards,
     centroids,
@@ -254,10 +221,10 @@ def _unit(rows, *, otherwise):
 
 def _splits(empty, seed):
     """The rule for empty clusters as a function, or None to keep them."""
-    if empty == "keep":
+    rule = RULES[empty]
+    if rule is None:
         return None
-    generator = _generator(seed, stream=1)
-    return functools.partial(split_empty, generator=generator)
+    return functools.partial(rule, generator=_generator(seed, stream=1))
 
 
 def _start(rows, num_clusters, seed, initial_centroids):
@@ -311,12 +278,12 @@ def _check_rows(rows, num_clusters, num_iters, block_rows):
 
 
 def _check_draws(empty, seed, start):
-    if empty not in ("keep", "split"):
+    if empty not in RULES:
         raise ValueError(
             "empty says what becomes of clusters without rows. Expected: "
-            f"'keep' or 'split'. Received: {empty!r}."
+            f"'keep', 'split' or 'copy'. Received: {empty!r}."
         )
-    if seed is None and (start is None or empty == "split"):
+    if seed is None and (start is None or empty != "keep"):
         raise ValueError(
             "seed must be an int or a tuple of ints, for the start or the "
             "splits are drawn. Received: seed=None. Pass one, or "
