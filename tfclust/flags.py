@@ -118,6 +118,7 @@ def parse(argv):
             "every argument must be a flag, --name=value. Received: "
             f"{' '.join(rest)}."
         )
+    _refuse_unknown_choices()
     _refuse_unread()
 
 
@@ -240,6 +241,35 @@ class _KnobFlag(absl_flags.Flag):
             help_string="",
             boolean=all(base(kind) is bool for kind in kinds),
         )
+
+
+def _refuse_unknown_choices():
+    """A misspelt --method first: what it would read cannot be told."""
+    selectors = {
+        reader.selector
+        for readers in _command.readers.values()
+        for reader in readers
+        if reader.selector is not None
+    }
+    for selector in sorted(selectors):
+        chosen = _selected(selector)
+        choices = _choices(selector)
+        if chosen not in choices:
+            raise FlagError(
+                f"--{selector} must be one of {', '.join(choices)}. Received: "
+                f"--{selector}={chosen}."
+            )
+
+
+def _choices(selector):
+    """The choices that read flags of their own, in the order of `define`."""
+    found = [
+        reader.choice
+        for readers in _command.readers.values()
+        for reader in readers
+        if reader.selector == selector
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _refuse_unread():
