@@ -73,6 +73,14 @@ def check_test_images(source, test):
             f"something else. Received: {theirs} ({len(names[1])} classes), "
             f"and {ours} ({len(names[0])}) in data. Leave eval_data out."
         )
+    shared = test.num_shared(source)
+    if shared:
+        raise ValueError(
+            "eval_data must hold other images than data, or each image finds "
+            f"itself. Received: eval_data={test.uri}, of which {shared} of "
+            f"{test.num_images} images are in data={source.uri}. Give other "
+            "images, or leave eval_data out."
+        )
 
 
 def check_same_run(recipe, about, saved, say=print):
