@@ -152,6 +152,16 @@ def test_export_prints_the_version_it_wrote(run, tmp_path, capsys):
             "64 of 1797 images are in data",
         ),
         ("train", ["--method=swaw"], "--method must be one of swav"),
+        ("train", [*SHORT, "--seed=4294967296"], "seed must be at most 42949"),
+        ("train", [*SHORT, "--learning_rate=inf"], "learning_rate must be a f"),
+        ("train", ["--workdir=/dev/null", "--epochs=1"], "workdir=/dev/null"),
+        ("train", ["--workdir=/proc/x", "--epochs=1"], "workdir=/proc/x"),
+        ("evaluate", ["--workdir=W", "--evaluation_seed=-1"], "at least 0"),
+        (
+            "evaluate",
+            ["--workdir=W", "--evaluation_seed=4294967296"],
+            "evaluation_seed must be at most 42949",
+        ),
         ("export", [], "workdir must be given"),
         ("export", ["--workdir=W"], "holds no run"),
         ("evaluate", ["--workdir=W"], "holds no run"),
@@ -168,6 +178,43 @@ def test_bad_input_exits_with_2_and_one_line(
     assert error.startswith(f"{name}: ") and error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "config.flags").exists()
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "/proc/x", "/proc/x/y"])
+@pytest.mark.parametrize("name", ["evaluate", "export"])
+def test_output_that_cannot_be_written_is_refused_before_the_work(
+    run, capsys, monkeypatch, name, output
+):
+    def work(*_, **__):
+        raise AssertionError("must not be reached")
+
+    monkeypatch.setattr(evaluate.evaluation, "evaluate", work)
+    monkeypatch.setattr(export.saved_model, "save", work)
+    workdir, _ = run
+    if name == "evaluate":
+        output += "/evaluation.json"
+    assert status(name, f"--workdir={workdir}", f"--output={output}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{name}: output must be ")
+    assert f"output={output}" in error and error.count("\n") == 1
+    assert "Errno" not in error
+
+
+def test_largest_seed_trains_and_evaluates(tmp_path):
+    seed = 2**32 - 1
+    made = status(
+        "train", *TINY, f"--workdir={tmp_path}", f"--seed={seed}", "--steps=1"
+    )
+    measured = status(
+        "evaluate",
+        f"--workdir={tmp_path}",
+        f"--evaluation_seed={seed}",
+        "--cluster_restarts=2",
+        "--baselines=",
+        "--linear_protocol=sgd",
+        "--linear_epochs=1",
+    )
+    assert (made, measured) == (0, 0)
 
 
 def write_digits(folder, *, count, by_class):

@@ -382,6 +382,7 @@ def test_clusters_alone_open_no_training_images(workdir):
         (("--workdir=a", "--saved_model=b"), "workdir=a, saved_model=b"),
         (("--workdir=RUN", "--output=RUN"), "output must be a file"),
         (("--workdir=RUN/none",), "holds no run"),
+        (("--workdir=RUN", "--output=/proc/a/b.json"), "output=/proc/a/b.json"),
         (("--saved_model=RUN",), "no SavedModel"),
         (("--workdir=RUN", "--test_data=digits:?split=x"), "split=x"),
         (("--workdir=RUN", "--test_data=folder:RUN/flat"), "folder:RUN/flat"),

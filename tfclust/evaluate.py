@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfclust import data, evaluation, options, pretraining, recipes, saved_model
+from tfclust import (
+    data,
+    evaluation,
+    folders,
+    options,
+    pretraining,
+    recipes,
+    saved_model,
+)
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
 
@@ -94,11 +102,11 @@ def evaluate(command, config, tell=None):
       ValueError: if the run, the images and the protocols do not fit.
       FileNotFoundError: if the run or images are not there.
     """
-    output = output_path(command)
     if command.workdir:
         trained = _from_run(command.workdir)
     else:
         trained = _from_saved_model(command.saved_model)
+    output = output_path(command)
     # Refused before images are opened, which may take minutes.
     if "untrained" in config.baselines and trained.recipe is None:
         raise ValueError(
@@ -192,6 +200,8 @@ def _held_out(config, source, tell):
 def output_path(command):
     """Where the figures are written, or None; refuses what cannot be.
 
+    Its folder is made where it is missing, and tried.
+
     Args:
       command: `EvaluateConfig`.
     """
@@ -207,6 +217,7 @@ def output_path(command):
             f"output must be a file. Received: the folder {path}. Try "
             f"{path / 'evaluation.json'}."
         )
+    folders.writable("output", path.parent, given=path)
     return path
 
 
