@@ -162,6 +162,7 @@ def test_export_prints_the_version_it_wrote(run, tmp_path, capsys):
             ["--workdir=W", "--evaluation_seed=4294967296"],
             "evaluation_seed must be at most 42949",
         ),
+        ("train", [*SHORT, "--backbone=EfficientNetB0"], "Give 32 or more"),
         ("export", [], "workdir must be given"),
         ("export", ["--workdir=W"], "holds no run"),
         ("evaluate", ["--workdir=W"], "holds no run"),

@@ -10,12 +10,14 @@ from tfclust.backbones.config import BackboneConfig, from_config
 from tfclust.backbones.factory import build, names
 from tfclust.backbones.initial_weights import Loaded, load_weights
 from tfclust.backbones.levels import pyramid, stages
+from tfclust.backbones.sizes import check_size
 
 __all__ = [
     "BackboneConfig",
     "Loaded",
     "adapt",
     "build",
+    "check_size",
     "from_config",
     "load_weights",
     "names",
