@@ -22,7 +22,15 @@ from typing import NamedTuple
 from absl import flags as absl_flags
 
 from tfclust import options, quiet
-from tfclust.flag_help import base, default, help_text, in_words, knobs
+from tfclust.flag_help import (
+    base,
+    default,
+    help_text,
+    in_words,
+    knobs,
+    no_choice,
+    unread,
+)
 
 quiet.import_tensorflow()
 
@@ -49,6 +57,7 @@ class _Command:
     def __init__(self):
         self.values = absl_flags.FlagValues()
         self.readers: dict[str, list[_Reader]] = {}
+        self.choices: dict[str, tuple] = {}  # by selector
 
     def add(self, reader):
         for field in knobs(reader.config_class):
@@ -92,6 +101,7 @@ def define(*config_classes, **configs_by_choice):
                 "one of the classes. Received: knobs "
                 f"{', '.join(sorted(command.readers))}."
             )
+        command.choices[selector] = tuple(classes)
         for choice, config_class in classes.items():
             command.add(_Reader(config_class, selector, choice))
     command.finish()
@@ -245,47 +255,20 @@ class _KnobFlag(absl_flags.Flag):
 
 def _refuse_unknown_choices():
     """A misspelt --method first: what it would read cannot be told."""
-    selectors = {
-        reader.selector
-        for readers in _command.readers.values()
-        for reader in readers
-        if reader.selector is not None
-    }
-    for selector in sorted(selectors):
+    for selector, choices in _command.choices.items():
         chosen = _selected(selector)
-        choices = _choices(selector)
         if chosen not in choices:
-            raise FlagError(
-                f"--{selector} must be one of {', '.join(choices)}. Received: "
-                f"--{selector}={chosen}."
-            )
-
-
-def _choices(selector):
-    """The choices that read flags of their own, in the order of `define`."""
-    found = [
-        reader.choice
-        for readers in _command.readers.values()
-        for reader in readers
-        if reader.selector == selector
-    ]
-    return tuple(dict.fromkeys(found))
+            raise FlagError(no_choice(selector, choices, chosen))
 
 
 def _refuse_unread():
     for name, readers in _command.readers.items():
-        if _command.value(name) is None:
+        words = _command.value(name)
+        if words is None:
             continue
-        if any(r.selector is None or _chosen(r) for r in readers):
-            continue
-        selector = readers[0].selector
-        who = " or ".join(f"{r.selector}={r.choice}" for r in readers)
-        chosen = _selected(selector)
-        raise FlagError(
-            f"--{name} is read by {who} alone. Received: --{name}="
-            f"{_command.value(name)} with {selector}={chosen}. Leave it out, "
-            f"or choose another {selector}."
-        )
+        if not any(r.selector is None or _chosen(r) for r in readers):
+            chosen = _selected(readers[0].selector)
+            raise FlagError(unread(name, words, readers, chosen))
 
 
 def _chosen(reader):

@@ -38,8 +38,8 @@ __all__ = [
     "extract_features",
     "format_table",
     "logistic_regression",
-    "overlap_error",
     "online_knn",
+    "overlap_error",
     "pixels",
     "sgd_probe",
 ]
