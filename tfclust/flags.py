@@ -21,16 +21,8 @@ from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from tfclust import options, quiet
-from tfclust.flag_help import (
-    base,
-    default,
-    help_text,
-    in_words,
-    knobs,
-    no_choice,
-    unread,
-)
+from tfclust import flag_help, options, quiet
+from tfclust.flag_help import base, default, help_text, in_words, knobs
 
 quiet.import_tensorflow()
 
@@ -258,17 +250,16 @@ def _refuse_unknown_choices():
     for selector, choices in _command.choices.items():
         chosen = _selected(selector)
         if chosen not in choices:
-            raise FlagError(no_choice(selector, choices, chosen))
+            raise FlagError(flag_help.no_choice(selector, choices, chosen))
 
 
 def _refuse_unread():
     for name, readers in _command.readers.items():
         words = _command.value(name)
-        if words is None:
-            continue
-        if not any(r.selector is None or _chosen(r) for r in readers):
+        read = any(r.selector is None or _chosen(r) for r in readers)
+        if words is not None and not read:
             chosen = _selected(readers[0].selector)
-            raise FlagError(unread(name, words, readers, chosen))
+            raise FlagError(flag_help.unread(name, words, readers, chosen))
 
 
 def _chosen(reader):
