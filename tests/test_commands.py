@@ -12,9 +12,11 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import ROOT
 from PIL import Image
 from sklearn.datasets import load_digits
+from test_sources import encoded, example, write_records
 
 from tfclust import checkpoints, evaluate, export, flags, recipes, train
 
@@ -90,6 +92,64 @@ def test_training_leaves_its_files_and_nothing_on_standard_error(run):
     for name in ("config.flags", "metrics.jsonl", "tensorboard"):
         assert (workdir / name).exists()
     assert checkpoints.latest(workdir).step == 8
+
+
+def write_photos(path):
+    """64 records of different sizes, three of them cut off."""
+    rng = np.random.default_rng(0)
+    photos = []
+    for i in range(64):
+        image = rng.integers(0, 256, (40 + i % 3, 44, 3), np.uint8)
+        photo = encoded(image, "JPEG")
+        photos.append(photo[: len(photo) // 2] if i < 3 else photo)
+    write_records(path, [example(x, i % 4) for i, x in enumerate(photos)])
+
+
+def test_training_on_records_leaves_nothing_on_standard_error(tmp_path):
+    write_photos(tmp_path / "photos.tfrecord")
+    done = command(
+        "train",
+        *TINY,
+        f"--data=tfrecord:{tmp_path / 'photos.tfrecord'}",
+        "--eval_data=",
+        f"--workdir={tmp_path}",
+        "--epochs=1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("a damaged or truncated JPEG") == 3
+
+
+def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
+    write_photos(tmp_path / "photos.tfrecord")
+    tf.config.list_physical_devices()  # a notice, which commands keep off
+    capfd.readouterr()
+    data = f"--data=tfrecord:{tmp_path / 'photos.tfrecord'}"
+    code = status(
+        "train",
+        *TINY,
+        data,
+        "--eval_data=",
+        f"--workdir={tmp_path / 'run'}",
+        "--epochs=1",
+        "--max_bad_share=0.01",
+    )
+    assert code == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "3 of 64 images" in error
+
+
+def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):
+    image = encoded(np.zeros((8, 8, 3), np.uint8))
+    records = [example(image, None if i < 4 else 1) for i in range(20)]
+    write_records(tmp_path / "a.tfrecord", records)
+    uri = f"tfrecord:{tmp_path / 'a.tfrecord'}"
+    words = "4 of 20 records have no label: figures by label are left out"
+    arguments = [*TINY, f"--data={uri}", "--workdir=" + str(tmp_path / "run")]
+    assert status("train", *arguments, "--epochs=1") == 2
+    assert words in capsys.readouterr().err
+    assert status("train", *arguments, "--epochs=1", "--eval_data=") == 0
+    assert f"{uri}: {words}.\n" in capsys.readouterr().out
 
 
 def test_written_config_repeats_the_run(run, tmp_path):

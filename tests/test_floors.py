@@ -24,6 +24,7 @@ FLOORS = [
         "progress",
         "label_figures",
         "saving",
+        "given_labels",
     },
     {"flags", "flag_help"},
     {"train", "evaluate", "export"},
@@ -36,8 +37,10 @@ BESIDE = {
     "progress": {"health"},
     "saving": {"checkpoints"},
     "run_checks": {"recipes"},
+    "given_labels": {"checkpoints"},
     "pretraining": {
         "checkpoints",
+        "given_labels",
         "health",
         "label_figures",
         "progress",

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tfclust.health import health, notices
-from tfclust.methods import DeepClusterV2, SwAV
+from tfclust.methods import DeepClusterV2, FixedLabels, SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
 GOOD = {
@@ -54,6 +54,15 @@ def test_remedy_that_a_method_has_no_knob_for_is_left_out():
     config = DeepClusterV2.Config(num_clusters=(60, 60))
     (sentence,) = sentences(config, loss_over_log_k=1.0)
     assert "--learning_rate" in sentence and "--epsilon" not in sentence
+
+
+def test_classes_that_are_given_are_not_to_be_changed():
+    config = FixedLabels.Config(num_clusters=(60,))
+    assert sentences(config, empty_clusters=40) == []
+    for figures in ({"effective_clusters": 1.3}, {"nmi_previous": 0.04}):
+        (sentence,) = sentences(config, **figures)
+        assert "--learning_rate" in sentence
+        assert "--num_clusters" not in sentence
 
 
 def test_loss_that_rises_as_the_queue_comes_in_points_to_the_queue():

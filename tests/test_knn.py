@@ -5,10 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
-from sklearn.neighbors import NearestNeighbors
 
 from tfclust.evaluation import evaluate_knn, online_knn
-from tfclust.evaluation.knn import nearest
 
 
 def knn_loop(bank, bank_labels, queries, k, temperature):
@@ -65,28 +63,6 @@ def test_predictions_match_a_numpy_loop(
     )
     np.testing.assert_array_equal(result.predictions, expected)
     assert result.top1 == np.mean(expected == labels)
-
-
-def test_neighbors_are_those_of_scikit_learn():
-    bank, _ = blobs(500, width=16)
-    queries, _ = blobs(40, width=16, seed=1)
-
-    found = nearest(bank, queries, 9, block_rows=64)
-
-    search = NearestNeighbors(n_neighbors=9, metric="cosine").fit(bank)
-    distances, rows = search.kneighbors(queries)
-    np.testing.assert_array_equal(found.rows, rows)
-    # Float32 rounding of a product of unit rows.
-    np.testing.assert_allclose(found.similarities, 1 - distances, atol=1e-6)
-
-
-def test_of_equal_neighbors_the_first_row_counts():
-    row = np.ones([1, 3], np.float32)
-    bank = np.repeat(row, 10, axis=0)
-
-    found = nearest(bank, row, 4, block_rows=3)
-
-    np.testing.assert_array_equal(found.rows, [[0, 1, 2, 3]])
 
 
 @pytest.mark.parametrize(("temperature", "winner"), [(0.07, 5), (0.1, 9)])

@@ -100,6 +100,7 @@ def test_compiled_step_equals_the_plain_one(name):
     for jit_compile in (False, True):
         method = contract_run.build(name, jit_compile=jit_compile)
         method.fit(contract_run.views(), epochs=1)
+        assert _is_compiled(method) == jit_compile
         states.append(method.state())
     _assert_close(*states)
 
@@ -207,6 +208,17 @@ def test_clusterer_assigns_as_the_scores_do(name):
         np.testing.assert_allclose(
             score, np.max(by_cluster, axis=-1), rtol=1e-5, atol=1e-6
         )
+
+
+def _is_compiled(method):
+    """Whether XLA compiles the step: a call that changes variables."""
+    batches = iter(method.views.batches(0))
+    graph = method.train_function.get_concrete_function(batches).graph
+    return any(
+        operation.type == "StatefulPartitionedCall"
+        and operation.node_def.attr["_XlaMustCompile"].b
+        for operation in graph.get_operations()
+    )
 
 
 def _assert_close(one, two):

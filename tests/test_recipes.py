@@ -25,7 +25,8 @@ for file in test_recipes.FILES:
             backbone.output_shape[-1],
             hidden_width=recipe.method.hidden_width,
             projection_width=recipe.method.projection_width)
-    print(file.name, len(backbone.variables), len(projector.variables))
+    # Without a projector there are layers, but no variables.
+    print(file.name, len(backbone.variables), len(projector.layers))
 """
 
 

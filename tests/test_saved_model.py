@@ -324,6 +324,8 @@ FILES = [
     ((17, 29), "L", "BMP", {}),
     ((23, 16), "RGBA", "BMP", {}),
     ((26, 35), "P", "GIF", {}),
+    ((21, 27), "RGB", "WEBP", {"lossless": True}),
+    ((18, 26), "RGBA", "WEBP", {"lossless": True}),
     ((5, 9), "RGB", "PNG", {}),
 ]
 
@@ -368,6 +370,39 @@ def test_animation_is_served_by_its_first_frame(exported):
     np.testing.assert_allclose(
         received["features"], loaded(tf.zeros([1, SIZE, SIZE, 3])), atol=1e-5
     )
+
+
+ANIMATED_WEBP = """
+import io, sys
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+rng = np.random.default_rng(0)
+for mode in ("RGB", "RGBA"):
+    for side in (9, 16, 61):
+        frames = [
+            Image.fromarray(rng.integers(0, 256, (side, side, len(mode)), "u1"))
+            for _ in range(2)
+        ]
+        buffer = io.BytesIO()
+        frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
+        try:
+            serve(image_bytes=tf.constant([buffer.getvalue()]))
+        except tf.errors.InvalidArgumentError as error:
+            print("refused:", error.message.splitlines()[0])
+still = io.BytesIO()
+frames[0].save(still, "WEBP")
+print(sorted(serve(image_bytes=tf.constant([still.getvalue()]))))
+"""
+
+
+def test_animated_webp_is_an_error_and_the_server_goes_on(exported):
+    code = ANIMATED_WEBP.replace("sys.argv[1]", repr(str(exported[1])))
+    *refused, last = run_in_subprocess(code).splitlines()
+    assert len(refused) == 6
+    assert all(line.startswith("refused:") for line in refused)
+    assert last == str(sorted(OUTPUTS))
 
 
 def test_bytes_are_resized_by_the_short_side_then_cropped(tmp_path):

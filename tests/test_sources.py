@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import pathlib
 import shutil
 
 import numpy as np
@@ -196,6 +197,73 @@ def test_damaged_files_are_left_out_with_a_reason(tmp_path):
         data.open_source(f"folder:{tmp_path}", max_bad_share=0.05)
 
 
+def test_a_webp_with_alpha_is_read_and_an_animated_one_left_out(tmp_path):
+    image = picture()
+    view = Image.fromarray(image)
+    view.putalpha(90)
+    view.save(tmp_path / "a.webp", lossless=True)
+    frames = [Image.fromarray(picture()) for _ in range(2)]
+    for name, mode in (("b.webp", "RGB"), ("c.webp", "RGBA")):
+        moving = [frame.convert(mode) for frame in frames]
+        moving[0].putpixel((0, 0), (1, 2, 3, 4)[: len(mode)])
+        moving[0].save(tmp_path / name, save_all=True, append_images=moving[1:])
+    source = data.open_source(f"folder:{tmp_path}", max_bad_share=1.0)
+    np.testing.assert_array_equal(pixels(source), [image])
+    assert source.skipped == [
+        ("b.webp", "an animated WebP"),
+        ("c.webp", "an animated WebP"),
+    ]
+
+
+def test_a_link_to_nothing_is_left_out_with_a_reason(tmp_path):
+    for i in range(10):
+        write(tmp_path, f"{i:02d}.png")
+    (tmp_path / "dead.png").symlink_to(tmp_path / "absent.png")
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.num_images == 10
+    assert source.skipped == [("dead.png", "No such file or directory")]
+
+
+def test_a_link_to_a_folder_above_multiplies_no_image(tmp_path):
+    write(tmp_path, "set/a/0.png")
+    write(tmp_path, "set/b/1.png")
+    write(tmp_path, "elsewhere/2.png")
+    (tmp_path / "set/a/up").symlink_to("..")
+    (tmp_path / "set/b/self").symlink_to(".")
+    (tmp_path / "set/c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "set")
+    source = data.open_source(f"folder:{tmp_path}/set")
+    assert source.manifest().names == ["a/0.png", "b/1.png", "c/2.png"]
+    assert source.class_names == ("a", "b", "c")
+
+
+def test_names_that_are_not_utf8_are_read_and_told_as_text(tmp_path):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    image = picture()
+    for name in (b"ant\xe9/a\xff.png", b"bee/b.png", b"bee/c\xff.png"):
+        write(images, os.fsdecode(name), image)
+    write(images, os.fsdecode(b"bee/d\xff.png")).write_bytes(b"")
+    for _ in range(2):  # the second time from the cache
+        source = data.open_source(
+            f"folder:{images}", cache_dir=cache, max_bad_share=0.3
+        )
+        np.testing.assert_array_equal(pixels(source), [image] * 3)
+        assert source.class_names == (r"ant\xe9", "bee")
+        assert source.skipped == [(r"bee/d\xff.png", "empty")]
+        assert len(source.manifest_hash) == 64
+
+
+def test_a_jpeg_cut_off_anywhere_is_left_out(tmp_path):
+    whole = encoded(picture(64, 48), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(whole)
+    for percent in range(1, 98, 8):
+        end = len(whole) * percent // 100
+        (tmp_path / f"cut at {percent}.jpg").write_bytes(whole[:end])
+    source = data.open_source(f"folder:{tmp_path}", max_bad_share=1.0)
+    assert source.manifest().names == ["a.jpg"]
+    assert (source.heights[0], source.widths[0]) == (64, 48)
+
+
 def test_a_text_file_called_png_is_told_from_images(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(ValueError, match="1 of 1 images.*not a readable"):
@@ -227,6 +295,59 @@ def test_a_second_check_reads_only_files_that_changed(tmp_path, monkeypatch):
     assert checked == [1]
     assert second.heights[5] == 31 and second.heights[4] == 20
     assert first.manifest_hash != second.manifest_hash
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path, monkeypatch):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    for i in range(12):
+        write(images, f"{i:02d}.png")
+    real = pathlib.Path.read_bytes
+
+    def refused(path):
+        if path.name == "05.png":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, "read_bytes", refused)
+        source = data.open_source(f"folder:{images}", cache_dir=cache)
+    assert source.skipped == [("05.png", "Permission denied")]
+    source = data.open_source(f"folder:{images}", cache_dir=cache)
+    assert source.num_images == 12 and not source.skipped
+
+
+DAMAGE = {
+    "empty": lambda whole: b"",
+    "junk": lambda whole: b"junk",
+    "half": lambda whole: whole[: len(whole) // 2],
+    "other bytes": lambda whole: whole[:150] + b"?" * 20 + whole[170:],
+    "another's": lambda whole: npz(other=np.zeros(3)),
+    "an array": lambda whole: npy(np.zeros(3)),
+}
+
+
+def npz(**arrays):
+    stored = io.BytesIO()
+    np.savez(stored, **arrays)
+    return stored.getvalue()
+
+
+def npy(array):
+    stored = io.BytesIO()
+    np.save(stored, array)
+    return stored.getvalue()
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_cache_is_made_anew(tmp_path, damage):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    write(images, "a.png")
+    data.open_source(f"folder:{images}", cache_dir=cache)
+    (kept,) = cache.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    assert data.open_source(f"folder:{images}", cache_dir=cache).num_images == 1
+    assert scan._read_cache(kept)
 
 
 def test_the_manifest_hash_survives_a_move(tmp_path):
@@ -351,6 +472,42 @@ def test_the_index_goes_to_the_cache_where_the_folder_is_closed(
     assert data.open_source(uri, cache_dir=cache).num_images == 3
 
 
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_index_is_made_anew(tmp_path, damage):
+    write_shards(tmp_path, [3])
+    uri = f"tfrecord:{tmp_path}/train-0.tfrecord"
+    data.open_source(uri)
+    kept = tmp_path / ".train-0.tfrecord.index.npz"
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    source = data.open_source(uri)
+    assert source.num_images == 3 and source.labels.tolist() == [7, 8, 9]
+    with np.load(kept) as stored:
+        assert stored["labels"].tolist() == [7, 8, 9]
+
+
+def test_empty_shards_among_others_are_passed_over(tmp_path):
+    images = write_shards(tmp_path, [0, 2, 0, 3])
+    assert (tmp_path / "train-2.tfrecord").stat().st_size == 0
+    for _ in range(2):  # the second time from the index
+        source = data.open_source(f"tfrecord:{tmp_path}/train-*")
+        assert len(pixels(source)) == 5
+        np.testing.assert_array_equal(pixels(source)[2], images[2])
+
+
+def test_labels_on_a_part_of_the_records_are_left_out_and_told(tmp_path):
+    records = [example(encoded(picture()), i) for i in range(3)]
+    records.append(example(encoded(picture())))
+    write_records(tmp_path / "a.tfrecord", records)
+    source = data.open_source(f"tfrecord:{tmp_path}/a.tfrecord")
+    assert source.labels is None
+    assert source.notices == [
+        "1 of 4 records have no label: figures by label are left out"
+    ]
+    whole = data.open_source(f"tfrecord:{tmp_path}/a.tfrecord", max_images=3)
+    assert whole.labels.tolist() == [0, 1, 2] and not whole.notices
+
+
 def test_damaged_records_are_left_out(tmp_path):
     good = [example(encoded(picture()), 1) for _ in range(12)]
     write_records(tmp_path / "a.tfrecord", [*good, example(b"junk", 1)])
@@ -375,8 +532,11 @@ def test_files_that_are_no_image_records_are_refused(tmp_path):
     with pytest.raises(ValueError, match="uncompressed TFRecord"):
         opening("packed")
     (tmp_path / "empty").write_bytes(b"")
-    with pytest.raises(ValueError, match="empty file"):
+    with pytest.raises(ValueError, match="empty is an empty file.$"):
         opening("empty")
+    (tmp_path / "empty-2").write_bytes(b"")
+    with pytest.raises(ValueError, match="empty file, as are all 2"):
+        opening("empty*")
     write_records(tmp_path / "other", [example(b"x", key="picture")])
     with pytest.raises(ValueError, match="features image/filename, picture"):
         opening("other")
@@ -410,6 +570,9 @@ def test_cifar_records_agree_with_tensorflows_reader(shared_data, tmp_path):
     [
         ("digits:?split=valid", "train, test, all.*split=valid"),
         ("digits:?fold=1", "only a split"),
+        ("digits:?split=train&split=test", "a split, once"),
+        ("digits:?split=", "splits train, test, all"),
+        ("digits:?split", "splits train, test, all"),
         ("digits", "must be a URI such as"),
         ("ftp:/images", "folder:/path"),
         ("folder:", "names no path"),

@@ -181,11 +181,12 @@ def open_sources(command, config, recipe, tell=None):
 def _held_out(config, source, tell):
     """`source` in two, to learn from and to test on, and a line on it."""
     if source is not None and source.labels is None:
+        why = "".join(f" ({notice})" for notice in source.notices)
         raise ValueError(
             "without test_data every fifth image to learn from is one to test "
-            f"on, and needs a label. Received: {source.uri} without labels. "
-            "Put the images in class folders, or give labelled ones by "
-            "--train_data and --test_data."
+            f"on, and needs a label. Received: {source.uri} without labels"
+            f"{why}. Put the images in class folders, or give labelled ones "
+            "by --train_data and --test_data."
         )
     evaluation.check_source(config, "test_data", source)
     train, test = data.held_out(source)

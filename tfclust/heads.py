@@ -104,6 +104,35 @@ class Prototypes(layers.Layer):
         return tuple(keras.ops.matmul(units, kernel) for kernel in self.kernels)
 
 
+class Classifier(layers.Layer):
+    """A linear classifier a head: logits of rows, with biases.
+
+    Args:
+      width: int D.
+      num_clusters: K of each head.
+    """
+
+    def __init__(self, width, num_clusters, *, name="classifier"):
+        super().__init__(name=name, dtype=_HEAD_DTYPE)
+        self.num_heads = len(num_clusters)
+        for head, count in enumerate(num_clusters):
+            layer = linear(count, width, name=f"head_{head}")
+            layer.build([None, width])
+            setattr(self, f"head_{head}", layer)
+        self.built = True
+
+    @property
+    def heads(self):
+        """The Dense layers in head order."""
+        return tuple(
+            getattr(self, f"head_{head}") for head in range(self.num_heads)
+        )
+
+    def call(self, rows):
+        """Logits, a tuple over heads of `[..., K]`."""
+        return tuple(head(rows) for head in self.heads)
+
+
 def unit_rows(x):
     """Rows of `x` at unit length; a zero row stays zero."""
     # Keras's epsilon is added under the root in float32: 1e-12 of the square.

@@ -130,7 +130,8 @@ def _dominated(logs, config):
 
 def _empty(logs, config):
     empty, count = logs["empty_clusters"], _mean_k(config)
-    if empty < EMPTY_SHARE * count:
+    # Given classes that nothing is named by yet are no fault of clustering.
+    if empty < EMPTY_SHARE * count or _given_labels(config):
         return None
     return (
         f"{empty:.0f} of {count:g} clusters are empty: no image is nearest to "
@@ -199,6 +200,11 @@ def _queue_comes_in(epoch, config):
     return bool(getattr(config, "queue_rows", 0)) and epoch - start in (0, 1)
 
 
+def _given_labels(config):
+    """Whether the classes come from outside, and no knob changes them."""
+    return hasattr(config, "pseudo_labels")
+
+
 def _mean_k(config):
     return sum(config.num_clusters) / len(config.num_clusters)
 
@@ -206,6 +212,8 @@ def _mean_k(config):
 def _remedies(config, **by_knob):
     """Those that the method has a knob for; rate and crops every run has."""
     everywhere = ("learning_rate", "augmentation")
+    if _given_labels(config):
+        by_knob.pop("num_clusters", None)
     words = [
         remedy
         for knob, remedy in by_knob.items()

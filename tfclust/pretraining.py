@@ -23,6 +23,7 @@ from tfclust import (
     checkpoints,
     data,
     devices,
+    given_labels,
     health,
     methods,
     optimizers,
@@ -108,17 +109,22 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
     run_checks.check_replicas(recipe, strategy)
     chief = devices.is_chief(strategy)
     with checkpoints.lock(workdir, really=chief):
+        saved = checkpoints.latest(workdir, say=say)
+        # Refused before the images are opened, which may take minutes.
+        other = None if saved else given_labels.open_run(recipe, say)
         sources = open_sources(recipe, workdir, say)
         views = make_views(recipe, sources[0])
+        recipe, labels = _given(recipe, views.source, saved, other, say)
         run_checks.check_images(recipe, views)
         about = _about(recipe, views, strategy, threads)
-        saved = checkpoints.latest(workdir, say=say)
         if saved is not None:
             run_checks.check_same_run(recipe, about, saved, say)
             recipe = recipe._replace(backbone=_without_init(recipe.backbone))
         method = build_method(recipe, views, strategy)
         if saved is not None:
             method.load_state(saved.arrays)
+        elif labels is not None:
+            method.take_labels(labels)
         if accepted is not None and chief:
             accepted()
         return _fit(
@@ -210,6 +216,8 @@ def open_sources(recipe, workdir, say=print):
         say(f"Left out: {name}: {reason}")
     if len(source.skipped) > 10:
         say(f"Left out: {len(source.skipped) - 10} more images.")
+    for notice in source.notices:
+        say(f"{source.uri}: {notice}.")
     if not run.eval_data:
         return source, None
     test = data.open_source(
@@ -230,6 +238,22 @@ def make_views(recipe, source):
         image_size=run.image_size,
         resize_size=run.resize_size,
     )
+
+
+def _given(recipe, source, saved, other, say):
+    """The recipe with its classes, and labels `[N, H]` or None.
+
+    A run that goes on has its labels in its state.
+    """
+    if saved is not None:
+        classes = given_labels.classes_of(saved)
+        return given_labels.with_classes(recipe, classes), None
+    given = given_labels.read(recipe, other, source)
+    if given is None:
+        return recipe, None
+    say(given_labels.in_words(given))
+    recipe = given_labels.with_classes(recipe, given.num_clusters)
+    return recipe, given.labels
 
 
 def _fit(recipe, method, views, test, workdir, about, chief, callbacks, say):

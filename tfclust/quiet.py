@@ -3,6 +3,8 @@
 A command answers bad input with one line. TensorFlow's C++ parts write half a
 dozen when they are loaded, before any setting of theirs is read, hence the file
 descriptor. Warnings and errors are passed on.
+
+libjpeg writes a line or two for each damaged image, without the image's name.
 """
 
 import contextlib
@@ -10,13 +12,30 @@ import glob
 import os
 import re
 import sys
-import tempfile
+import threading
 
 _NOTICE = re.compile(
     r"I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |WARNING: All log |To enable "
 )
+# What libjpeg says of an image (the beginnings in its `jerror.h`), and
+# TensorFlow's reader of JPEGs.
+_DECODER_LINE = re.compile(
+    r"(Arithmetic table|Bogus (DAC|DHT|DQT|Huffman|JPEG|marker|sampling)|"
+    r"CCIR601 sampling|Component index \d|Corrupt JPEG data|DCT coefficient|"
+    r"Empty (JPEG image|input file)|Fractional sampling|Huffman (code|table)|"
+    r"IDCT output block|Image too wide|Improper call to JPEG library|"
+    r"Inconsistent progression|Input file read error|"
+    r"Invalid (JPEG|SOS|component|progressive)|JPEG datastream|"
+    r"Maximum supported image|Missing Huffman|Not a JPEG file|"
+    r"Premature end of (JPEG|input) file|Quantization table|Sampling factors|"
+    r"Sorry, arithmetic|Too many color components|Unexpected marker|"
+    r"Unknown Adobe color|Unsupported (JPEG|color|marker)|"
+    r"Warning: unknown JFIF|[EW]\d{4} .* jpeg_mem\.cc:)"
+)
 _NO_GPU = "failed call to cuInit"
 _STDERR = 2
+_END = b"\0\n"
+_filtering = threading.Lock()
 
 
 def import_tensorflow():
@@ -24,7 +43,7 @@ def import_tensorflow():
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _held_back():
+    with _without(_is_notice):
         import tensorflow as tf
 
         # The look for GPUs, which else comes with the first operation.
@@ -33,23 +52,65 @@ def import_tensorflow():
     tf.debugging.disable_traceback_filtering()
 
 
+def without_decoder_lines():
+    """A context that keeps libjpeg's lines off standard error."""
+    return _without(_DECODER_LINE.match)
+
+
 @contextlib.contextmanager
-def _held_back():
-    """Holds standard error back, and then writes it without the notices."""
-    sys.stderr.flush()
-    kept = os.dup(_STDERR)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), _STDERR)
+def _without(unwanted):
+    """Passes on what is written to standard error but for `unwanted` lines."""
+    if not _filtering.acquire(blocking=False):
+        yield  # another thread has put its filter there
+        return
+    try:
+        kept = _put_filter(unwanted)
         try:
             yield
         finally:
-            sys.stderr.flush()
-            os.dup2(kept, _STDERR)
-            os.close(kept)
-            held.seek(0)
-            for line in held.read().decode("utf-8", "replace").splitlines():
-                if not _is_notice(line):
-                    print(line, file=sys.stderr)
+            if kept is not None:
+                _take_filter(*kept)
+    finally:
+        _filtering.release()
+
+
+def _put_filter(unwanted):
+    """Standard error as it was, and an event at the end; None if closed."""
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:
+        return None
+    begin, end = os.pipe()
+    ended = threading.Event()
+
+    def pass_on():
+        with os.fdopen(begin, "rb") as lines, os.fdopen(kept, "wb", 0) as out:
+            for line in lines:
+                whole = line.removesuffix(_END)
+                if whole and not unwanted(whole.decode("utf-8", "replace")):
+                    out.write(whole)
+                if whole != line:
+                    ended.set()
+
+    # A process started meanwhile holds the pipe open for as long as it lives.
+    threading.Thread(target=pass_on, daemon=True).start()
+    _flush()
+    os.dup2(end, _STDERR)
+    os.close(end)
+    return os.dup(kept), ended
+
+
+def _take_filter(kept, ended):
+    _flush()
+    os.write(_STDERR, _END)
+    os.dup2(kept, _STDERR)
+    os.close(kept)
+    ended.wait()
+
+
+def _flush():
+    if sys.stderr is not None:
+        sys.stderr.flush()
 
 
 def _is_notice(line):

@@ -5,7 +5,7 @@ by `data.Views`; here is what only a whole recipe, its images and its folder can
 tell.
 """
 
-from tfclust import recipes
+from tfclust import backbones, recipes
 
 
 def check_alone(recipe):
@@ -19,6 +19,11 @@ def check_alone(recipe):
             raise ValueError(
                 f"{name} must be given, such as --{name}={example}."
             )
+    if getattr(recipe.method, "pseudo_labels", None) == "":
+        raise ValueError(
+            "pseudo_labels must be given: the folder of a run on the same "
+            "images, such as --pseudo_labels=runs/first, or the word source."
+        )
     if run.epochs is None and run.steps is None:
         raise ValueError(
             "the length of the run must be given: epochs or steps, such as "
@@ -29,6 +34,10 @@ def check_alone(recipe):
             "warmup_epochs must be at most epochs. Received: warmup_epochs="
             f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
         )
+    sizes = recipe.views.view_sizes or (run.image_size,)
+    backbones.check_image_sizes(
+        recipe.backbone.backbone, (*sizes, run.image_size)
+    )
 
 
 def check_replicas(recipe, strategy):
@@ -67,11 +76,13 @@ def check_test_images(source, test):
       source: `data.Source` to learn from.
       test: `data.Source`.
     """
-    for uri, labels in ((source.uri, source.labels), (test.uri, test.labels)):
-        if labels is None:
+    for images in (source, test):
+        if images.labels is None:
+            why = "".join(f" ({notice})" for notice in images.notices)
             raise ValueError(
                 "eval_data tests a kNN, which needs labels on both sides. "
-                f"Received: {uri} without labels. Leave eval_data out."
+                f"Received: {images.uri} without labels{why}. Leave eval_data "
+                "out."
             )
     names = (source.class_names, test.class_names)
     if None not in names and names[0] != names[1]:

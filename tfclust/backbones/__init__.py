@@ -7,7 +7,7 @@ loads without this library.
 
 from tfclust.backbones.adapting import adapt
 from tfclust.backbones.config import BackboneConfig, from_config
-from tfclust.backbones.factory import build, names
+from tfclust.backbones.factory import build, check_image_sizes, names
 from tfclust.backbones.initial_weights import Loaded, load_weights
 from tfclust.backbones.levels import pyramid, stages
 from tfclust.backbones.sizes import check_size
@@ -17,6 +17,7 @@ __all__ = [
     "Loaded",
     "adapt",
     "build",
+    "check_image_sizes",
     "check_size",
     "from_config",
     "load_weights",

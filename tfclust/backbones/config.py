@@ -13,8 +13,8 @@ class BackboneConfig:
 
     backbone: str = option(
         "resnet50",
-        "small, resnet18, resnet34, resnet50, or a network of "
-        "keras.applications by its name there, such as EfficientNetV2B0.",
+        "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn, or a network "
+        "of keras.applications by its name there, such as EfficientNetV2B0.",
         source="SwAV",
     )
     width: int = option(
@@ -47,6 +47,12 @@ class BackboneConfig:
         "what a network of keras.applications takes.",
         source="SwAV",
         lower=1e-6,
+    )
+    sobel: bool = option(
+        False,
+        "Whether the network sees edges, two fixed filters of the grey image, "
+        "instead of colours; not for networks of keras.applications.",
+        source="DeepCluster",
     )
     init_from: str = option(
         "",
@@ -105,4 +111,5 @@ def _settings(config):
         "zero_init_residual": config.zero_init_residual,
         "image_mean": config.image_mean,
         "image_std": config.image_std,
+        "sobel": config.sobel,
     }

@@ -13,11 +13,9 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from tfclust.backbones import front
 from tfclust.backbones.fused import fuse
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-# SwAV's first value is 0.228, not the usual 0.229; its weights expect it.
-IMAGE_STD = (0.228, 0.224, 0.225)
 STEM_WIDTH = 64
 
 
@@ -42,26 +40,42 @@ class ConvNorm(NamedTuple):
     whether a block's last gamma starts at 0, so that it starts as identity.
     even_padding: whether a strided convolution is padded on all four sides, as
     the papers have it, or where TensorFlow needs it, which is a copy less.
+    bias: whether convolutions have one, idle before batch norm.
     """
 
     synchronized: bool = False
     zero_init_residual: bool = False
     even_padding: bool = True
+    bias: bool = False
 
     def __call__(
-        self, x, filters, size, *, name, strides=1, relu=True, ends_block=False
+        self,
+        x,
+        filters,
+        size,
+        *,
+        name,
+        strides=1,
+        padding=None,
+        relu=True,
+        ends_block=False,
     ):
-        """`[B, H, W, C]` -> `[B, ceil(H / strides), ..., filters]`."""
+        """`[B, H, W, C]` -> `[B, ceil(H / strides), ..., filters]`.
+
+        padding: zeros on each of the four sides of a strided convolution, which
+        are then all there are; None for half of `size`.
+        """
         explicit = self.even_padding and size > 1 and strides > 1
         if explicit:
             # "same" would pad even sizes on their far sides only.
-            x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+            border = size // 2 if padding is None else padding
+            x = layers.ZeroPadding2D(border, name=f"{name}_pad")(x)
         x = layers.Conv2D(
             filters,
             size,
             strides=strides,
             padding="valid" if explicit else "same",
-            use_bias=False,
+            use_bias=self.bias,
             kernel_initializer=keras.initializers.VarianceScaling(
                 2.0, mode="fan_out", distribution="untruncated_normal"
             ),
@@ -84,8 +98,9 @@ def resnet(
     *,
     width=1,
     small_images=False,
-    image_mean=IMAGE_MEAN,
-    image_std=IMAGE_STD,
+    image_mean=front.IMAGE_MEAN,
+    image_std=front.IMAGE_STD,
+    sobel=False,
     synchronized=False,
     zero_init_residual=False,
 ):
@@ -97,6 +112,7 @@ def resnet(
       small_images: whether the stem is one 3x3 convolution, without pooling.
       image_mean, image_std: three floats each, subtracted from and divided
         into the images.
+      sobel: whether the network sees `front.sobel_edges` instead of colours.
       synchronized: whether BN statistics span all replicas.
       zero_init_residual: whether each block starts as the identity.
 
@@ -106,8 +122,8 @@ def resnet(
     architecture = ARCHITECTURES[name]
     conv_norm = ConvNorm(synchronized, zero_init_residual)
     block = bottleneck_block if architecture.bottleneck else basic_block
-    images = image_input()
-    x = normalized(images, image_mean, image_std)
+    images = front.image_input()
+    x = front.normalized(images, image_mean, image_std, sobel=sobel)
     if small_images:
         x = conv_norm(x, STEM_WIDTH * width, 3, name="stem_conv")
     else:
@@ -143,21 +159,6 @@ def bottleneck_block(conv_norm, x, channels, *, strides, name):
         x, 4 * channels, 1, relu=False, ends_block=True, name=f"{name}_conv3"
     )
     return _add(x, shortcut, name)
-
-
-def image_input():
-    """The symbolic images, `[B, H, W, 3]` float32 in [0, 1]."""
-    return layers.Input([None, None, 3], dtype="float32", name="images")
-
-
-def normalized(images, image_mean, image_std):
-    """`(images - mean) / std`, in float32 under any precision policy."""
-    return layers.Rescaling(
-        [1 / std for std in image_std],
-        [-mean / std for mean, std in zip(image_mean, image_std, strict=True)],
-        dtype="float32",
-        name="normalized",
-    )(images)
 
 
 def pooled(x):

@@ -6,7 +6,7 @@ with the running statistics. An image of 32 pixels ends as 4x4 positions.
 
 import keras
 
-from tfclust.backbones import resnet
+from tfclust.backbones import front, resnet
 
 STEM_CHANNELS = 32
 STAGE_CHANNELS = (32, 64, 128)
@@ -15,8 +15,9 @@ STAGE_CHANNELS = (32, 64, 128)
 def small(
     *,
     width=1,
-    image_mean=resnet.IMAGE_MEAN,
-    image_std=resnet.IMAGE_STD,
+    image_mean=front.IMAGE_MEAN,
+    image_std=front.IMAGE_STD,
+    sobel=False,
     synchronized=False,
     zero_init_residual=False,
 ):
@@ -27,8 +28,8 @@ def small(
     conv_norm = resnet.ConvNorm(
         synchronized, zero_init_residual, even_padding=False
     )
-    images = resnet.image_input()
-    x = resnet.normalized(images, image_mean, image_std)
+    images = front.image_input()
+    x = front.normalized(images, image_mean, image_std, sobel=sobel)
     x = conv_norm(x, STEM_CHANNELS * width, 3, name="stem_conv")
     for stage, channels in enumerate(STAGE_CHANNELS, start=1):
         x = resnet.basic_block(

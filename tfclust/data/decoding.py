@@ -1,9 +1,12 @@
 """Encoded images: decoded in a pipeline, and checked once before training.
 
-JPEG, PNG, BMP, GIF (first frame) and WebP, whatever the file is called. JPEGs
-can be decoded at a half, a quarter or an eighth of their size: libjpeg then
-leaves out high frequencies of the cosine transform, which is quick and free of
-aliasing.
+JPEG, PNG, BMP, GIF (first frame) and still WebP, whatever the file is called;
+alpha is dropped. An animated WebP is an error: asked for the file's own number
+of channels, TensorFlow 2.21 writes beyond its buffer.
+
+JPEGs can be decoded at a half, a quarter or an eighth of their size: libjpeg
+then leaves out high frequencies of the cosine transform, which is quick and
+free of aliasing.
 """
 
 import concurrent.futures
@@ -14,9 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfclust import quiet
 from tfclust.data.source import Source
 
 _JPEG_BEGINS = b"\xff\xd8\xff"
+_WEBP_FLAGS_AT, _WEBP_MOVES = 20, 2  # place of the byte, and bit in it
 _CHUNK = 16  # images a call: enough to hide the call, little memory
 _LOG_EVERY = 20_000
 
@@ -35,10 +40,16 @@ class Checks(NamedTuple):
 def decode(data, ratio=None):
     """uint8 `[H, W, 3]` of encoded bytes, decoded `ratio` times smaller.
 
+    Traceable; the one decoder of training, evaluation and serving.
+
     Args:
       data: scalar string tensor.
       ratio: scalar int32 tensor, 1, 2, 4 or 8, above 1 for JPEG only; None
         for 1.
+
+    Raises:
+      tf.errors.InvalidArgumentError: if it is no whole image, or it moves and
+        is no GIF.
     """
     if ratio is None:
         return _decode_any(data)
@@ -64,7 +75,10 @@ def check_images(read, count):
       `Checks`.
     """
     starts = range(0, count, _CHUNK)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        quiet.without_decoder_lines(),  # each image gets a reason of its own
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         parts = []
         chunks = pool.map(
             lambda start: _check_chunk(
@@ -97,8 +111,31 @@ class EncodedSource(Source):
 
 
 def _decode_any(data):
-    image = tf.io.decode_image(data, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
+    def decoded(channels):
+        image = tf.io.decode_image(
+            data, channels=channels, expand_animations=False
+        )
+        return tf.ensure_shape(image, [None, None, channels or None])
+
+    # A WebP with alpha is refused if it is asked for three channels.
+    return tf.cond(
+        _is_still_webp(data),
+        lambda: decoded(0)[..., :3],
+        lambda: decoded(3),
+    )
+
+
+def _is_still_webp(data):
+    """Whether a scalar string begins as a WebP that does not move."""
+    # RIFF, 4 bytes of length, WEBP, the first part's name, its length, flags.
+    head = tf.strings.substr(data, 0, _WEBP_FLAGS_AT + 1)
+    head = tf.io.decode_raw(head, tf.uint8, fixed_length=_WEBP_FLAGS_AT + 1)
+
+    def has(words, begin):
+        return tf.reduce_all(head[begin : begin + 4] == list(words))
+
+    moves = has(b"VP8X", 12) & (head[_WEBP_FLAGS_AT] & _WEBP_MOVES > 0)
+    return has(b"RIFF", 0) & has(b"WEBP", 8) & ~moves
 
 
 def _check_chunk(read, positions):
@@ -134,8 +171,10 @@ def _sizes_of(data):
     def size_of_jpeg(encoded):
         # An eighth of the size reads the whole stream, at less arithmetic.
         small = tf.io.decode_jpeg(encoded, channels=3, ratio=8)
-        with tf.control_dependencies([small]):
-            return tf.io.extract_jpeg_shape(encoded)[:2]
+        # The larger is the image's own; its result must depend on the pixels,
+        # for TensorFlow leaves out what is a control dependency alone.
+        whole = tf.io.extract_jpeg_shape(encoded)[:2]
+        return tf.maximum(whole, tf.shape(small)[:2])
 
     def size_of(encoded):
         return tf.cond(
@@ -154,4 +193,7 @@ def _reason(encoded):
         return "empty"
     if encoded.startswith(_JPEG_BEGINS):
         return "a damaged or truncated JPEG"
+    head = encoded[: _WEBP_FLAGS_AT + 1]
+    if head[8:16] == b"WEBPVP8X" and head[-1] & _WEBP_MOVES:
+        return "an animated WebP"
     return "not a readable JPEG, PNG, BMP, GIF or WebP image"

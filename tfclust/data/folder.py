@@ -1,6 +1,7 @@
 """`folder:/path`: image files in a folder, at any depth.
 
-Images are counted in the order of their relative paths. Where every image lies
+Images are counted in the order of their relative paths; links are followed,
+but never round in a circle. Where every image lies
 in a sub-folder of the root, and there are two such sub-folders or more, their
 names are the labels, for evaluation only; else there are no labels.
 """
@@ -50,7 +51,7 @@ class FolderSource(EncodedSource):
             kept = np.arange(max_images) * len(names) // max_images
             names = [names[i] for i in kept]
         paths = [os.path.join(folder, name) for name in names]
-        stats = [os.stat(path) for path in paths]
+        stats = [_stat(path) for path in paths]
         found = scan.checked_files(folder, names, paths, stats, cache_dir)
         good, skipped = scan.good_and_skipped(
             found, names, f"folder:{root}", max_bad_share
@@ -58,18 +59,24 @@ class FolderSource(EncodedSource):
         self._paths = [paths[i] for i in good]
         self._files = [(stats[i].st_dev, stats[i].st_ino) for i in good]
         names = [names[i] for i in good]
-        num_bytes = np.array([stats[i].st_size for i in good], np.int64)
+        num_bytes = [stats[i].st_size if stats[i] else 0 for i in good]
         labels, class_names = _labels(names)
         super().__init__(
             f"folder:{root}",
-            Manifest(names, num_bytes, found.heights[good], found.widths[good]),
+            Manifest(
+                names,
+                np.array(num_bytes, np.int64),
+                found.heights[good],
+                found.widths[good],
+            ),
             labels=labels,
-            class_names=class_names,
+            class_names=class_names and tuple(map(scan.printable, class_names)),
             jpeg=found.jpeg[good],
             skipped=skipped,
         )
         with tf.device("CPU:0"):
-            self._path_table = tf.constant(self._paths)
+            # Bytes: a file's name need not be UTF-8.
+            self._path_table = tf.constant(list(map(os.fsencode, self._paths)))
 
     def identities(self):
         return self._files
@@ -87,8 +94,7 @@ def _image_names(folder, argument):
             f"{folder}."
         )
     names, other = [], 0
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for parent, files in _walk(folder):
         below = pathlib.Path(parent).relative_to(folder)
         for name in files:
             if name.startswith("."):
@@ -104,6 +110,35 @@ def _image_names(folder, argument):
             "files."
         )
     return sorted(names)
+
+
+def _walk(folder):
+    """(path, names of files) of `folder` and all below it, links followed.
+
+    A link to a folder that it lies in itself leads nowhere new.
+    """
+    top = os.stat(folder)
+    above = {os.fspath(folder): {(top.st_dev, top.st_ino)}}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        on_the_way = above.pop(parent)
+        kept = []
+        for name in folders:
+            path = os.path.join(parent, name)
+            stat = _stat(path)
+            here = stat and (stat.st_dev, stat.st_ino)
+            if not name.startswith(".") and here and here not in on_the_way:
+                above[path] = on_the_way | {here}
+                kept.append(name)
+        folders[:] = kept
+        yield parent, files
+
+
+def _stat(path):
+    """None for a link to nothing and what may not be looked at."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def _labels(names):

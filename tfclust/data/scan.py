@@ -2,6 +2,7 @@
 
 A kept result is used again where a file's size and time of change are the same;
 it is written as the check goes on, so that one that was interrupted continues.
+What could not be opened is tried again each time.
 """
 
 import hashlib
@@ -22,27 +23,33 @@ def checked_files(root, names, paths, stats, cache_dir):
     Args:
       root: the folder they belong to; gives the cache its name.
       names: list of str, relative paths. paths: list of str, to open.
-      stats: list of `os.stat_result`.
+      stats: list of `os.stat_result`, None where there is none to be had.
       cache_dir: folder of the cache, or None.
     """
     marks = [
-        f"{n}|{s.st_size}|{s.st_mtime_ns}"
+        f"{n}|{s.st_size}|{s.st_mtime_ns}" if s else f"{n}|"
         for n, s in zip(names, stats, strict=True)
     ]
     cache = None if cache_dir is None else _cache_path(root, cache_dir)
     known = _read_cache(cache)
+    unopened = set()
     missing = [i for i, mark in enumerate(marks) if mark not in known]
     for start in range(0, len(missing), _BLOCK):
         block = missing[start : start + _BLOCK]
 
         def read(position, block=block):
-            return pathlib.Path(paths[block[position]]).read_bytes()
+            try:
+                return pathlib.Path(paths[block[position]]).read_bytes()
+            except OSError:
+                unopened.add(marks[block[position]])
+                raise
 
         found = check_images(read, len(block))
         rows = zip(*found, strict=True)
         known.update(zip([marks[i] for i in block], rows, strict=True))
         if cache is not None:
-            _write_cache(cache, known)
+            kept = {m: known[m] for m in known if m not in unopened}
+            _write_cache(cache, kept)
     return _as_checks([known[mark] for mark in marks])
 
 
@@ -54,7 +61,7 @@ def good_and_skipped(checks, names, uri, max_bad_share):
     """
     good = np.flatnonzero(checks.reasons == "")
     bad = np.flatnonzero(checks.reasons != "")
-    skipped = [(names[i], str(checks.reasons[i])) for i in bad]
+    skipped = [(printable(names[i]), str(checks.reasons[i])) for i in bad]
     if len(bad) > max_bad_share * len(names) or not len(good):
         shown = "; ".join(
             f"{name}: {reason}" for name, reason in skipped[:_NAMES_SHOWN]
@@ -67,6 +74,20 @@ def good_and_skipped(checks, names, uri, max_bad_share):
     return good, skipped
 
 
+def printable(name):
+    r"""A file's name as text; `\xe9` for a byte that is no UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def read_npz(path, names):
+    """Arrays of `path` by name; None if it is missing, damaged or another's."""
+    try:
+        with np.load(path) as stored:
+            return {name: stored[name] for name in names}
+    except Exception:  # what a damaged archive raises is of a dozen classes
+        return None
+
+
 def write_npz(path, **arrays):
     """Writes arrays to `path` at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,22 +98,23 @@ def write_npz(path, **arrays):
 
 
 def _cache_path(root, cache_dir):
-    where = str(pathlib.Path(root).resolve()).encode("utf-8", "replace")
+    where = os.fsencode(pathlib.Path(root).resolve())
     name = f"scan-{hashlib.sha256(where).hexdigest()[:16]}.npz"
     return pathlib.Path(cache_dir).expanduser() / name
 
 
 def _read_cache(path):
     """`{mark: (height, width, jpeg, reason)}`; empty where there is none."""
-    if path is None or not path.is_file():
+    stored = path and read_npz(path, ["marks", *Checks._fields])
+    if not stored:
         return {}
-    with np.load(path) as stored:
-        marks, columns = stored["marks"], [stored[n] for n in Checks._fields]
-    rows = zip(*columns, strict=True)
-    return dict(zip(marks.tolist(), rows, strict=True))
+    rows = zip(*(stored[name] for name in Checks._fields), strict=True)
+    return dict(zip(stored["marks"].tolist(), rows, strict=True))
 
 
 def _write_cache(path, known):
+    if not known:
+        return
     checks = _as_checks(list(known.values()))
     write_npz(path, marks=np.array(list(known), np.str_), **checks._asdict())
 

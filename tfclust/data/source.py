@@ -7,6 +7,7 @@ evaluation; no batch of training carries them.
 
 import functools
 import hashlib
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ class Source:
       jpeg: bool `[N]`, images that can be decoded at a half, a quarter or an
         eighth of their size.
       skipped: list of (name, reason), files that are no images.
+      notices: list of str, what else a user should know of the images.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Source:
         class_names=None,
         jpeg=None,
         skipped=(),
+        notices=(),
     ):
         self.uri = uri
         self.num_images = len(manifest.heights)
@@ -57,6 +60,7 @@ class Source:
         self.class_names = class_names
         self.jpeg = np.zeros(self.num_images, bool) if jpeg is None else jpeg
         self.skipped = list(skipped)
+        self.notices = list(notices)
         self._manifest = manifest
         self._store = None
 
@@ -71,7 +75,7 @@ class Source:
     def manifest_hash(self):
         """SHA-256 over names, sizes in bytes and pixels, in order; hex."""
         names, num_bytes, heights, widths = self._manifest
-        digest = hashlib.sha256("\n".join(names).encode("utf-8", "replace"))
+        digest = hashlib.sha256(os.fsencode("\n".join(names)))
         for column in (num_bytes, heights, widths):
             digest.update(np.ascontiguousarray(column, "<i8").tobytes())
         return digest.hexdigest()

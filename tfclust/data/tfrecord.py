@@ -42,6 +42,19 @@ class ShardIndex(NamedTuple):
     checks: Checks
 
 
+_NO_IMAGES = ShardIndex(
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    Checks(
+        np.zeros(0, np.int32),
+        np.zeros(0, np.int32),
+        np.zeros(0, bool),
+        np.zeros(0, np.str_),
+    ),
+)
+
+
 class TFRecordSource(EncodedSource):
     """Images of TFRecord files, in the order of sorted file names.
 
@@ -56,8 +69,8 @@ class TFRecordSource(EncodedSource):
 
     Raises:
       FileNotFoundError: if no file matches.
-      ValueError: if a file is no uncompressed TRecord file or lacks images, or
-        too many images cannot be read.
+      ValueError: if a file is no uncompressed TFRecord file or lacks images,
+        all files are empty, or too many images cannot be read.
     """
 
     def __init__(
@@ -76,6 +89,11 @@ class TFRecordSource(EncodedSource):
             indices.append(shard_index(path, cache_dir))
             if max_images and _total(indices) >= max_images:
                 break
+        if not _total(indices):
+            raise ValueError(
+                f"{uri} holds no records: {paths[0]} is an empty file"
+                + (f", as are all {len(paths)}." if paths[1:] else ".")
+            )
         rows = slice(max_images)
         lengths = np.concatenate([i.lengths for i in indices])[rows]
         offsets = np.concatenate([i.offsets for i in indices])[rows]
@@ -94,6 +112,13 @@ class TFRecordSource(EncodedSource):
             for shard, offset in zip(shards, offsets, strict=True)
         ]
         good, skipped = scan.good_and_skipped(checks, names, uri, max_bad_share)
+        unlabelled = int((labels[good] < 0).sum())
+        notices = []
+        if 0 < unlabelled < len(good):
+            notices.append(
+                f"{unlabelled} of {len(good)} records have no label: figures "
+                "by label are left out"
+            )
         super().__init__(
             uri,
             Manifest(
@@ -102,9 +127,10 @@ class TFRecordSource(EncodedSource):
                 checks.heights[good],
                 checks.widths[good],
             ),
-            labels=None if (labels[good] < 0).any() else labels[good],
+            labels=None if unlabelled else labels[good],
             jpeg=checks.jpeg[good],
             skipped=skipped,
+            notices=notices,
         )
         self._paths = paths
         self._shards, self._offsets = shards[good], offsets[good]
@@ -120,7 +146,11 @@ class TFRecordSource(EncodedSource):
 
     def encoded(self, index):
         data = tf.numpy_function(
-            self._read, [tf.gather(self._places, index)], tf.string
+            self._read,
+            [tf.gather(self._places, index)],
+            tf.string,
+            # A function with a state would be called by one thread at a time.
+            stateful=False,
         )
         return tf.ensure_shape(data, [])
 
@@ -137,10 +167,9 @@ def shard_index(path, cache_dir=None):
     mark = np.array([stat.st_size, stat.st_mtime_ns], np.int64)
     places = _index_places(path, cache_dir)
     for place in places:
-        if place.is_file():
-            with np.load(place) as stored:
-                if (stored["mark"] == mark).all():
-                    return _index_from(stored)
+        stored = scan.read_npz(place, ["mark", *_index_arrays(_NO_IMAGES)])
+        if stored and np.array_equal(stored["mark"], mark):
+            return _index_from(stored)
     index = _make_index(path)
     for place in places:
         try:
@@ -191,8 +220,9 @@ def _index_from(stored):
 
 def _make_index(path):
     with open(path, "rb") as file:
+        # So is a file that a writer closed without a record.
         if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"{path} is an empty file, not a TFRecord file.")
+            return _NO_IMAGES
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             records = _record_bounds(data, path)
             offsets, lengths, labels = _images_in(data, records, path)

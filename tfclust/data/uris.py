@@ -64,14 +64,16 @@ def open_source(
 
 
 def _split(argument, uri, rest):
-    query = dict(urllib.parse.parse_qsl(rest.removeprefix("?")))
-    unknown = sorted(set(query) - {"split"})
-    if unknown or (rest and not rest.startswith("?")):
+    query = urllib.parse.parse_qsl(
+        rest.removeprefix("?"), keep_blank_values=True
+    )
+    names = [name for name, _ in query]
+    if names not in ([], ["split"]) or (rest and not rest.startswith("?")):
         raise ValueError(
-            "digits takes only a split: digits:?split=train. Received: "
+            "digits takes only a split, once: digits:?split=train. Received: "
             f"{argument}={uri}."
         )
-    return query.get("split", "train")
+    return dict(query).get("split", "train")
 
 
 def _suggestion(uri):

@@ -148,10 +148,12 @@ def check_source(config, argument, source):
                 f"Give --{argument}=URI, or leave {protocol} out of protocols."
             )
         if source.labels is None:
+            why = "".join(f" ({notice})" for notice in source.notices)
             raise ValueError(
                 f"the protocol {protocol} compares with labels, and {argument} "
-                f"has none. Received: {argument}={source.uri}. Give images in "
-                f"class folders, or leave {protocol} out of protocols."
+                f"has none. Received: {argument}={source.uri}{why}. Give "
+                "images in class folders, or leave "
+                f"{protocol} out of protocols."
             )
 
 

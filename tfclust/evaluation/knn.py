@@ -7,13 +7,9 @@ features to unit length, neighbours by cosine, a vote of exp(cosine / T) each.
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfclust.evaluation.features import checked_rows
-
-# A block of similarities takes 128 MB: 2,048 queries by 16,384 bank rows.
-QUERY_ROWS = 2048
-BANK_ROWS = 16384
+from tfclust.ops.neighbors import BANK_ROWS, QUERY_ROWS, nearest_neighbors
 
 
 class KNNResult(NamedTuple):
@@ -21,13 +17,6 @@ class KNNResult(NamedTuple):
 
     top1: float
     predictions: np.ndarray
-
-
-class Neighbors(NamedTuple):
-    """Cosines `[Q, k]`, largest first, and bank rows `[Q, k]`."""
-
-    similarities: np.ndarray
-    rows: np.ndarray
 
 
 def evaluate_knn(
@@ -77,11 +66,19 @@ def evaluate_knn(
             "temperature must be positive. Received: "
             f"temperature={temperature}. 0.07 is usual."
         )
-    neighbors = nearest(bank, queries, num_neighbors, block_rows=block_rows)
+    # faiss would leave a GPU idle.
+    neighbors = nearest_neighbors(
+        bank,
+        num_neighbors,
+        queries=queries,
+        metric="cosine",
+        use_faiss=False,
+        block_rows=block_rows,
+    )
     classes, bank_classes = np.unique(bank_labels, return_inverse=True)
     votes_for = _winners(
-        neighbors.similarities,
-        bank_classes[neighbors.rows],
+        neighbors.distances,
+        bank_classes[neighbors.index],
         len(classes),
         temperature,
     )
@@ -117,37 +114,6 @@ def online_knn(
     return result.top1
 
 
-def nearest(bank, queries, num_neighbors, *, block_rows=BANK_ROWS):
-    """The rows of `bank` with the largest cosine to each query.
-
-    Args:
-      bank: float32 `[N, F]`.
-      queries: float32 `[Q, F]`.
-      num_neighbors: int k <= N.
-      block_rows: int, bank rows compared at once.
-
-    Returns:
-      `Neighbors`; of equal cosines the lower row comes first.
-    """
-    num_queries = len(queries)
-    similarities = np.full((num_queries, num_neighbors), -np.inf, np.float32)
-    rows = np.zeros((num_queries, num_neighbors), np.int64)
-    # The bank is the long side: each of its blocks is read and scaled once.
-    for first in range(0, len(bank), block_rows):
-        bank_block = _unit(bank[first : first + block_rows])
-        for begin in range(0, num_queries, QUERY_ROWS):
-            some = slice(begin, begin + QUERY_ROWS)
-            similarities[some], rows[some] = _merged(
-                _unit(queries[some]),
-                bank_block,
-                similarities[some],
-                rows[some],
-                tf.constant(first, tf.int64),
-                num_neighbors,
-            )
-    return Neighbors(similarities, rows)
-
-
 def protocol(subject, config):
     """The entry of `EVALUATORS`: figures of a `Subject` as a dict."""
     result = evaluate_knn(
@@ -165,29 +131,11 @@ def protocol(subject, config):
     }
 
 
-def _unit(rows):
-    return tf.math.l2_normalize(tf.constant(rows), axis=1, epsilon=1e-24)
-
-
-@tf.function(reduce_retracing=True)
-def _merged(queries, bank, similarities, rows, first_row, num_neighbors):
-    """The best of those found so far and of one more block of the bank."""
-    products = tf.matmul(queries, bank, transpose_b=True)  # [Q, b]
-    in_block = tf.minimum(num_neighbors, tf.shape(bank)[0])
-    values, columns = tf.math.top_k(products, in_block)
-    values = tf.concat([similarities, values], axis=1)  # [Q, 2 k]
-    # Earlier blocks stand first, so that top_k prefers their lower rows.
-    columns = tf.cast(columns, tf.int64) + first_row
-    candidates = tf.concat([rows, columns], axis=1)
-    values, best = tf.math.top_k(values, num_neighbors)  # [Q, k]
-    return values, tf.gather(candidates, best, batch_dims=1)
-
-
-def _winners(similarities, neighbor_classes, num_classes, temperature):
+def _winners(distances, neighbor_classes, num_classes, temperature):
     """The class with the largest sum of votes, int64 `[Q]`."""
-    winners = np.empty(len(similarities), np.int64)
+    winners = np.empty(len(distances), np.int64)
     # Relative to the nearest: a factor that all votes share, and no overflow.
-    relative = similarities - similarities[:, :1]
+    relative = distances[:, :1] - distances
     weights = np.exp(relative / np.float64(temperature))  # [Q, k]
     for begin in range(0, len(weights), QUERY_ROWS):
         some = slice(begin, begin + QUERY_ROWS)

@@ -12,6 +12,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones, heads, optimizers
@@ -120,7 +121,10 @@ class Method(keras.Model):
         raise NotImplementedError
 
     def example_losses(self, outputs, assignments):
-        """`ExampleLosses`; the base forms the mean over the global batch."""
+        """`ExampleLosses`; the base forms the mean over the global batch.
+
+        A tuple of several stands for the sum of their means.
+        """
         raise NotImplementedError
 
     def score(self, projections, units):
@@ -173,6 +177,17 @@ class Method(keras.Model):
         """
         return images
 
+    def take_labels(self, labels):
+        """Labels from outside, int `[N, H]`; before the first step of a run.
+
+        The one door by which they enter training; a resumed run has them in its
+        state. For `fixed_labels`.
+        """
+
+    def uniform_loss(self):
+        """The loss of uniform predictions, which `loss_over_log_k` is of."""
+        return float(np.mean(np.log(self.config.num_clusters)))
+
     def order(self, epoch):
         """Image indices of the epoch, `[>= steps * B]`, or None for uniform.
 
@@ -217,7 +232,9 @@ class Method(keras.Model):
                 f"jit_compile=True with {count} replicas. Leave it off; the "
                 "pure parts (codes, k-means, colour) are compiled anyway."
             )
-        super().compile(optimizer=optimizer, jit_compile=jit_compile)
+        super().compile(optimizer=optimizer, jit_compile=False)
+        # Keras's own flag turns itself off under op determinism.
+        self.compiles_step = bool(jit_compile)
 
     def build(self, input_shape=None):
         self.built = True
@@ -245,7 +262,11 @@ class Method(keras.Model):
         backbones.check_size(self.backbone, "image_size", views.image_size)
         self.views = views
         with self.distribute_strategy.scope():
-            self.monitor = Monitor(views.num_images, self.config.num_clusters)
+            self.monitor = Monitor(
+                views.num_images,
+                self.config.num_clusters,
+                uniform_loss=self.uniform_loss(),
+            )
             self.build_memories(views)
             rules = self.variable_rules()
             if rules:
@@ -342,9 +363,8 @@ class Method(keras.Model):
 
         Keras sums gradients over replicas, so the parts' sum is the loss.
         """
-        weight = replicas.all_sum(tf.reduce_sum(losses.weight))
-        weighted = tf.reduce_sum(losses.loss * losses.weight)
-        mean = tf.math.divide_no_nan(weighted, weight)
+        terms = [losses] if isinstance(losses, ExampleLosses) else losses
+        mean = tf.add_n([_mean_part(term) for term in terms])
         if not self.backbone.losses:
             return mean
         penalty = tf.add_n(self.backbone.losses)  # the backbone's regularizers
@@ -368,7 +388,7 @@ class Method(keras.Model):
             return
         strategy = self.distribute_strategy
         step = self.train_step
-        if self.jit_compile:
+        if self.compiles_step:
             step = tf.function(step, jit_compile=True, autograph=False)
 
         def train_function(iterator):
@@ -418,6 +438,13 @@ class Method(keras.Model):
           ValueError: naming what is missing, unexpected or of another shape.
         """
         run_state.load(self, arrays)
+
+
+def _mean_part(losses):
+    """This replica's part of a weighted mean over the global batch."""
+    weight = replicas.all_sum(tf.reduce_sum(losses.weight))
+    weighted = tf.reduce_sum(losses.loss * losses.weight)
+    return tf.math.divide_no_nan(weighted, weight)
 
 
 def _counter(name):

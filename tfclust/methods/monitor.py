@@ -18,11 +18,18 @@ class Monitor(keras.layers.Layer):
     Args:
       num_images: int N.
       num_clusters: K of each head.
+      uniform_loss: loss of uniform predictions; None for ln K, a mean over
+        heads.
     """
 
-    def __init__(self, num_images, num_clusters, name="monitor"):
+    def __init__(
+        self, num_images, num_clusters, *, uniform_loss=None, name="monitor"
+    ):
         super().__init__(name=name, trainable=False)
         self.num_clusters = tuple(num_clusters)
+        if uniform_loss is None:
+            uniform_loss = float(np.mean(np.log(self.num_clusters)))
+        self.uniform_loss = uniform_loss
         self.loss_sum = self._accumulator("loss_sum", (), "float32")
         self.num_steps = self._accumulator("num_steps", (), "int64")
         for head, count in enumerate(num_clusters):
@@ -71,7 +78,7 @@ class Monitor(keras.layers.Layer):
         ]
         return {
             "loss": loss,
-            "loss_over_log_k": loss / float(np.mean(np.log(self.num_clusters))),
+            "loss_over_log_k": loss / self.uniform_loss,
             "effective_clusters": _mean(partitions.effective_clusters, counts),
             "empty_clusters": _mean(partitions.empty_clusters, counts),
             "largest_cluster_share": max(
@@ -98,8 +105,7 @@ class Monitor(keras.layers.Layer):
 
     def last_assignments(self):
         """Latest nearest cluster by image, int32 `[N, H]`, -1 if never seen."""
-        current = self.current.rows.numpy()
-        return np.where(current >= 0, current, self.before.rows.numpy())
+        return _latest(self.before.rows.numpy(), self.current.rows.numpy())
 
     def next_epoch(self):
         """Starts the next epoch's accumulators."""
@@ -109,6 +115,26 @@ class Monitor(keras.layers.Layer):
         self.num_steps.assign(0)
         for head, count in enumerate(self.num_clusters):
             getattr(self, f"counts_{head}").assign(np.zeros(count, np.int64))
+
+
+def saved_assignments(arrays):
+    """`last_assignments` of a method's saved state, int32 `[N, H]`.
+
+    Args:
+      arrays: what `Method.state` gave.
+    """
+    # Both are called rows; their numbers keep the order of `__init__`.
+    memories = [
+        arrays[name]
+        for name in sorted(arrays)
+        if name.startswith("monitor/") and arrays[name].ndim == 2
+    ]
+    before, current = memories
+    return _latest(before, current)
+
+
+def _latest(before, current):
+    return np.where(current >= 0, current, before)
 
 
 def _mean(figure, counts):

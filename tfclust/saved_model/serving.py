@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfclust import backbones
+from tfclust.data import decoding
 from tfclust.data.evaluation import centred
 from tfclust.ops import clusterer as clusterers
 
@@ -132,8 +133,9 @@ def served(method, backbone, image_size, resize_size):
 def decode(image_bytes, image_size, resize_size):
     """Encoded images as the backbone wants them; traceable.
 
-    JPEG, PNG, BMP and GIF (its first frame), grey, coloured, with alpha (which
-    is dropped) or without, of any sizes in one batch.
+    JPEG, PNG, BMP, GIF (its first frame) and still WebP, grey, coloured, with
+    alpha (which is dropped) or without, of any sizes in one batch. An animated
+    WebP is an error, as it is in training.
 
     Args:
       image_bytes: string `[B]`.
@@ -145,7 +147,7 @@ def decode(image_bytes, image_size, resize_size):
     """
 
     def one(encoded):
-        return centred(_rgb(encoded), resize_size, image_size)
+        return centred(decoding.decode(encoded), resize_size, image_size)
 
     pixels = tf.map_fn(
         one,
@@ -180,19 +182,6 @@ def _regularization_losses(backbone):
         for variable in backbone.trainable_variables
         if variable.regularizer is not None
     ]
-
-
-def _rgb(encoded):
-    """uint8 `[H, W, 3]` of one encoded image."""
-    # The file's own channels: a BMP refuses to be read with any other number.
-    image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
-    image = tf.ensure_shape(image, [None, None, None])
-    grey = tf.shape(image)[-1] < 3  # alone or with alpha
-    return tf.cond(
-        grey,
-        lambda: tf.repeat(image[..., :1], 3, axis=-1),
-        lambda: image[..., :3],
-    )
 
 
 def _as_variable(part):

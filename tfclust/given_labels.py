@@ -1,0 +1,175 @@
+"""Labels that a run is given: another run's final ones, or the images' own.
+
+The knob `pseudo_labels` of `fixed_labels` says which; no other method is given
+any. A run that goes on has them in its state and reads nothing here.
+"""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tfclust import checkpoints, options
+from tfclust.methods.monitor import saved_assignments
+
+SOURCE = "source"
+
+
+class GivenLabels(NamedTuple):
+    """Labels `[N, H]`, -1 for none, and as many classes a head as they have."""
+
+    labels: np.ndarray
+    num_clusters: tuple
+    told: str  # where they come from, for people
+
+
+def open_run(recipe, say=print):
+    """The finished run whose labels `recipe` takes, or None if it takes none.
+
+    Args:
+      recipe: a `Recipe`.
+      say: called with a sentence for each damaged checkpoint.
+
+    Returns:
+      `checkpoints.Checkpoint`, the newest complete one; or None.
+
+    Raises:
+      FileNotFoundError: if there is none in the folder.
+    """
+    words = _pseudo_labels(recipe)
+    if words in (None, SOURCE):
+        return None
+    saved = checkpoints.latest(pathlib.Path(words).expanduser(), say=say)
+    if saved is None:
+        raise FileNotFoundError(
+            f"pseudo_labels={words} holds no run: expected "
+            "checkpoints/<step>/manifest.json. Give the workdir of a run on "
+            f"the same images, or the word {SOURCE} for the images' own labels."
+        )
+    return saved
+
+
+def read(recipe, run, source):
+    """The labels that `recipe` asks for, or None if its method is given none.
+
+    Args:
+      recipe: a `Recipe`.
+      run: what `open_run` gave.
+      source: `data.Source` to learn from.
+
+    Returns:
+      `GivenLabels`, or None.
+
+    Raises:
+      ValueError: if the run is on other images, the source has no labels, or
+        they do not fit the recipe's num_clusters.
+    """
+    words = _pseudo_labels(recipe)
+    if words is None:
+        return None
+    given = _of_source(source) if run is None else _of_run(words, run, source)
+    _check_classes(words, given, recipe.method.num_clusters)
+    return given
+
+
+def in_words(given):
+    """A sentence on `GivenLabels`."""
+    counts = given.num_clusters
+    heads = f"{len(counts)} heads of " if len(counts) > 1 else ""
+    unknown = int((given.labels < 0).any(axis=1).sum())
+    missing = f", not for {unknown} of {len(given.labels)} images"
+    return (
+        f"Labels are {given.told}: {heads}{', '.join(map(str, counts))} "
+        f"classes{missing if unknown else ''}."
+    )
+
+
+def with_classes(recipe, num_clusters):
+    """`recipe` with `num_clusters` where it leaves them to the labels."""
+    if recipe.method.num_clusters:
+        return recipe
+    method = dataclasses.replace(
+        recipe.method, num_clusters=tuple(num_clusters)
+    )
+    return recipe._replace(method=method)
+
+
+def classes_of(run):
+    """`num_clusters` of a checkpoint's recipe."""
+    words = run.about["recipe"]["method"]["num_clusters"]
+    return options.parse(words, tuple[int, ...])
+
+
+def _pseudo_labels(recipe):
+    """The knob, or None for a method without it."""
+    return getattr(recipe.method, "pseudo_labels", None)
+
+
+def _of_source(source):
+    if source.labels is None:
+        raise ValueError(
+            f"pseudo_labels={SOURCE} trains on the images' own labels. "
+            f"Received: {source.uri}, {source.num_images} images without "
+            "labels. Give class folders or TFRecords with image/class/label, "
+            "or the folder of a run."
+        )
+    labels = np.maximum(source.labels, -1)[:, None].astype(np.int32)  # [N, 1]
+    names = source.class_names or ()
+    count = max(len(names), int(labels.max()) + 1)
+    return GivenLabels(labels, (count,), f"{source.uri}'s own")
+
+
+def _of_run(words, run, source):
+    """Final labels of a run: its label memory, else its last assignments."""
+    num_images = run.about["views"]["num_images"]
+    if run.about["data_digest"] != source.manifest_hash:
+        as_many = num_images == source.num_images
+        raise ValueError(
+            f"pseudo_labels={words} labels other images: {num_images} there, "
+            f"{source.num_images} in data"
+            + (", with other names or sizes" if as_many else "")
+            + ". Give the data and max_images of that run: "
+            f"data={run.about['recipe']['run']['data']}."
+        )
+    labels = [
+        array
+        for name, array in run.arrays.items()
+        if name.startswith("labels/")
+        and array.dtype.kind in "iu"
+        and array.ndim == 2
+        and len(array) == num_images
+    ]
+    found = labels[0] if labels else saved_assignments(run.arrays)
+    method = run.about["recipe"]["run"]["method"]
+    told = f"those of {words} ({method}, step {run.step})"
+    return GivenLabels(found, classes_of(run), told)
+
+
+def _check_classes(words, given, num_clusters):
+    """Refuses labels that the recipe's classifiers cannot name."""
+    for head, column in enumerate(given.labels.T):
+        classes = len(np.unique(column[column >= 0]))
+        if classes < 2:
+            raise ValueError(
+                f"pseudo_labels={words} must tell images apart. Received: "
+                f"{classes} classes for {len(column)} images in head {head}."
+            )
+    needed = options.text(given.num_clusters)
+    highest = given.labels.max(axis=0) + 1  # [H]
+    if num_clusters and len(num_clusters) != len(highest):
+        raise ValueError(
+            "num_clusters needs one value a head of the labels. Received: "
+            f"{len(num_clusters)} values for {len(highest)} heads of "
+            f"pseudo_labels={words}. Leave it out, or give "
+            f"num_clusters={needed}."
+        )
+    for head, (count, most) in enumerate(
+        zip(num_clusters, highest, strict=False)
+    ):
+        if count < most:
+            raise ValueError(
+                f"num_clusters must cover the labels. Received: {count} "
+                f"clusters for {most} classes of pseudo_labels={words} in head "
+                f"{head}. Leave it out, or give num_clusters={needed}."
+            )
