@@ -338,3 +338,36 @@ def test_a_shared_layer_appears_as_this_model_uses_it():
     steps = graph.steps(model)
     assert steps[1].output.shape == (None, 8, 8, 3)
     assert graph.strides(model, steps) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "smallest"),
+    [
+        ("VGG16", 8, 32),
+        ("InceptionV3", 64, 75),
+        ("EfficientNetB0", 8, 32),
+    ],
+)
+def test_images_too_small_for_a_network_are_refused_with_the_least_size(
+    name, size, smallest
+):
+    backbone = backbones.build(name, image_size=size)
+    with pytest.raises(ValueError) as error:
+        backbones.check_size(backbone, "view_sizes", size)
+    assert f"{backbone.name} is too deep" in str(error.value)
+    assert f"view_sizes={size}. Give {smallest} or more" in str(error.value)
+    backbones.check_size(backbone, "view_sizes", smallest)
+    tiny = backbone(np.zeros((1, smallest, smallest, 3), np.float32))
+    assert np.isfinite(tiny).all()
+    with pytest.raises(ValueError, match=f"Give {smallest}"):
+        backbones.check_size(backbone, "view_sizes", smallest - 1)
+
+
+def test_own_backbones_are_followed_to_the_size_they_need():
+    images = keras.Input([None, None, 3])
+    x = layers.Conv2D(4, 7, strides=2)(images)
+    x = layers.GlobalAveragePooling2D()(x)
+    backbone = keras.Model(images, x, name="mine")
+    backbones.check_size(backbone, "image_size", 7)
+    with pytest.raises(ValueError, match="mine is too deep.*Give 7"):
+        backbones.check_size(backbone, "image_size", 6)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
+from PIL import Image
+from sklearn.datasets import load_digits
 from test_sources import encoded, example, write_records
 
 from tfclust import checkpoints, evaluate, export, flags, recipes, train
@@ -202,7 +204,25 @@ def test_export_prints_the_version_it_wrote(run, tmp_path, capsys):
         ),
         ("train", ["--workdir=W", "--epochs=1", "--queue_rows=40"], "Try 32"),
         ("train", ["--workdir=W", "--epochs=1", "--data=folder:F"], "Found"),
-        ("train", ["--workdir=W", "--epochs=1", "--eval_data=x"], "data=x"),
+        ("train", [*SHORT, "--eval_data=x"], "Received: eval_data=x"),
+        ("train", [*SHORT, "--eval_data=folder:F"], "eval_data=folder: exp"),
+        (
+            "train",
+            [*SHORT, "--eval_data=digits:?split=all"],
+            "64 of 1797 images are in data",
+        ),
+        ("train", ["--method=swaw"], "--method must be one of swav"),
+        ("train", [*SHORT, "--seed=4294967296"], "seed must be at most 42949"),
+        ("train", [*SHORT, "--learning_rate=inf"], "learning_rate must be a f"),
+        ("train", ["--workdir=/dev/null", "--epochs=1"], "workdir=/dev/null"),
+        ("train", ["--workdir=/proc/x", "--epochs=1"], "workdir=/proc/x"),
+        ("evaluate", ["--workdir=W", "--evaluation_seed=-1"], "at least 0"),
+        (
+            "evaluate",
+            ["--workdir=W", "--evaluation_seed=4294967296"],
+            "evaluation_seed must be at most 42949",
+        ),
+        ("train", [*SHORT, "--backbone=EfficientNetB0"], "Give 32 or more"),
         ("export", [], "workdir must be given"),
         ("export", ["--workdir=W"], "holds no run"),
         ("evaluate", ["--workdir=W"], "holds no run"),
@@ -219,6 +239,91 @@ def test_bad_input_exits_with_2_and_one_line(
     assert error.startswith(f"{name}: ") and error.count("\n") == 1
     assert message in error
     assert not (tmp_path / "config.flags").exists()
+
+
+@pytest.mark.parametrize("output", ["/dev/null", "/proc/x", "/proc/x/y"])
+@pytest.mark.parametrize("name", ["evaluate", "export"])
+def test_output_that_cannot_be_written_is_refused_before_the_work(
+    run, capsys, monkeypatch, name, output
+):
+    def work(*_, **__):
+        raise AssertionError("must not be reached")
+
+    monkeypatch.setattr(evaluate.evaluation, "evaluate", work)
+    monkeypatch.setattr(export.saved_model, "save", work)
+    workdir, _ = run
+    if name == "evaluate":
+        output += "/evaluation.json"
+    assert status(name, f"--workdir={workdir}", f"--output={output}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{name}: output must be ")
+    assert f"output={output}" in error and error.count("\n") == 1
+    assert "Errno" not in error
+
+
+def test_largest_seed_trains_and_evaluates(tmp_path):
+    seed = 2**32 - 1
+    made = status(
+        "train", *TINY, f"--workdir={tmp_path}", f"--seed={seed}", "--steps=1"
+    )
+    measured = status(
+        "evaluate",
+        f"--workdir={tmp_path}",
+        f"--evaluation_seed={seed}",
+        "--cluster_restarts=2",
+        "--baselines=",
+        "--linear_protocol=sgd",
+        "--linear_epochs=1",
+    )
+    assert (made, measured) == (0, 0)
+
+
+def write_digits(folder, *, count, by_class):
+    """The first digits as PNG files of 16 pixels; returns the folder."""
+    digits = load_digits()
+    for i in range(count):
+        where = folder / (f"digit {digits.target[i]}" if by_class else "")
+        where.mkdir(parents=True, exist_ok=True)
+        pixels = np.uint8(digits.images[i] * 15.9).repeat(2, 0).repeat(2, 1)
+        Image.fromarray(pixels).save(where / f"{i}.png")
+    return folder
+
+
+def readme_lines(images, folder):
+    """README's three lines for own images, on `images`, as `status` wants."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Your own images")[1].split("##")[0]
+    lines = [s for s in section.splitlines() if ".venv/bin/python" in s]
+    for line in lines:
+        line = line.replace("/my/images", str(images))
+        line = line.replace("runs/mine", f"{folder}/run")
+        line = line.replace("exports/mine", f"{folder}/export")
+        yield [line.split("tfclust.")[1].split()[0], *line.split(" --")[1:]]
+
+
+@pytest.mark.parametrize("by_class", [True, False])
+def test_readmes_three_lines_serve_own_images(
+    tmp_path, capsys, monkeypatch, by_class
+):
+    """Class folders get figures; without them a line says what is missing."""
+    monkeypatch.chdir(ROOT)
+    images = write_digits(tmp_path / "images", count=150, by_class=by_class)
+    shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50"]
+    codes, printed = {}, {}
+    for name, *arguments in readme_lines(images, tmp_path):
+        if name == "train":
+            arguments += shorter
+        codes[name] = status(name, *(f"--{a}" for a in arguments))
+        printed[name] = capsys.readouterr()
+    assert list(codes.values()) == [0, 0 if by_class else 2, 0], printed
+    told = printed["evaluate"].err
+    if not by_class:
+        assert told.count("\n") == 1 and "class folders" in told
+        return
+    assert told.splitlines()[0].endswith("held out to test on, 30 of 150.")
+    assert "weighted 20-NN, top-1 %" in printed["evaluate"].out
+    figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert figures["trained"]["linear"]["top1"] > 0.3  # 0.1 by chance
 
 
 def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):

@@ -1,5 +1,6 @@
 """Features, the table of several backbones, and the command itself."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -153,7 +154,8 @@ def test_protocols_that_cannot_be_served_are_refused_by_name(
     def source(count):
         if count is None:
             return None
-        return coloured_source(abs(count), with_labels=count > 0)
+        count, with_labels = abs(count), count > 0
+        return coloured_source(count, seed=count, with_labels=with_labels)
 
     with pytest.raises(ValueError, match=words):
         evaluation.evaluate(
@@ -321,6 +323,48 @@ def test_run_s_own_images_are_the_default_and_its_number_of_them(workdir):
     )
 
 
+@pytest.mark.parametrize(
+    ("knobs", "shared"),
+    [
+        ({"test_data": "digits:?split=all"}, "200 of 1797"),
+        (
+            {"train_data": "digits:", "test_data": "digits:?split=all"},
+            "1433 of 1797",
+        ),
+        (
+            {"train_data": "digits:?split=all", "test_data": "digits:"},
+            "1433 of 1433",
+        ),
+    ],
+)
+def test_images_on_both_sides_are_refused_with_their_number(
+    workdir, knobs, shared
+):
+    command = evaluate.EvaluateConfig(workdir=str(workdir), **knobs)
+    recipe = pretraining.load_run(workdir).recipe
+    with pytest.raises(ValueError, match=f"{shared} images are in train_data"):
+        evaluate.open_sources(command, EvaluationConfig(), recipe)
+
+
+def test_every_fifth_image_is_held_out_where_no_test_is_given(workdir):
+    recipe = pretraining.load_run(workdir).recipe
+    run = dataclasses.replace(recipe.run, eval_data="")
+    command = evaluate.EvaluateConfig(workdir=str(workdir))
+    lines = []
+    for protocols in (("knn", "linear", "clusters"), ("clusters",)):
+        train, test = evaluate.open_sources(
+            command,
+            EvaluationConfig(protocols=protocols),
+            recipe._replace(run=run),
+            lines.append,
+        )
+        assert (train.num_images, test.num_images) == (160, 40)
+        assert test.num_shared(train) == 0
+    whole = data.open_source(run.data, max_images=200)
+    np.testing.assert_array_equal(test.labels, whole.labels[::5])
+    assert lines[0].endswith("held out to test on, 40 of 200.")
+
+
 def test_clusters_alone_open_no_training_images(workdir):
     command = evaluate.EvaluateConfig(
         workdir=str(workdir), train_data="folder:/nowhere"
@@ -338,6 +382,7 @@ def test_clusters_alone_open_no_training_images(workdir):
         (("--workdir=a", "--saved_model=b"), "workdir=a, saved_model=b"),
         (("--workdir=RUN", "--output=RUN"), "output must be a file"),
         (("--workdir=RUN/none",), "holds no run"),
+        (("--workdir=RUN", "--output=/proc/a/b.json"), "output=/proc/a/b.json"),
         (("--saved_model=RUN",), "no SavedModel"),
         (("--workdir=RUN", "--test_data=digits:?split=x"), "split=x"),
         (("--workdir=RUN", "--test_data=folder:RUN/flat"), "folder:RUN/flat"),

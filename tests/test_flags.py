@@ -109,6 +109,14 @@ def test_flag_that_the_method_never_reads_names_who_does():
     )
 
 
+def test_misspelt_method_is_named_before_the_flags_that_it_would_read():
+    with pytest.raises(flags.FlagError) as error:
+        parsed("--method=drums", "--beats=3")
+    assert str(error.value) == (
+        "--method must be one of swirl, drum. Received: --method=drums."
+    )
+
+
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

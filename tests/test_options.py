@@ -16,6 +16,7 @@ class Knobs:
     sizes: tuple[int, ...] = option((3,), "Sizes.", lower=1)
     kind: str = option("a", "A kind.", choices=("a", "b"))
     limit: int | None = option(None, "A limit.", lower=2)
+    share: float = option(0.5, "A share without bounds.")
 
     def __post_init__(self):
         options.check(self)
@@ -26,7 +27,9 @@ class Knobs:
     [
         ({"rate": -0.5}, "rate must be at least 0.0. Received: rate=-0.5"),
         ({"rate": 1.5}, "rate must be at most 1.0"),
-        ({"rate": float("nan")}, "rate must be a number"),
+        ({"rate": float("nan")}, "rate must be a finite number"),
+        ({"share": float("inf")}, "share must be a finite number"),
+        ({"share": float("-inf")}, "share must be a finite.*share=-inf"),
         ({"sizes": (4, 0)}, "sizes must be at least 1. Received: sizes=0"),
         ({"kind": "c"}, "kind must be one of a, b. Received: kind=c"),
         ({"limit": 1}, "limit must be at least 2"),

@@ -223,6 +223,14 @@ def test_run_starts_from_another_runs_backbone(tmp_path, finished):
         ({"batch_size": 65}, "64 images cannot fill a batch of 65"),
         ({"num_clusters": 65}, "64 images cannot fill 65 clusters"),
         ({"queue_rows": 24}, "queue_rows=24, batch_size=16. Try 16"),
+        (
+            {"queue_rows": 1_600_000_000},
+            "queue_rows=1600000000, 64 images. Try 64",
+        ),
+        (
+            {"backbone": "VGG16", "batch_size": 2},
+            "vgg16 is too deep for images of 8 px.*view_sizes=8. Give 32",
+        ),
         ({"image_size": 65}, "views of 65 px are more than 8 times larger"),
         ({"resize_size": 7}, "resize_size=7, image_size=8"),
         ({"warmup_epochs": 3.0}, "warmup_epochs=3, epochs=2"),

@@ -454,6 +454,7 @@ def test_card_says_what_one_needs_to_use_the_model(exported):
     assert card["note"] == "Grüße"
     assert card["outputs"]["features"] == [None, 10]
     assert card["versions"]["tensorflow"] == tf.__version__
+    assert all(words.endswith("B >= 1") for words in card["inputs"].values())
     assert card["versions"]["keras"] == keras.__version__
 
 
@@ -568,6 +569,16 @@ def test_impossible_sizes_are_refused_with_their_numbers(
 ):
     with pytest.raises(ValueError, match=message):
         saved_model.save(stand_in(), tmp_path, **sizes)
+    assert not any(tmp_path.iterdir())
+
+
+def test_size_that_the_backbone_is_too_deep_for_is_refused(tmp_path):
+    images = keras.Input([None, None, 3])
+    x = keras.layers.Conv2D(3, 5, strides=2)(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    method = stand_in(keras.Model(images, x, name="deep"))
+    with pytest.raises(ValueError, match="deep is too .*image_size=4. Give 5"):
+        saved_model.save(method, tmp_path, image_size=4)
     assert not any(tmp_path.iterdir())
 
 

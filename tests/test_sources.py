@@ -592,3 +592,63 @@ def test_a_bare_path_is_answered_with_the_right_uri(tmp_path):
 def test_max_images_below_one_is_refused():
     with pytest.raises(ValueError, match="max_images=0"):
         data.open_source("digits:", max_images=0)
+
+
+# The same images in two sources.
+
+
+def test_files_are_told_the_same_by_whatever_path_they_are_reached(tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        write(tmp_path / "all", name)
+    (tmp_path / "link").symlink_to(tmp_path / "all" / "a")
+    whole = data.open_source(f"folder:{tmp_path / 'all'}")
+    for part in ("all/a", "all/../link", "link"):
+        some = data.open_source(f"folder:{tmp_path / part}")
+        assert (whole.num_shared(some), some.num_shared(whole)) == (2, 2)
+    other = data.open_source(f"folder:{tmp_path / 'all' / 'b'}")
+    assert other.num_shared(some) == 0
+
+
+def test_a_copy_of_a_folder_is_told_the_same(tmp_path):
+    write(tmp_path / "one", "1.png")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    one, two = (
+        data.open_source(f"folder:{tmp_path / n}") for n in ("one", "two")
+    )
+    assert one.num_shared(two) == 1
+
+
+def test_records_of_one_file_are_told_the_same(tmp_path):
+    write_shards(tmp_path, [3, 4])
+    whole = data.open_source(f"tfrecord:{tmp_path}/*.tfrecord")
+    first, *others = sorted(tmp_path.glob("*.tfrecord"))
+    some = data.open_source(f"tfrecord:{first}", max_images=2)
+    assert whole.num_shared(some) == 2
+    rest = data.open_source(f"tfrecord:{others[0]}")
+    assert (rest.num_shared(some), rest.num_shared(whole)) == (0, 4)
+
+
+def test_arrays_are_told_the_same_by_their_pixels():
+    images = [picture() for _ in range(5)]
+    one, other = data.ArraySource(images[:3]), data.ArraySource(images[2:])
+    assert one.num_shared(other) == 1
+    assert one.num_shared(data.ArraySource(images[3:])) == 0
+
+
+def test_held_out_images_are_every_fifth_and_no_other():
+    source = data.open_source("digits:", max_images=23)
+    train, test = data.held_out(source)
+    assert (train.num_images, test.num_images) == (18, 5)
+    np.testing.assert_array_equal(test.labels, source.labels[::5])
+    assert train.num_shared(test) == 0
+    assert source.num_shared(train) == 18
+
+
+@pytest.mark.parametrize(
+    "uri", ["folder:/nowhere", "tfrecord:/nowhere", "digits:?split=x", "x"]
+)
+def test_what_is_refused_is_named_as_it_was_given(uri):
+    with pytest.raises((ValueError, OSError)) as error:
+        data.open_source(uri, argument="test_data")
+    assert "test_data" in str(error.value)
+    assert "data=" not in str(error.value).replace("test_data=", "")

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfclust import folders
+
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
 _FORMAT = 1
 _NUMBERS = "biuf"  # kinds of NumPy types that a file keeps without pickling
@@ -146,12 +148,12 @@ def lock(workdir, *, really=True):
 
     Raises:
       BusyError: if another process holds it.
+      ValueError: if it cannot be made or written.
     """
-    workdir = pathlib.Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
     if not really:
         yield
         return
+    workdir = folders.writable("workdir", workdir)
     with open(workdir / ".lock", "a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

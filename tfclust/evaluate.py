@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfclust import data, evaluation, options, pretraining, recipes, saved_model
+from tfclust import (
+    data,
+    evaluation,
+    folders,
+    options,
+    pretraining,
+    recipes,
+    saved_model,
+)
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
 
@@ -39,7 +47,8 @@ class EvaluateConfig:
     )
     test_data: str = option(
         "",
-        "Labelled images that give the figures; empty for the run's eval_data.",
+        "Labelled images that give the figures; empty for the run's eval_data, "
+        "or every fifth of train_data where the run has none.",
     )
     max_images: int | None = option(
         None,
@@ -93,11 +102,11 @@ def evaluate(command, config, tell=None):
       ValueError: if the run, the images and the protocols do not fit.
       FileNotFoundError: if the run or images are not there.
     """
-    output = output_path(command)
     if command.workdir:
         trained = _from_run(command.workdir)
     else:
         trained = _from_saved_model(command.saved_model)
+    output = output_path(command)
     # Refused before images are opened, which may take minutes.
     if "untrained" in config.baselines and trained.recipe is None:
         raise ValueError(
@@ -105,7 +114,7 @@ def evaluate(command, config, tell=None):
             f"Received: saved_model={command.saved_model}, whose "
             f"{saved_model.CARD_FILE} has none. Give --baselines=pixels."
         )
-    train, test = open_sources(command, config, trained.recipe)
+    train, test = open_sources(command, config, trained.recipe, tell)
     results = evaluation.evaluate(
         _backbones(trained, config.baselines),
         train,
@@ -120,25 +129,24 @@ def evaluate(command, config, tell=None):
     return results
 
 
-def open_sources(command, config, recipe):
+def open_sources(command, config, recipe, tell=None):
     """The sources to learn from and to test on; None where none is needed.
+
+    Without images to test on, every fifth of those to learn from is held out.
 
     Args:
       command: `EvaluateConfig`.
       config: `EvaluationConfig`.
       recipe: the run's `Recipe` for what `command` leaves out, or None.
+      tell: called with a line of text where images are held out, or None.
     """
     run = recipes.RunConfig() if recipe is None else recipe.run
     train_uri = command.train_data or run.data
     test_uri = command.test_data or run.eval_data
-    if set(config.protocols) == {"clusters"}:
+    if test_uri and set(config.protocols) == {"clusters"}:
         train_uri = ""  # nothing is learnt from other images
     elif train_uri and train_uri == test_uri:
-        raise ValueError(
-            "test_data must hold other images than train_data, or each image "
-            f"finds itself. Received: {train_uri} for both. Give a test split, "
-            "or ask for protocols=clusters alone."
-        )
+        raise evaluation.overlap_error("all", train_uri, test_uri)
     max_images = command.max_images
     if max_images is None and train_uri == run.data:
         max_images = run.max_images
@@ -146,7 +154,7 @@ def open_sources(command, config, recipe):
     if not cache and command.workdir:
         cache = str(pathlib.Path(command.workdir).expanduser() / "cache")
 
-    def opened(uri, max_images=None):
+    def opened(argument, uri, max_images=None):
         if not uri:
             return None
         return data.open_source(
@@ -154,18 +162,46 @@ def open_sources(command, config, recipe):
             max_images=max_images,
             cache_dir=cache or None,
             max_bad_share=run.max_bad_share,
+            argument=argument,
         )
 
-    # The smaller source first: what is missing there shows soonest.
-    test = opened(test_uri)
-    evaluation.check_source(config, "test_data", test)
-    train = opened(train_uri, max_images)
+    if test_uri:
+        # The smaller source first: what is missing there shows soonest.
+        given = "test_data" if command.test_data else "eval_data"
+        test = opened(given, test_uri)
+        evaluation.check_source(config, "test_data", test)
+    given = "train_data" if command.train_data else "data"
+    train = opened(given, train_uri, max_images)
+    if not test_uri:
+        train, test = _held_out(config, train, tell)
     evaluation.check_sources(config, train, test)
+    return train, test
+
+
+def _held_out(config, source, tell):
+    """`source` in two, to learn from and to test on, and a line on it."""
+    if source is not None and source.labels is None:
+        why = "".join(f" ({notice})" for notice in source.notices)
+        raise ValueError(
+            "without test_data every fifth image to learn from is one to test "
+            f"on, and needs a label. Received: {source.uri} without labels"
+            f"{why}. Put the images in class folders, or give labelled ones "
+            "by --train_data and --test_data."
+        )
+    evaluation.check_source(config, "test_data", source)
+    train, test = data.held_out(source)
+    if tell is not None:
+        tell(
+            f"No test_data is given: every fifth image of {source.uri} is held "
+            f"out to test on, {test.num_images} of {source.num_images}."
+        )
     return train, test
 
 
 def output_path(command):
     """Where the figures are written, or None; refuses what cannot be.
+
+    Its folder is made where it is missing, and tried.
 
     Args:
       command: `EvaluateConfig`.
@@ -182,6 +218,7 @@ def output_path(command):
             f"output must be a file. Received: the folder {path}. Try "
             f"{path / 'evaluation.json'}."
         )
+    folders.writable("output", path.parent, given=path)
     return path
 
 

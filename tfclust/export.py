@@ -7,7 +7,14 @@ from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import dataclasses
 import json
 
-from tfclust import options, pretraining, progress, recipes, saved_model
+from tfclust import (
+    folders,
+    options,
+    pretraining,
+    progress,
+    recipes,
+    saved_model,
+)
 from tfclust.options import option
 
 
@@ -34,9 +41,11 @@ class ExportConfig:
 def export(config):
     """Writes the next version; returns its path."""
     run = pretraining.load_run(config.workdir)
+    output = config.output or run.workdir / "saved_model"
+    folders.writable("output", output)  # before a minute of tracing
     return saved_model.save(
         run.method,
-        config.output or run.workdir / "saved_model",
+        output,
         card=model_card(run),
         image_size=run.recipe.run.image_size,
         resize_size=run.recipe.run.resize_size,

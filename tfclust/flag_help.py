@@ -1,4 +1,4 @@
-"""The words of `--help`: each knob with its default, unit and source."""
+"""The words of `--help` and of what the command line refuses."""
 
 import dataclasses
 import inspect
@@ -65,6 +65,24 @@ def in_words(kind):
         return f"{in_words(entry)}, or several parted by commas"
     names = {bool: "true or false", int: "a whole number", float: "a number"}
     return names.get(plain, "text")
+
+
+def no_choice(selector, choices, chosen):
+    """The error for a --method that there is not."""
+    return (
+        f"--{selector} must be one of {', '.join(choices)}. Received: "
+        f"--{selector}={chosen}."
+    )
+
+
+def unread(name, words, readers, chosen):
+    """The error for a flag that the method chosen never reads."""
+    selector = readers[0].selector
+    who = " or ".join(f"{r.selector}={r.choice}" for r in readers)
+    return (
+        f"--{name} is read by {who} alone. Received: --{name}={words} with "
+        f"{selector}={chosen}. Leave it out, or choose another {selector}."
+    )
 
 
 def _title(readers):

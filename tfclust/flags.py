@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from tfclust import options, quiet
+from tfclust import flag_help, options, quiet
 from tfclust.flag_help import base, default, help_text, in_words, knobs
 
 quiet.import_tensorflow()
@@ -49,6 +49,7 @@ class _Command:
     def __init__(self):
         self.values = absl_flags.FlagValues()
         self.readers: dict[str, list[_Reader]] = {}
+        self.choices: dict[str, tuple] = {}  # by selector
 
     def add(self, reader):
         for field in knobs(reader.config_class):
@@ -92,6 +93,7 @@ def define(*config_classes, **configs_by_choice):
                 "one of the classes. Received: knobs "
                 f"{', '.join(sorted(command.readers))}."
             )
+        command.choices[selector] = tuple(classes)
         for choice, config_class in classes.items():
             command.add(_Reader(config_class, selector, choice))
     command.finish()
@@ -118,6 +120,7 @@ def parse(argv):
             "every argument must be a flag, --name=value. Received: "
             f"{' '.join(rest)}."
         )
+    _refuse_unknown_choices()
     _refuse_unread()
 
 
@@ -242,20 +245,21 @@ class _KnobFlag(absl_flags.Flag):
         )
 
 
+def _refuse_unknown_choices():
+    """A misspelt --method first: what it would read cannot be told."""
+    for selector, choices in _command.choices.items():
+        chosen = _selected(selector)
+        if chosen not in choices:
+            raise FlagError(flag_help.no_choice(selector, choices, chosen))
+
+
 def _refuse_unread():
     for name, readers in _command.readers.items():
-        if _command.value(name) is None:
-            continue
-        if any(r.selector is None or _chosen(r) for r in readers):
-            continue
-        selector = readers[0].selector
-        who = " or ".join(f"{r.selector}={r.choice}" for r in readers)
-        chosen = _selected(selector)
-        raise FlagError(
-            f"--{name} is read by {who} alone. Received: --{name}="
-            f"{_command.value(name)} with {selector}={chosen}. Leave it out, "
-            f"or choose another {selector}."
-        )
+        words = _command.value(name)
+        read = any(r.selector is None or _chosen(r) for r in readers)
+        if words is not None and not read:
+            chosen = _selected(readers[0].selector)
+            raise FlagError(flag_help.unread(name, words, readers, chosen))
 
 
 def _chosen(reader):

@@ -4,29 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import Manifest, Source
+from tfclust.data import Sample, held_out
 from tfclust.evaluation import extract_features, online_knn
 from tfclust.ops import partitions
-
-_QUERIES_SHARE = 5  # without a second source, every fifth image asks
-
-
-class Sample(Source):
-    """So many images of a source, evenly spaced over it."""
-
-    def __init__(self, source, rows):
-        names, *columns = source.manifest()
-        self._source, self._rows = source, np.asarray(rows, np.int64)
-        super().__init__(
-            source.uri,
-            Manifest([names[i] for i in rows], *(c[rows] for c in columns)),
-            labels=None if source.labels is None else source.labels[rows],
-            class_names=source.class_names,
-            jpeg=source.jpeg[rows],
-        )
-
-    def image(self, index, ratio=None):
-        return self._source.image(tf.gather(self._rows, index), ratio)
 
 
 class LabelFigures(keras.callbacks.Callback):
@@ -34,8 +14,8 @@ class LabelFigures(keras.callbacks.Callback):
 
     Args:
       views: the run's `Views`, whose source has labels.
-      test_source: labelled `Source` for kNN; None asks every fifth image of
-        the bank instead.
+      test_source: labelled `Source` for kNN; None holds out every fifth
+        image of the bank instead.
       num_images: int, images in the bank of kNN and in the test; 0 for no kNN.
       every_epochs: int, epochs between two kNN.
     """
@@ -89,8 +69,7 @@ def _bank_and_test(source, test_source, num_images):
     if test_source is not None:
         asked = _spaced(test_source.num_images, num_images)
         return Sample(source, rows), Sample(test_source, asked)
-    asks = np.arange(len(rows)) % _QUERIES_SHARE == 0
-    return Sample(source, rows[~asks]), Sample(source, rows[asks])
+    return held_out(source, rows)
 
 
 def _spaced(count, wanted):

@@ -7,6 +7,7 @@ and a notebook speak of one thing.
 """
 
 import dataclasses
+import math
 import types
 import typing
 
@@ -99,8 +100,10 @@ def _check_value(name, value, about):
         raise ValueError(
             f"{name} must be one of {allowed}. Received: {name}={value}."
         )
-    if isinstance(value, float) and value != value:
-        raise ValueError(f"{name} must be a number. Received: {name}={value}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(
+            f"{name} must be a finite number. Received: {name}={value}."
+        )
     if about.lower is not None and value < about.lower:
         raise ValueError(
             f"{name} must be at least {about.lower}. Received: {name}={value}."

@@ -220,7 +220,9 @@ def open_sources(recipe, workdir, say=print):
         say(f"{source.uri}: {notice}.")
     if not run.eval_data:
         return source, None
-    test = data.open_source(run.eval_data, cache_dir=cache)
+    test = data.open_source(
+        run.eval_data, cache_dir=cache, argument="eval_data"
+    )
     run_checks.check_test_images(source, test)
     return source, test
 

@@ -72,7 +72,9 @@ class RunConfig:
         unit="pixels",
         lower=4,
     )
-    seed: int = option(0, "Of weights, order and crops.", lower=0)
+    seed: int = option(
+        0, "Of weights, order and crops.", lower=0, upper=2**32 - 1
+    )
     strategy: str = option(
         "auto",
         "One device, this host's GPUs (or a CPU in parts), or the hosts of "

@@ -52,12 +52,20 @@ def check_replicas(recipe, strategy):
 
 
 def check_images(recipe, views):
-    """Refuses more clusters than images."""
+    """Refuses more clusters, or rows of a queue, than images."""
     largest = max(recipe.method.num_clusters)
     if largest > views.num_images:
         raise ValueError(
             f"{views.num_images} images cannot fill {largest} clusters. Lower "
             f"num_clusters to {views.num_images} or fewer, or give more images."
+        )
+    queue_rows = getattr(recipe.method, "queue_rows", 0)
+    if queue_rows > views.num_images:
+        whole = views.num_images // views.batch_size * views.batch_size
+        raise ValueError(
+            "queue_rows must be at most the number of images, or the queue "
+            f"holds an image twice. Received: queue_rows={queue_rows}, "
+            f"{views.num_images} images. Try {whole}."
         )
 
 
@@ -83,6 +91,14 @@ def check_test_images(source, test):
             "eval_data must have the classes of data, or its labels mean "
             f"something else. Received: {theirs} ({len(names[1])} classes), "
             f"and {ours} ({len(names[0])}) in data. Leave eval_data out."
+        )
+    shared = test.num_shared(source)
+    if shared:
+        raise ValueError(
+            "eval_data must hold other images than data, or each image finds "
+            f"itself. Received: eval_data={test.uri}, of which {shared} of "
+            f"{test.num_images} images are in data={source.uri}. Give other "
+            "images, or leave eval_data out."
         )
 
 

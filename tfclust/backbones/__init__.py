@@ -10,6 +10,7 @@ from tfclust.backbones.config import BackboneConfig, from_config
 from tfclust.backbones.factory import build, check_image_sizes, names
 from tfclust.backbones.initial_weights import Loaded, load_weights
 from tfclust.backbones.levels import pyramid, stages
+from tfclust.backbones.sizes import check_size
 
 __all__ = [
     "BackboneConfig",
@@ -17,6 +18,7 @@ __all__ = [
     "adapt",
     "build",
     "check_image_sizes",
+    "check_size",
     "from_config",
     "load_weights",
     "names",

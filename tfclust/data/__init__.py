@@ -2,6 +2,7 @@
 
 from tfclust.data.config import PRESETS, ViewsConfig
 from tfclust.data.evaluation import default_resize, evaluation_batches
+from tfclust.data.parts import Sample, held_out
 from tfclust.data.source import ArraySource, Manifest, Source
 from tfclust.data.uris import open_source
 from tfclust.data.views import Views
@@ -10,10 +11,12 @@ __all__ = [
     "PRESETS",
     "ArraySource",
     "Manifest",
+    "Sample",
     "Source",
     "Views",
     "ViewsConfig",
     "default_resize",
     "evaluation_batches",
+    "held_out",
     "open_source",
 ]

@@ -15,12 +15,13 @@ SPLITS = ("train", "test", "all")
 _TEST_EVERY = 5
 
 
-def open_digits(split, max_images=None):
+def open_digits(split, max_images=None, argument="data"):
     """The `ArraySource` of a split.
 
     Args:
       split: "train", "test" or "all".
       max_images: int, only the first so many; None for all.
+      argument: str, what the split was given in, for errors.
 
     Raises:
       ValueError: if there is no such split.
@@ -28,7 +29,7 @@ def open_digits(split, max_images=None):
     if split not in SPLITS:
         raise ValueError(
             f"digits has the splits {', '.join(SPLITS)}. Received: "
-            f"split={split}. Write digits:?split=train."
+            f"{argument}=digits:?split={split}. Write digits:?split=train."
         )
     digits = load_digits()
     test = np.zeros(len(digits.target), bool)

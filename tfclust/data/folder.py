@@ -29,6 +29,7 @@ class FolderSource(EncodedSource):
       cache_dir: folder where the check's result is kept; None for nowhere.
       max_bad_share: float, the share of unreadable files above which the
         folder is refused.
+      argument: str, what the folder was given as, for errors.
 
     Raises:
       FileNotFoundError: if there is no such folder, or it holds no image.
@@ -36,10 +37,16 @@ class FolderSource(EncodedSource):
     """
 
     def __init__(
-        self, root, *, max_images=None, cache_dir=None, max_bad_share=0.1
+        self,
+        root,
+        *,
+        max_images=None,
+        cache_dir=None,
+        max_bad_share=0.1,
+        argument="data",
     ):
         folder = pathlib.Path(root).expanduser()
-        names = _image_names(folder)
+        names = _image_names(folder, argument)
         if max_images is not None and max_images < len(names):
             kept = np.arange(max_images) * len(names) // max_images
             names = [names[i] for i in kept]
@@ -50,6 +57,7 @@ class FolderSource(EncodedSource):
             found, names, f"folder:{root}", max_bad_share
         )
         self._paths = [paths[i] for i in good]
+        self._files = [(stats[i].st_dev, stats[i].st_ino) for i in good]
         names = [names[i] for i in good]
         num_bytes = [stats[i].st_size if stats[i] else 0 for i in good]
         labels, class_names = _labels(names)
@@ -70,16 +78,19 @@ class FolderSource(EncodedSource):
             # Bytes: a file's name need not be UTF-8.
             self._path_table = tf.constant(list(map(os.fsencode, self._paths)))
 
+    def identities(self):
+        return self._files
+
     def encoded(self, index):
         return tf.io.read_file(tf.gather(self._path_table, index))
 
 
-def _image_names(folder):
+def _image_names(folder, argument):
     """Sorted relative paths, with `/`, of the image files below `folder`."""
     if not folder.is_dir():
         what = "a file" if folder.exists() else "nothing"
         raise FileNotFoundError(
-            f"--data=folder: expects a folder of images. Found {what} at "
+            f"{argument}=folder: expects a folder of images. Found {what} at "
             f"{folder}."
         )
     names, other = [], 0
@@ -94,7 +105,7 @@ def _image_names(folder):
                 other += 1
     if not names:
         raise FileNotFoundError(
-            f"no images under {folder}: expected <name>.jpg or "
+            f"{argument}: no images under {folder}: expected <name>.jpg or "
             f"<class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {other} other "
             "files."
         )

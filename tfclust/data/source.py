@@ -80,6 +80,25 @@ class Source:
             digest.update(np.ascontiguousarray(column, "<i8").tobytes())
         return digest.hexdigest()
 
+    def identities(self):
+        """What each image is, so that another source's can be told the same.
+
+        Returns:
+          list of N hashable values: the pixels' digest of an array, the file
+          on the disk, and with it the place in the file, of a stored one.
+        """
+        return [(self.uri, name) for name in self._manifest.names]
+
+    def num_shared(self, other):
+        """How many of its images the source `other` holds too.
+
+        Images are the same where their `identities` are, however they were
+        reached; so are all of them where the manifests are equal, as in a copy.
+        """
+        if self.manifest_hash == other.manifest_hash:
+            return self.num_images
+        return len(set(self.identities()) & set(other.identities()))
+
     def image(self, index, ratio=None):
         """The pixels of one image, inside a `tf.data` pipeline.
 
@@ -154,6 +173,10 @@ class ArraySource(Source):
             class_names=None if class_names is None else tuple(class_names),
         )
         self._images = images
+
+    def identities(self):
+        names, *columns = self._manifest
+        return list(zip(names, *(c.tolist() for c in columns), strict=True))
 
     def image(self, index, ratio=None):
         del ratio  # arrays are read at full size

@@ -65,6 +65,7 @@ class TFRecordSource(EncodedSource):
         written; None for none.
       max_bad_share: float, the share of unreadable images above which the
         files are refused.
+      argument: str, what the files were given as, for errors.
 
     Raises:
       FileNotFoundError: if no file matches.
@@ -73,10 +74,16 @@ class TFRecordSource(EncodedSource):
     """
 
     def __init__(
-        self, pattern, *, max_images=None, cache_dir=None, max_bad_share=0.1
+        self,
+        pattern,
+        *,
+        max_images=None,
+        cache_dir=None,
+        max_bad_share=0.1,
+        argument="data",
     ):
         uri = f"tfrecord:{pattern}"
-        paths = _matching_files(pattern)
+        paths = _matching_files(pattern, argument)
         indices = []
         for path in paths:
             indices.append(shard_index(path, cache_dir))
@@ -126,9 +133,16 @@ class TFRecordSource(EncodedSource):
             notices=notices,
         )
         self._paths = paths
+        self._shards, self._offsets = shards[good], offsets[good]
         with tf.device("CPU:0"):
             places = [shards[good], offsets[good], lengths[good]]
             self._places = tf.constant(np.stack(places, axis=1), tf.int64)
+
+    def identities(self):
+        stats = [os.stat(path) for path in self._paths]
+        files = [(stat.st_dev, stat.st_ino) for stat in stats]
+        places = zip(self._shards, self._offsets.tolist(), strict=True)
+        return [(*files[shard], offset) for shard, offset in places]
 
     def encoded(self, index):
         data = tf.numpy_function(
@@ -166,13 +180,13 @@ def shard_index(path, cache_dir=None):
     return index
 
 
-def _matching_files(pattern):
+def _matching_files(pattern, argument):
     found = sorted(glob.glob(os.path.expanduser(pattern)))
     found = [path for path in found if os.path.isfile(path)]
     if not found:
         raise FileNotFoundError(
-            f"no TFRecord files match {pattern}: expected a path or a glob "
-            "such as /data/train-*.tfrecord. Found 0 files."
+            f"{argument}: no TFRecord files match {pattern}: expected a path "
+            "or a glob such as /data/train-*.tfrecord. Found 0 files."
         )
     return found
 

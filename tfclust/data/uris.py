@@ -10,7 +10,14 @@ from tfclust.data.tfrecord import TFRecordSource
 _EXAMPLES = "digits:?split=train, folder:/path or tfrecord:/path/*.tfrecord"
 
 
-def open_source(uri, *, max_images=None, cache_dir=None, max_bad_share=0.1):
+def open_source(
+    uri,
+    *,
+    max_images=None,
+    cache_dir=None,
+    max_bad_share=0.1,
+    argument="data",
+):
     """The source that `uri` names, every image checked.
 
     Args:
@@ -22,6 +29,7 @@ def open_source(uri, *, max_images=None, cache_dir=None, max_bad_share=0.1):
         if they cannot lie beside the data; None for nowhere.
       max_bad_share: float in [0, 1]; more unreadable images are refused, fewer
         are left out and listed in `skipped`.
+      argument: str, what `uri` was given as, for errors.
 
     Returns:
       `Source`.
@@ -38,23 +46,24 @@ def open_source(uri, *, max_images=None, cache_dir=None, max_bad_share=0.1):
     scheme, colon, rest = uri.partition(":")
     if not colon or scheme not in ("digits", "folder", "tfrecord"):
         raise ValueError(
-            f"data must be a URI such as {_EXAMPLES}. Received: data={uri}."
-            + _suggestion(uri)
+            f"{argument} must be a URI such as {_EXAMPLES}. Received: "
+            f"{argument}={uri}." + _suggestion(uri)
         )
     if scheme == "digits":
-        return open_digits(_split(uri, rest), max_images)
+        return open_digits(_split(argument, uri, rest), max_images, argument)
     if not rest:
-        raise ValueError(f"data={uri} names no path. Write {_EXAMPLES}.")
+        raise ValueError(f"{argument}={uri} names no path. Write {_EXAMPLES}.")
     kind = FolderSource if scheme == "folder" else TFRecordSource
     return kind(
         rest,
         max_images=max_images,
         cache_dir=cache_dir,
         max_bad_share=max_bad_share,
+        argument=argument,
     )
 
 
-def _split(uri, rest):
+def _split(argument, uri, rest):
     query = urllib.parse.parse_qsl(
         rest.removeprefix("?"), keep_blank_values=True
     )
@@ -62,7 +71,7 @@ def _split(uri, rest):
     if names not in ([], ["split"]) or (rest and not rest.startswith("?")):
         raise ValueError(
             "digits takes only a split, once: digits:?split=train. Received: "
-            f"data={uri}."
+            f"{argument}={uri}."
         )
     return dict(query).get("split", "train")
 

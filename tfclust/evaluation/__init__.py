@@ -39,6 +39,7 @@ __all__ = [
     "format_table",
     "logistic_regression",
     "online_knn",
+    "overlap_error",
     "pixels",
     "sgd_probe",
 ]
@@ -108,11 +109,10 @@ def check_sources(config, train, test):
     check_source(config, "train_data", train)
     if not _learning(config):
         return
-    if train.manifest_hash == test.manifest_hash:
-        raise ValueError(
-            "test_data must hold other images than train_data, or each image "
-            f"finds itself. Received: {train.uri} for both. Give a test split, "
-            "or ask for protocols=clusters alone."
+    shared = test.num_shared(train)
+    if shared:
+        raise overlap_error(
+            f"{shared} of {test.num_images}", train.uri, test.uri
         )
     if "knn" in config.protocols and config.num_neighbors > train.num_images:
         raise ValueError(
@@ -120,6 +120,16 @@ def check_sources(config, train, test):
             f"Received: num_neighbors={config.num_neighbors}, "
             f"{train.num_images} images in {train.uri}."
         )
+
+
+def overlap_error(shared, train_uri, test_uri):
+    """The ValueError for images that are tested on and learnt from."""
+    return ValueError(
+        "test_data must hold other images than train_data, or each image finds "
+        f"itself. Received: test_data={test_uri}, of which {shared} images are "
+        f"in train_data={train_uri}. Give other images, or ask for "
+        "protocols=clusters alone."
+    )
 
 
 def check_source(config, argument, source):

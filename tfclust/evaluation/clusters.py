@@ -47,7 +47,7 @@ def evaluate_clusters(
       labels: `[N]` int.
       num_clusters: int K; None for the number of classes.
       num_restarts: int. 10, once scikit-learn's default.
-      seed: int.
+      seed: int from 0 to 2**32 - 1, as scikit-learn takes them.
 
     Returns:
       `ClustersResult`.
@@ -71,7 +71,7 @@ def evaluate_clusters(
         )
     rows = _unit(features)
     results = [
-        _clustered(rows, num_clusters, seed + restart)
+        _clustered(rows, num_clusters, (seed + restart) % 2**32)
         for restart in range(num_restarts)
     ]
     best = min(results, key=lambda result: float(result.inertia))

@@ -66,7 +66,10 @@ class EvaluationConfig:
         256, "Images in a forward pass.", unit="images", lower=1
     )
     evaluation_seed: int = option(
-        0, "Of k-means' starts, held-out images and probes.", lower=0
+        0,
+        "Of k-means' starts, held-out images and probes.",
+        lower=0,
+        upper=2**32 - 1,
     )
 
     def __post_init__(self):

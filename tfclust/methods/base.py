@@ -260,7 +260,12 @@ class Method(keras.Model):
         return self.backbone(images, training=training)
 
     def prepare(self, views):
-        """Creates memories and optimizer slots for `views`; once a run."""
+        """Creates memories and optimizer slots for `views`; once a run.
+
+        Raises:
+          ValueError: if the backbone is too deep for the views, or the method
+            cannot use them.
+        """
         if self.views is views:
             return
         if self.views is not None:
@@ -268,6 +273,9 @@ class Method(keras.Model):
                 "a method trains on one set of views: its memories have a row "
                 "for each image. Build a new method around method.backbone."
             )
+        for size in sorted(getattr(views, "view_sizes", ())):
+            backbones.check_size(self.backbone, "view_sizes", size)
+        backbones.check_size(self.backbone, "image_size", views.image_size)
         self.views = views
         with self.distribute_strategy.scope():
             self.monitor = Monitor(

@@ -52,7 +52,7 @@ class SwAVConfig(MethodConfig):
     queue_rows: int = option(
         0,
         "Projections of past batches that help to balance small batches; a "
-        "multiple of the batch size.",
+        "multiple of the batch size, at most as many as images.",
         unit="rows",
         source="SwAV, sec. 4.1",
         lower=0,

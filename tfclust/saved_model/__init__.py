@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfclust import backbones
 from tfclust.data.evaluation import default_resize
 from tfclust.saved_model.serving import (
     Forward,
@@ -36,6 +37,11 @@ __all__ = [
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
 CARD_FILE = pathlib.PurePath("model_card.json")
 TOLERANCE = 1e-5
+# Batch norm refuses a batch of none.
+_INPUTS = {
+    "images": "float32 [B, H, W, 3] in [0, 1], B >= 1",
+    "image_bytes": "string [B], files of any size and format, B >= 1",
+}
 
 
 class Differences(NamedTuple):
@@ -68,8 +74,8 @@ def save(method, path, *, card=None, image_size=None, resize_size=None):
       `pathlib.Path` of the version, `<path>/<integer>`.
 
     Raises:
-      ValueError: if the sizes are impossible or unknown, or the backbone has
-        layers that Keras cannot write down.
+      ValueError: if the sizes are impossible, unknown or too small for the
+        backbone, or the backbone has layers that Keras cannot write down.
       RuntimeError: if the reloaded model gives other numbers than the method.
     """
     image_size, resize_size = _sizes(method, image_size, resize_size)
@@ -124,6 +130,7 @@ def _model_card(card, signatures, image_size, resize_size):
             "mean_and_deviation": "inside the model",
         },
         "signatures": sorted(signatures),
+        "inputs": _INPUTS,
         "outputs": {name: list(shape) for name, shape in outputs.items()},
         "versions": {
             "tfclust": _version("tfclust"),
@@ -160,6 +167,7 @@ def _sizes(method, image_size, resize_size):
             f"side before the crop. Received: image_size={image_size}, "
             f"resize_size={resize_size}."
         )
+    backbones.check_size(method.backbone, "image_size", int(image_size))
     return int(image_size), int(resize_size)
 
 

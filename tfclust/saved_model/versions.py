@@ -9,6 +9,8 @@ import pathlib
 import shutil
 import tempfile
 
+from tfclust import folders
+
 
 def write_next(path, fill):
     """Writes the next version under `path`.
@@ -20,9 +22,11 @@ def write_next(path, fill):
 
     Returns:
       `pathlib.Path` of the version, `<path>/<integer>`.
+
+    Raises:
+      ValueError: if `path` is no folder, or cannot be made or written.
     """
-    path = pathlib.Path(path).expanduser()
-    path.mkdir(parents=True, exist_ok=True)
+    path = folders.writable("output", path)
     hidden = pathlib.Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
     try:
         fill(hidden)

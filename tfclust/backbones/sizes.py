@@ -1,0 +1,63 @@
+"""Images that are too small for a network, told before anything is computed.
+
+A network without padding, or one that halves its map once too often, is left
+with no position at all; which size that is only its layers can tell.
+"""
+
+import keras
+
+_LARGEST = 2048  # pixels; above that no size is looked for
+
+
+def check_size(backbone, argument, size):
+    """Refuses images of `size` where `backbone` is too deep for them.
+
+    Shapes alone are followed through the layers; no image is computed.
+
+    Args:
+      backbone: a functional `keras.Model` of images `[B, H, W, 3]`.
+      argument: str, what gave the size, such as "image_size".
+      size: int, pixels.
+
+    Raises:
+      ValueError: with the smallest larger size that the backbone takes.
+    """
+    error = _failure(backbone, size)
+    if error is None:
+        return
+    smallest = _smallest(backbone, size)
+    way_out = (
+        f"Its layers say: {error}"
+        if smallest is None
+        else f"Give {smallest} or more, or a backbone that halves its map less "
+        "often, such as small."
+    )
+    raise ValueError(
+        f"backbone {backbone.name} is too deep for images of {size} px. "
+        f"Received: {argument}={size}. {way_out}"
+    ) from error
+
+
+def _failure(backbone, size):
+    """The ValueError of images of `size`, or None."""
+    try:
+        backbone.compute_output_spec(keras.KerasTensor([1, size, size, 3]))
+    except ValueError as error:
+        return error
+    return None
+
+
+def _smallest(backbone, fails):
+    """The smallest size that works and whose predecessor fails, or None."""
+    works = 2 * fails
+    while _failure(backbone, works) is not None:
+        fails, works = works, 2 * works
+        if works > _LARGEST:
+            return None
+    while works - fails > 1:
+        middle = (fails + works) // 2
+        if _failure(backbone, middle) is None:
+            works = middle
+        else:
+            fails = middle
+    return works
