@@ -17,7 +17,7 @@ quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
 
 test: $(VENV)/.tfclust-test
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2
 
 bench: $(VENV)/.tfclust-test
 	$(PY) -m tests.benchmarks

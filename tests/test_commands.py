@@ -189,7 +189,7 @@ def test_export_prints_the_version_it_wrote(run, tmp_path, capsys):
     ("name", "arguments", "message"),
     [
         ("train", ["--epochs=1"], "workdir must be given"),
-        ("train", ["--kmeans_iters=3"], "read by method=deepcluster_v2 alone"),
+        ("train", ["--min_cluster=3"], "read by method=odc alone"),
         ("train", ["--epsilon=0"], "epsilon must be at least 0.001"),
         ("train", ["--steps=1", "--epochs=1"], "either epochs or steps"),
         (

@@ -238,7 +238,7 @@ def test_run_starts_from_another_runs_backbone(tmp_path, finished):
         ({"strategy": "multi_worker"}, "TF_CONFIG"),
         ({"num_views": (1,)}, "num_views must sum to at least 2"),
         ({"learning_rat": 3}, "no knob.*Did you mean learning_rate"),
-        ({"kmeans_iters": 3}, "read by deepcluster_v2 alone"),
+        ({"min_cluster": 3}, "read by odc alone"),
     ],
 )
 def test_impossible_setting_is_refused_with_its_numbers(
