@@ -9,7 +9,7 @@ import pytest
 from conftest import run_in_subprocess
 
 from tfclust import methods
-from tfclust.methods.fixed_labels import label_losses
+from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.rotations import four_rotations
 
 TWO_SIZES = {
@@ -42,7 +42,7 @@ def oracle_loss(parameters, views, labels, rotation):
 
     def logs(images, classifier):
         kernel, bias = classifier
-        rows = oracles.features(parameters, images)
+        rows = np.maximum(oracles.features(parameters, images), 0)
         return oracles.log_softmax(rows @ kernel + bias)
 
     images = [one for size in views for one in size]  # [V] of [B, S, S, 3]
@@ -126,9 +126,9 @@ def test_label_is_asked_of_upright_copies_and_the_turn_of_all():
     upright = method.forward(images, training=False)
     labels = method.assign(outputs, batch["index"])
     of_labels, of_turns = method.example_losses(outputs, labels)
-    expected = label_losses(upright.scores[:2], labels)
-    np.testing.assert_allclose(of_labels.loss, expected.loss, rtol=1e-5)
-    np.testing.assert_array_equal(of_labels.weight, expected.weight)
+    loss, weight = hard_label_losses(upright.scores[:2], labels)
+    np.testing.assert_allclose(of_labels.loss, loss, rtol=1e-5)
+    np.testing.assert_array_equal(of_labels.weight, weight)
     np.testing.assert_array_equal(of_turns.weight, 1)
     turns = [0, 1, 2, 3] + [0, 0, 1, 1, 2, 2, 3, 3]  # one view, then two
     logs = oracles.log_softmax(outputs.scores[-1].numpy())  # [12, B, 4]
@@ -136,13 +136,25 @@ def test_label_is_asked_of_upright_copies_and_the_turn_of_all():
     np.testing.assert_allclose(of_turns.loss, wanted, rtol=1e-5)
 
 
+def test_classifier_reads_features_behind_a_relu_unless_there_is_a_projector():
+    method = contract_run.build("fixed_labels")
+    method.prepare(contract_run.views())
+    batch = next(iter(method.views.batches(0)))
+    outputs = method.forward(method.views.on_device(batch), training=False)
+    assert outputs.features.numpy().min() < 0  # as AlexNet's and VGG's are
+    np.testing.assert_array_equal(
+        outputs.projections, np.maximum(outputs.features, 0)
+    )
+
+
 def test_unknown_labels_weigh_nothing():
     logits = np.random.default_rng(0).normal(size=[2, 3, 5]).astype("float32")
-    losses = label_losses([logits], np.array([[4], [-1], [0]], np.int32))
+    labels = np.array([[4], [-1], [0]], np.int32)
+    loss, weight = hard_label_losses([logits], labels)
     logs = oracles.log_softmax(logits)
-    np.testing.assert_array_equal(losses.weight, [[1, 0, 1]])
+    np.testing.assert_array_equal(weight, [[1, 0, 1]])
     np.testing.assert_allclose(
-        losses.loss.numpy()[0, [0, 2]],
+        loss.numpy()[0, [0, 2]],
         [-logs[:, 0, 4].mean(), -logs[:, 2, 0].mean()],
         rtol=1e-5,
     )

@@ -271,7 +271,7 @@ def test_min_cluster_is_scaled_to_images_a_cluster(
         (
             {"min_cluster": 20},
             "64 images for 5 clusters, 12.8 each, min_cluster=20.*"
-            "num_clusters to 1 or fewer, or min_cluster to 2",
+            "num_clusters to 2 or fewer, or min_cluster to 2",
         ),
         ({"smallest_part": 7}, "smallest_part=7"),
         ({"num_clusters": 33}, "64 images for 33 clusters.*to 32 or fewer"),

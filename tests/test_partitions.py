@@ -140,3 +140,11 @@ def test_unequal_lengths_are_refused_with_both_shapes():
 def test_an_unknown_average_is_refused():
     with pytest.raises(ValueError, match="'geometric' or 'arithmetic'"):
         partitions.nmi([0, 1], [0, 1], average="max")
+
+
+def test_sizes_of_labels_leave_images_without_one_out():
+    labels = np.array([[0, 2], [0, -1], [1, 2], [0, 2]])
+    assert partitions.label_sizes(labels, (2, 3)) == {
+        "smallest_label_cluster": 0.0,
+        "largest_label_cluster": 3.0,
+    }

@@ -114,13 +114,25 @@ def test_finished_run_trains_no_further(finished):
     assert "Finished already" in said[-1]
 
 
-@pytest.mark.parametrize("method", ["swav", "deepcluster_v2"])
+RESUMED = {
+    "swav": {"freeze_steps": 2, "queue_rows": 32, "queue_start_epoch": 0},
+    "deepcluster_v2": {"num_clusters": (5, 6)},
+    "deepcluster": {"pca_width": 4},
+    "sela": {"num_clusters": (5, 6), "num_label_steps": 5},
+    "sela_v2": {"num_clusters": (5, 6)},
+    "odc": {"hidden_width": 8},
+    "coke": {
+        "num_clusters": (5, 6),
+        "hidden_width": 8,
+        "second_stage_epoch": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("method", RESUMED)
 def test_interrupted_and_resumed_run_equals_one_never_stopped(tmp_path, method):
     """Stopped within the second epoch; every array, bit for bit."""
-    knobs = {
-        "swav": {"queue_rows": 32, "queue_start_epoch": 0},
-        "deepcluster_v2": {"freeze_steps": None, "num_clusters": (5, 6)},
-    }[method]
+    knobs = {"freeze_steps": None, **RESUMED[method]}
     whole = recipe(tmp_path / "whole", method=method, **knobs)
     parts = recipe(tmp_path / "parts", method=method, **knobs)
     expected, _ = quietly(whole)
@@ -210,6 +222,25 @@ def test_run_starts_from_another_runs_backbone(tmp_path, finished):
         first, finished.method.backbone.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
+    """More clusters than images are a limit that is never reached."""
+    trained, _ = quietly(
+        recipe(
+            tmp_path,
+            method="deepcluster",
+            freeze_steps=None,
+            clustering="pic",
+            pca_width=4,
+            num_clusters=100,
+            epochs=1,
+        )
+    )
+    figures = progress.read_metrics(trained.workdir)[-1]
+    assert 1 <= figures["found_clusters"] < 64
+    chance = np.log(max(2, figures["found_clusters"]))
+    assert figures["loss_over_log_k"] == pytest.approx(figures["loss"] / chance)
 
 
 @pytest.mark.parametrize(

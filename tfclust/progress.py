@@ -34,6 +34,8 @@ FIGURES = (
 METHOD_FIGURES = (
     "found_clusters",
     "unlabelled_share",
+    "smallest_label_cluster",
+    "largest_label_cluster",
 )
 METRICS_FILE = "metrics.jsonl"
 _REDRAW_SECONDS = 0.2

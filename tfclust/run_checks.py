@@ -54,7 +54,7 @@ def check_replicas(recipe, strategy):
 def check_images(recipe, views):
     """Refuses more clusters, or rows of a queue, than images."""
     largest = max(recipe.method.num_clusters)
-    if largest > views.num_images:
+    if largest > views.num_images and _are_to_be_filled(recipe.method):
         raise ValueError(
             f"{views.num_images} images cannot fill {largest} clusters. Lower "
             f"num_clusters to {views.num_images} or fewer, or give more images."
@@ -67,6 +67,12 @@ def check_images(recipe, views):
             f"holds an image twice. Received: queue_rows={queue_rows}, "
             f"{views.num_images} images. Try {whole}."
         )
+
+
+def _are_to_be_filled(config):
+    """Whether `num_clusters` is a number and not a limit of what is found."""
+    found = getattr(config, "clustering", "kmeans") != "kmeans"
+    return not found and not hasattr(config, "pseudo_labels")
 
 
 def check_test_images(source, test):

@@ -195,9 +195,12 @@ class DeepCluster(Method):
         """NMI of the last two pseudo-labels, as the paper logs it.
 
         How many images changed cluster has no answer: numbers start anew.
+        Chance is of the clusters that were found, not of those allowed.
         """
         labels = self.labels.rows.numpy()[:, 0]
+        chance = np.log(max(2, int(self.classifier.num_open.numpy())))
         return {
+            "loss_over_log_k": self.monitor.mean_loss() / float(chance),
             "changed_share": None,
             "nmi_previous": float(self.label_nmi.numpy()),
             "found_clusters": float(self.classifier.num_open.numpy()),

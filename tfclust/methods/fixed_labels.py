@@ -20,6 +20,7 @@ from tfclust import heads
 from tfclust.memory import RowMemory
 from tfclust.methods.base import ExampleLosses, Method, MethodConfig
 from tfclust.ops.clusterer import Clusterer
+from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.rotations import NUM_TURNS, four_rotations
 from tfclust.options import check, option
 
@@ -35,7 +36,8 @@ class FixedLabelsConfig(MethodConfig):
     )
     projection_width: int = option(
         0,
-        "Width of projections between features and classifier; 0 for none.",
+        "Width of projections between features and classifier; 0 takes the "
+        "features without their negative part, which AlexNet's still have.",
         source="SeLa, ResNets",
         lower=0,
     )
@@ -107,6 +109,11 @@ class FixedLabels(Method):
         _check_labels(labels, self.labels.rows.shape, self.config.num_clusters)
         self.labels.replace(np.maximum(labels, -1))
 
+    def build_projector(self, features_width, synchronized):
+        if self.config.projection_width:
+            return super().build_projector(features_width, synchronized)
+        return heads.rectifier(features_width)
+
     def begin_epoch(self, epoch):
         if (self.labels.rows.numpy() < 0).all():
             raise ValueError(
@@ -133,13 +140,15 @@ class FixedLabels(Method):
 
     def example_losses(self, outputs, assignments):
         if not self.config.rotation:
-            return label_losses(outputs.scores, assignments)
+            return ExampleLosses(
+                *hard_label_losses(outputs.scores, assignments)
+            )
         *logits, turn_logits = outputs.scores  # [4 * V, B, K], [4 * V, B, 4]
         turns = self._turns()
         upright = np.flatnonzero(turns == 0)
         logits = [tf.gather(head, upright) for head in logits]  # [V, B, K]
         return (
-            label_losses(logits, assignments),
+            ExampleLosses(*hard_label_losses(logits, assignments)),
             rotation_losses(turn_logits, turns),
         )
 
@@ -161,26 +170,6 @@ class FixedLabels(Method):
         return np.concatenate(
             [np.repeat(np.arange(NUM_TURNS), count) for count in counts]
         )
-
-
-def label_losses(logits, labels):
-    """Cross-entropy of every view with its image's label, by head.
-
-    Args:
-      logits: a sequence over heads of `[V, B, K]`.
-      labels: `[B, H]` int32, -1 for none, which weighs nothing.
-
-    Returns:
-      `ExampleLosses` of `[H, B]`, means over views.
-    """
-    losses, weights = [], []
-    for head, label in zip(logits, tf.unstack(labels, axis=1), strict=True):
-        weights.append(tf.cast(label >= 0, tf.float32))  # [B]
-        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.broadcast_to(tf.maximum(label, 0), head.shape[:2]), head
-        )  # [V, B]
-        losses.append(tf.reduce_mean(entropy, axis=0))
-    return ExampleLosses(tf.stack(losses), tf.stack(weights))
 
 
 def rotation_losses(logits, turns):

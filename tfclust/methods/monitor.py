@@ -61,6 +61,11 @@ class Monitor(keras.layers.Layer):
             counts.assign(counts + new)
         self.current.write(index, nearest)
 
+    def mean_loss(self):
+        """The loss of the epoch's steps so far."""
+        steps = max(1, int(self.num_steps.numpy()))
+        return float(self.loss_sum.numpy()) / steps
+
     def figures(self):
         """The epoch's figures so far; means over heads where there are several.
 
@@ -69,9 +74,7 @@ class Monitor(keras.layers.Layer):
           empty_clusters, largest_cluster_share (of the worst head),
           changed_share and nmi_previous (None before a second epoch).
         """
-        loss = float(self.loss_sum.numpy()) / max(
-            1, int(self.num_steps.numpy())
-        )
+        loss = self.mean_loss()
         counts = [
             getattr(self, f"counts_{head}").numpy()
             for head in range(len(self.num_clusters))

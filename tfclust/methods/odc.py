@@ -252,12 +252,13 @@ def _min_cluster(config, num_images):
     if 2 * needed * count <= num_images:
         return limit
     per_cluster = num_images / count
+    limiting = "min_cluster" if needed == limit else "smallest_part"
     raise ValueError(
         "clusters need 2 * min_cluster images on average (and twice "
         "smallest_part), or most are small and are dissolved at every step. "
         f"Received: {num_images} images for {count} clusters, "
         f"{per_cluster:.1f} each, min_cluster={limit}, "
         f"smallest_part={config.smallest_part}. Lower num_clusters to "
-        f"{num_images // (2 * needed)} or fewer, or min_cluster to "
+        f"{max(2, num_images // (2 * needed))} or fewer, or {limiting} to "
         f"{max(1, int(_SMALL_SHARE * per_cluster))}."
     )

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfclust import heads
 from tfclust.memory import HostMemory, ProjectionBank, RowMemory
 from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.ops import partitions
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.transport import balanced_labels
@@ -127,6 +128,12 @@ class SeLaV2(Method):
 
     def after_step(self, rows):
         self.bank.write(rows["index"], rows["units"])
+
+    def figures(self):
+        """Sizes of the labels' clusters, which are to be alike."""
+        return partitions.label_sizes(
+            self.labels.rows.numpy(), self.config.num_clusters
+        )
 
     def clusterer(self):
         """argmax of cosine / epsilon + log r, all times epsilon."""

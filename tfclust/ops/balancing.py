@@ -38,7 +38,7 @@ def balanced_order(pseudo_labels, *, seed):
     )
     draws = len(pseudo_labels) // len(groups) + 1
     drawn = [
-        generator.choice(group, draws, replace=len(group) < draws)
+        generator.choice(group, draws, replace=len(group) <= draws)
         for group in groups
     ]
     order = generator.permutation(np.concatenate(drawn))

@@ -34,6 +34,28 @@ def largest_cluster_share(counts):
     return float(counts.max() / counts.sum()) if counts.any() else 0.0
 
 
+def label_sizes(labels, num_clusters):
+    """Images of the smallest and of the largest cluster of any head.
+
+    Args:
+      labels: `[N, H]` int; -1 has no cluster.
+      num_clusters: K of each head.
+
+    Returns:
+      dict of floats: smallest_label_cluster, largest_label_cluster.
+    """
+    sizes = [
+        np.bincount(column[column >= 0], minlength=count)
+        for column, count in zip(
+            np.asarray(labels).T, num_clusters, strict=True
+        )
+    ]
+    return {
+        "smallest_label_cluster": float(min(s.min() for s in sizes)),
+        "largest_label_cluster": float(max(s.max() for s in sizes)),
+    }
+
+
 def contingency(a, b):
     """Rows that lie in each cluster of `a` and each of `b`.
 
