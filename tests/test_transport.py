@@ -81,23 +81,34 @@ def test_soft_marginals_and_objective_are_those_of_log_r():
     assert result.log_r.dtype == np.float64
 
 
-def test_the_joint_objective_never_rises_at_a_label_step():
+@pytest.mark.parametrize("noise", [0.0, 1e-3, 0.1])
+def test_the_joint_objective_never_rises_at_a_label_step(noise):
+    """Down to heads that hardly moved, where passes must be exact to show it.
+
+    At the default tolerance masses are within 1 %, and so is the objective.
+    """
     rows, kernel, bias = small()
     generator = np.random.default_rng(0)
     log_r, logits = None, None
     for _ in range(4):
         probs = log_probs(rows, kernel, bias)
         result = balanced_labels(
-            rows, kernel, bias, power=10.0, initial_log_r=log_r
+            rows,
+            kernel,
+            bias,
+            power=10.0,
+            initial_log_r=log_r,
+            tolerance=1e-6,
         )
+        assert result.marginal_error < 2e-5  # a fall without balance is easy
         if logits is not None:  # the last Q, under the head of now
             q = np.exp(oracles.log_softmax(logits)) / len(rows)
             before = oracles.joint_objective(probs, q, 10.0)
-            assert result.objective < before
+            assert result.objective <= before + 1e-6  # float32 of 1.7
         log_r = result.log_r
         logits = 10 * probs + log_r
         # What training does to the head, more or less.
-        kernel = kernel + 0.1 * generator.normal(size=kernel.shape)
+        kernel = kernel + noise * generator.normal(size=kernel.shape)
 
 
 def test_the_objective_falls_towards_the_end_for_balanced_masses():
