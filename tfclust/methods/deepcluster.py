@@ -239,9 +239,10 @@ class DeepCluster(Method):
         """Sets the labels `[N]`, their agreement with the last, weights."""
         before = self.labels.rows.numpy()[:, 0]
         both = (before >= 0) & (labels >= 0)
+        nmi = np.nan
         if both.any():
             nmi = partitions.nmi(before[both], labels[both])
-            self.label_nmi.assign(nmi)
+        self.label_nmi.assign(nmi)
         self.labels.replace(labels[:, None])
         if self.config.balance == "weights":
             (num_clusters,) = self.config.num_clusters
