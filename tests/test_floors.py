@@ -27,7 +27,7 @@ FLOORS = [
         "given_labels",
     },
     {"flags", "flag_help"},
-    {"train", "evaluate", "export"},
+    {"train", "evaluate", "export", "sweep"},
 ]
 # On one floor, who may build on whom.
 BESIDE = {

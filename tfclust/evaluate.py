@@ -53,7 +53,8 @@ class EvaluateConfig:
     max_images: int | None = option(
         None,
         "Use so many of train_data's images; empty for as many as the run, "
-        "where they are the run's own, and else for all.",
+        "where they are the run's own, and else for all. A run's class_shares "
+        "are not applied.",
         lower=1,
     )
     cache_dir: str = option(

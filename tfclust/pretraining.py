@@ -209,6 +209,7 @@ def open_sources(recipe, workdir, say=print):
     source = data.open_source(
         run.data,
         max_images=run.max_images,
+        class_shares=run.class_shares,
         cache_dir=cache,
         max_bad_share=run.max_bad_share,
     )

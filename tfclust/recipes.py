@@ -32,6 +32,14 @@ class RunConfig:
     max_images: int | None = option(
         None, "Use so many of data's images; empty for all.", lower=1
     )
+    class_shares: tuple[float, ...] = option(
+        (),
+        "Share of each class's images to use, by label, for studies of uneven "
+        "data; empty for all, or where there are no labels.",
+        source="SeLa, imbalanced CIFAR-10",
+        lower=0.0,
+        upper=1.0,
+    )
     max_bad_share: float = option(
         0.1,
         "Share of unreadable images up to which they are left out; with more, "
@@ -163,6 +171,7 @@ MACHINE_KNOBS = (
     "data",  # the images themselves are compared
     "eval_data",
     "max_images",
+    "class_shares",
     "max_bad_share",
     "cache_dir",
     "workdir",

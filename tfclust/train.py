@@ -10,14 +10,10 @@ import pathlib
 from tfclust import methods, pretraining, recipes
 
 
-def main():
-    """Trains a method on unlabelled images.
-
-    Writes into --workdir: config.flags, which repeats the run; checkpoints/,
-    from which the same command goes on; metrics.jsonl; tensorboard/.
-    """
+def read_recipe():
+    """The `Recipe` of the command line."""
     run = flags.read(pretraining.RunConfig)
-    recipe = pretraining.Recipe(
+    return pretraining.Recipe(
         run=run,
         method=flags.read(methods.METHODS[run.method].Config),
         **{
@@ -27,8 +23,17 @@ def main():
         },
     )
 
+
+def main():
+    """Trains a method on unlabelled images.
+
+    Writes into --workdir: config.flags, which repeats the run; checkpoints/,
+    from which the same command goes on; metrics.jsonl; tensorboard/.
+    """
+    recipe = read_recipe()
+
     def write_config():
-        workdir = pathlib.Path(run.workdir).expanduser()
+        workdir = pathlib.Path(recipe.run.workdir).expanduser()
         flags.write(
             workdir / "config.flags",
             recipe,

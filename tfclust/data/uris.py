@@ -5,6 +5,7 @@ import urllib.parse
 
 from tfclust.data.digits import open_digits
 from tfclust.data.folder import FolderSource
+from tfclust.data.parts import with_class_shares
 from tfclust.data.tfrecord import TFRecordSource
 
 _EXAMPLES = "digits:?split=train, folder:/path or tfrecord:/path/*.tfrecord"
@@ -14,6 +15,7 @@ def open_source(
     uri,
     *,
     max_images=None,
+    class_shares=(),
     cache_dir=None,
     max_bad_share=0.1,
     argument="data",
@@ -25,6 +27,8 @@ def open_source(
         `tfrecord:/path or glob`. Paths may be relative or begin with `~`.
       max_images: int, so many of the images (`folder:` takes them evenly
         spaced, the others from the begin); None for all.
+      class_shares: floats in [0, 1], the share of each class of these that is
+        kept, by label (`parts.with_class_shares`); empty for all.
       cache_dir: folder where the check's result and offset indices are kept
         if they cannot lie beside the data; None for nowhere.
       max_bad_share: float in [0, 1]; more unreadable images are refused, fewer
@@ -36,9 +40,14 @@ def open_source(
 
     Raises:
       FileNotFoundError: if nothing lies there.
-      ValueError: if `uri` or `max_images` makes no sense, or the data cannot
-        be read.
+      ValueError: if `uri`, `max_images` or `class_shares` makes no sense, or
+        the data cannot be read.
     """
+    source = _open(uri, max_images, cache_dir, max_bad_share, argument)
+    return with_class_shares(source, class_shares) if class_shares else source
+
+
+def _open(uri, max_images, cache_dir, max_bad_share, argument):
     if max_images is not None and max_images < 1:
         raise ValueError(
             f"max_images must be at least 1. Received: max_images={max_images}."

@@ -20,7 +20,7 @@ from tfclust.methods import epochs as epoch_loop
 from tfclust.methods import state as run_state
 from tfclust.methods.extraction import Extractor
 from tfclust.methods.monitor import Monitor
-from tfclust.ops import replicas
+from tfclust.ops import partitions, replicas
 from tfclust.options import check, option
 
 _SAME_EVERYWHERE = "only_first_replica"
@@ -227,10 +227,15 @@ class Method(keras.Model):
     def figures(self):
         """`{name: float}` of an epoch, from the state, over the monitor's.
 
-        For DeepCluster's NMI of two epochs' pseudo-labels. New names go into
+        Sizes of the pseudo-labels' clusters where the method keeps labels.
+        DeepCluster adds the NMI of two epochs' pseudo-labels. New names go into
         `progress.METHOD_FIGURES`.
         """
-        return {}
+        labels = getattr(self, "labels", None)  # a `RowMemory`
+        if labels is None:
+            return {}
+        rows = labels.rows.numpy()  # [N, H]
+        return partitions.label_sizes(rows, self.config.num_clusters)
 
     # The shared machinery.
 

@@ -198,12 +198,14 @@ class DeepCluster(Method):
         Chance is of the clusters that were found, not of those allowed.
         """
         labels = self.labels.rows.numpy()[:, 0]
-        chance = np.log(max(2, int(self.classifier.num_open.numpy())))
+        found = int(self.classifier.num_open.numpy())
+        chance = np.log(max(2, found))
         return {
+            **partitions.label_sizes(labels[:, None], (max(1, found),)),
             "loss_over_log_k": self.monitor.mean_loss() / float(chance),
             "changed_share": None,
             "nmi_previous": float(self.label_nmi.numpy()),
-            "found_clusters": float(self.classifier.num_open.numpy()),
+            "found_clusters": float(found),
             "unlabelled_share": float(np.mean(labels < 0)),
         }
 

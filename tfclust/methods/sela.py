@@ -15,7 +15,7 @@ import numpy as np
 from tfclust import heads
 from tfclust.memory import HostMemory, RowMemory
 from tfclust.methods.base import ExampleLosses, Method, MethodConfig
-from tfclust.ops import partitions, transport
+from tfclust.ops import transport
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.kmeans import kmeans
@@ -157,12 +157,6 @@ class SeLa(Method):
 
     def example_losses(self, outputs, assignments):
         return ExampleLosses(*hard_label_losses(outputs.scores, assignments))
-
-    def figures(self):
-        """Sizes of the labels' clusters, which are to be alike."""
-        return partitions.label_sizes(
-            self.labels.rows.numpy(), self.config.num_clusters
-        )
 
     def clusterer(self):
         """argmax of lambda * log p + log r, all divided by lambda."""

@@ -15,7 +15,6 @@ from tfclust import heads
 from tfclust.memory import HostMemory
 from tfclust.methods.banked import BankedMethod
 from tfclust.methods.base import MethodConfig
-from tfclust.ops import partitions
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.transport import balanced_labels
 from tfclust.options import option
@@ -75,12 +74,6 @@ class SeLaV2(BankedMethod):
         )
         self._log_r(head)[:] = result.log_r
         return result.pseudo_labels
-
-    def figures(self):
-        """Sizes of the labels' clusters, which are to be alike."""
-        return partitions.label_sizes(
-            self.labels.rows.numpy(), self.config.num_clusters
-        )
 
     def clusterer(self):
         """argmax of cosine / epsilon + log r, all times epsilon."""
