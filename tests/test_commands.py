@@ -18,7 +18,15 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_sources import encoded, example, write_records
 
-from tfclust import checkpoints, evaluate, export, flags, recipes, train
+from tfclust import (
+    checkpoints,
+    evaluate,
+    export,
+    flags,
+    recipe_flags,
+    sweep,
+    train,
+)
 
 TINY = [
     "--data=digits:?split=train",
@@ -58,14 +66,15 @@ def command(name, *arguments, **knobs):
 def status(name, *arguments):
     """The exit code of a command, run in this process."""
     if name == "train":
-        flags.define(
-            *recipes.CONFIGS.values(), method_configs=recipes.METHOD_CONFIGS
-        )
+        recipe_flags.define()
+    elif name == "sweep":
+        recipe_flags.define(sweep.SweepConfig)
     elif name == "export":
         flags.define(export.ExportConfig)
     else:
         flags.define(evaluate.EvaluateConfig, evaluate.EvaluationConfig)
-    main = {"train": train, "export": export, "evaluate": evaluate}[name].main
+    modules = {"train": train, "sweep": sweep, "export": export}
+    main = modules.get(name, evaluate).main
     return flags.status(main, [f"{name}.py", *arguments])
 
 

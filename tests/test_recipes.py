@@ -1,12 +1,22 @@
 """Every flagfile in configs/ is a recipe that can be built."""
 
+import dataclasses
+
 import pytest
 from conftest import ROOT, run_in_subprocess
 
-from tfclust import data, flags, methods, optimizers, recipes
+from tfclust import (
+    data,
+    flags,
+    methods,
+    optimizers,
+    recipe_flags,
+    sweep,
+)
 from tfclust.data.config import chain
 
 FILES = sorted(ROOT.glob("configs/**/*.flags"))
+SWEEPS = sorted(ROOT.glob("configs/sweeps/*.flags"))
 HEADER = ("Source:", "Expected:", "Time:", "Command:")
 # Without its variables even the widest network takes a second and no memory;
 # in a process of its own, since Keras would make them up for later.
@@ -32,18 +42,28 @@ for file in test_recipes.FILES:
 
 def read(file):
     """The `Recipe` of a flagfile."""
-    flags.define(
-        *recipes.CONFIGS.values(), method_configs=recipes.METHOD_CONFIGS
-    )
+    recipe_flags.define(sweep.SweepConfig)
     flags.parse(["train.py", f"--flagfile={file}"])
-    parts = {n: flags.read(of) for n, of in recipes.CONFIGS.items()}
-    method = flags.read(methods.METHODS[parts["run"].method].Config)
-    return recipes.Recipe(method=method, **parts)
+    return recipe_flags.read()
 
 
 def test_every_method_has_recipes():
     for method in methods.METHODS:
         assert any(file.name.startswith(method) for file in FILES), method
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_run_of_a_sweep_is_a_recipe(file):
+    recipe, vary = read(file), flags.read(sweep.SweepConfig).vary
+    run = dataclasses.replace(recipe.run, data="digits:", workdir="W")
+    found = sweep.variants(recipe._replace(run=run), vary)
+    assert len(found) >= 2
+    assert recipe.run.method in file.stem
+
+
+def test_every_method_is_tried_on_uneven_classes():
+    tried = {f.stem for f in SWEEPS}
+    assert {f"{method}_uneven" for method in methods.METHODS} <= tried
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

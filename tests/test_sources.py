@@ -13,6 +13,7 @@ from PIL import Image
 
 from tfclust import data
 from tfclust.data import scan, tfrecord
+from tfclust.data.parts import with_class_shares
 
 RNG = np.random.default_rng(0)
 
@@ -652,3 +653,57 @@ def test_what_is_refused_is_named_as_it_was_given(uri):
         data.open_source(uri, argument="test_data")
     assert "test_data" in str(error.value)
     assert "data=" not in str(error.value).replace("test_data=", "")
+
+
+def test_class_shares_keep_the_first_images_of_each_class():
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat([0, 1, 2], [10, 4, 6]))
+    images = rng.integers(0, 256, (20, 4, 5, 3), np.uint8)
+    source = data.ArraySource(images, labels, class_names=["a", "b", "c"])
+    uneven = with_class_shares(source, (1.0, 0.5, 0.0))
+    kept = [
+        row
+        for row, label in enumerate(labels)
+        if label == 0 or (label == 1 and list(labels[:row]).count(1) < 2)
+    ]
+    np.testing.assert_array_equal(pixels(uneven), images[kept])
+    np.testing.assert_array_equal(uneven.labels, labels[kept])
+    assert uneven.class_names == ("a", "b", "c")
+    assert uneven.manifest_hash != source.manifest_hash
+    assert with_class_shares(source, (1, 1, 1)).num_images == 20
+
+
+def test_class_shares_are_of_the_images_that_max_images_leaves():
+    shares = (1.0,) * 9 + (0.5,)
+    whole = data.open_source("digits:?split=train", max_images=500)
+    light = data.open_source(
+        "digits:?split=train", max_images=500, class_shares=shares
+    )
+    before, after = np.bincount(whole.labels), np.bincount(light.labels)
+    np.testing.assert_array_equal(after[:9], before[:9])
+    assert after[9] == round(before[9] / 2)
+
+
+def test_class_shares_keep_what_was_told_of_the_images(tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        write(tmp_path, name)
+    (tmp_path / "b" / "2.png").write_bytes(b"")
+    source = data.open_source(
+        f"folder:{tmp_path}", class_shares=(0.5, 1.0), max_bad_share=0.5
+    )
+    assert source.num_images == 2
+    assert [name for name, _ in source.skipped] == ["b/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "shares", "words"),
+    [
+        (None, (1.0, 0.5), "without labels"),
+        ([0, 1, 1], (1.0,), "one number a class, 2 for"),
+        ([0, 1, 1], (0.0, 0.1), "must leave an image"),
+    ],
+)
+def test_class_shares_that_do_not_suit_are_refused(labels, shares, words):
+    images = np.zeros((3, 4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match=words):
+        with_class_shares(data.ArraySource(images, labels), shares)

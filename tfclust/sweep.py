@@ -22,9 +22,9 @@ from tfclust import (
     folders,
     options,
     progress,
+    recipe_flags,
     recipes,
     run_checks,
-    train,
 )
 from tfclust.options import option
 
@@ -293,15 +293,11 @@ def main():
     what is not done yet.
     """
     config = flags.read(SweepConfig)
-    table, failed = sweep(train.read_recipe(), config)
+    table, failed = sweep(recipe_flags.read(), config)
     print(table)
     return flags.BAD_INPUT if failed else flags.DONE
 
 
 if __name__ == "__main__":
-    flags.define(
-        SweepConfig,
-        *recipes.CONFIGS.values(),
-        method_configs=recipes.METHOD_CONFIGS,
-    )
+    recipe_flags.define(SweepConfig)
     flags.run(main)

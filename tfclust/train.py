@@ -7,21 +7,7 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
 from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import pathlib
 
-from tfclust import methods, pretraining, recipes
-
-
-def read_recipe():
-    """The `Recipe` of the command line."""
-    run = flags.read(pretraining.RunConfig)
-    return pretraining.Recipe(
-        run=run,
-        method=flags.read(methods.METHODS[run.method].Config),
-        **{
-            part: flags.read(config_class)
-            for part, config_class in recipes.CONFIGS.items()
-            if part != "run"
-        },
-    )
+from tfclust import pretraining, recipe_flags
 
 
 def main():
@@ -30,7 +16,7 @@ def main():
     Writes into --workdir: config.flags, which repeats the run; checkpoints/,
     from which the same command goes on; metrics.jsonl; tensorboard/.
     """
-    recipe = read_recipe()
+    recipe = recipe_flags.read()
 
     def write_config():
         workdir = pathlib.Path(recipe.run.workdir).expanduser()
@@ -45,7 +31,5 @@ def main():
 
 
 if __name__ == "__main__":
-    flags.define(
-        *recipes.CONFIGS.values(), method_configs=recipes.METHOD_CONFIGS
-    )
+    recipe_flags.define()
     flags.run(main)

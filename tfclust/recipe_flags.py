@@ -1,0 +1,23 @@
+"""A recipe as the flags of the commands that train."""
+
+from tfclust import flags, methods, recipes
+
+
+def define(*config_classes):
+    """Makes the flags of a recipe, and those of a command's own classes."""
+    flags.define(
+        *config_classes,
+        *recipes.CONFIGS.values(),
+        method_configs=recipes.METHOD_CONFIGS,
+    )
+
+
+def read():
+    """The `Recipe` of the command line.
+
+    Raises:
+      ValueError: if a value does not parse or leaves its bounds.
+    """
+    parts = {name: flags.read(of) for name, of in recipes.CONFIGS.items()}
+    method = methods.METHODS[parts["run"].method]
+    return recipes.Recipe(method=flags.read(method.Config), **parts)
