@@ -87,11 +87,11 @@ def _by_current_centroids(method, head, outputs):
 ASSIGNING_SCORES: dict = {
     "sela": lambda method, head, outputs: (
         outputs.scores[head][0]
-        + method.log_r.array[head] / method.config.sinkhorn_lambda
+        + method.balance.array[head] / method.config.sinkhorn_lambda
     ),
     "sela_v2": lambda method, head, outputs: (
         outputs.scores[head][0]
-        + method.log_r.array[head] * method.config.epsilon
+        + method.balance.array[head] * method.config.epsilon
     ),
     # By the centroids of the memory, while the classifier learns to follow.
     "odc": lambda method, head, outputs: (

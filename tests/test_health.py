@@ -38,6 +38,7 @@ def test_healthy_run_is_told_nothing():
         ({"largest_cluster_share": 0.8}, "holds 80%", "--sinkhorn_iters"),
         ({"empty_clusters": 40}, "40 of 60 clusters are empty", "--queue_rows"),
         ({"nmi_previous": 0.04}, "NMI 0.04", "--learning_rate"),
+        ({"label_mass_error": 0.07}, "7% off its share", "--label_iters"),
     ],
 )
 def test_bad_figure_is_told_with_its_remedy(figures, symptom, remedy):

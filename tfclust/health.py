@@ -12,6 +12,7 @@ COLLAPSED_SHARE = 0.1  # of K, effective clusters
 EMPTY_SHARE = 0.3  # of K
 LARGEST_SHARE = 0.5  # of the images
 UNLABELLED_SHARE = 0.3  # of the images
+MASS_ERROR = 0.01  # of a cluster's share, where passes end by themselves
 RESTLESS_NMI = 0.1  # between two epochs; healthy runs have 0.4 and more
 RESTLESS_EPOCHS = 5
 RISE = 1.1  # loss of this epoch over that of the last
@@ -41,6 +42,7 @@ def health(history, config):
         _rising(logs, previous, config),
         _stalled(history, config),
         _unlabelled(logs, config),
+        _off_balance(logs),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -213,6 +215,17 @@ def _unlabelled(logs, config):
             pca_width="lower --pca_width",
             num_clusters="raise --num_clusters if that many were found",
         )
+    )
+
+
+def _off_balance(logs):
+    """Whether a label step's passes ended by their number."""
+    error = logs.get("label_mass_error") or 0.0
+    if error <= MASS_ERROR:
+        return None
+    return (
+        f"Soft labels leave a cluster {error:.0%} off its share: the passes of "
+        "the label step ended before they were even. Raise --label_iters."
     )
 
 

@@ -36,6 +36,7 @@ METHOD_FIGURES = (
     "unlabelled_share",
     "smallest_label_cluster",
     "largest_label_cluster",
+    "label_mass_error",
 )
 METRICS_FILE = "metrics.jsonl"
 _REDRAW_SECONDS = 0.2

@@ -6,6 +6,8 @@ replica draws the masks of the global batch and takes its own rows. The layer
 remains a `keras.layers.Dropout`, and a saved backbone knows nothing of this.
 """
 
+import contextlib
+import contextvars
 import types
 
 import keras
@@ -14,13 +16,26 @@ from keras import layers
 
 from tfclust.ops import replicas
 
+_VIEWS = contextvars.ContextVar("views", default=1)
+
+
+@contextlib.contextmanager
+def views_in_pass(num_views):
+    """Within, a pass has the rows of `num_views` views, view by view.
+
+    Then replicas drop together what one device would: it has the first view's
+    rows of all images first, while a replica's second view follows on its own
+    images' first.
+    """
+    token = _VIEWS.set(num_views)
+    try:
+        yield
+    finally:
+        _VIEWS.reset(token)
+
 
 def over_replicas(dropout):
     """`dropout` itself, drawing for the rows of all replicas.
-
-    With one view of a size in a step, replicas drop together what one device
-    would; with several views rows lie in another order, and masks differ from
-    one device's but not in their distribution.
 
     Args:
       dropout: a `keras.layers.Dropout` of rows `[B, C]`.
@@ -36,4 +51,9 @@ def _call(self, inputs, training=False):
     num_rows, width = tf.shape(inputs)[0], inputs.shape[1]
     ones = tf.ones([num_rows * count, width], inputs.dtype)
     kept = keras.random.dropout(ones, self.rate, seed=self.seed_generator)
-    return inputs * replicas.own_rows(kept, num_rows)
+    views = _VIEWS.get()
+    kept = tf.reshape(kept, [views, -1, width])  # [V, B, C]
+    by_image = tf.transpose(kept, [1, 0, 2])
+    own = replicas.own_rows(by_image, num_rows // views)  # [B / R, V, C]
+    own = tf.reshape(tf.transpose(own, [1, 0, 2]), [-1, width])
+    return inputs * own

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones, heads, optimizers
+from tfclust.backbones.dropout import views_in_pass
 from tfclust.methods import epochs as epoch_loop
 from tfclust.methods import state as run_state
 from tfclust.methods.extraction import Extractor
@@ -341,7 +342,8 @@ class Method(keras.Model):
     def _features(self, images, training):
         count, batch, *image_shape = images.shape
         flat = tf.reshape(images, [-1, *image_shape])  # [n * B, S, S, 3]
-        features = self.backbone(flat, training=training)
+        with views_in_pass(count):
+            features = self.backbone(flat, training=training)
         features = tf.cast(features, tf.float32)
         return tf.reshape(features, [count, batch or -1, features.shape[-1]])
 

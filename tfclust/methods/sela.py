@@ -13,8 +13,9 @@ import dataclasses
 import numpy as np
 
 from tfclust import heads
-from tfclust.memory import HostMemory, RowMemory
-from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.memory import RowMemory
+from tfclust.methods.balance import Balance, BalanceConfig
+from tfclust.methods.base import ExampleLosses, Method
 from tfclust.ops import transport
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses
@@ -27,7 +28,7 @@ _KMEANS_ITERS = 20  # DeepCluster's
 
 
 @dataclasses.dataclass(frozen=True)
-class SeLaConfig(MethodConfig):
+class SeLaConfig(BalanceConfig):
     """Knobs of SeLa; defaults are the source's for ImageNet."""
 
     num_clusters: tuple[int, ...] = option(
@@ -78,16 +79,6 @@ class SeLaConfig(MethodConfig):
         source="SeLa, sec. 4.1",
         choices=("sinkhorn", "kmeans"),
     )
-    label_tolerance: float = option(
-        1e-4,
-        "Change of an image's factor, on average, at which the passes of a "
-        "label step end. The source's bound is the sum over images: 8e-8 "
-        "each at ImageNet, 2e-7 at CIFAR.",
-        lower=0.0,
-    )
-    label_iters: int = option(
-        2000, "Passes of a label step and head at most.", lower=1
-    )
 
 
 class SeLa(Method):
@@ -100,8 +91,8 @@ class SeLa(Method):
         super().__init__(backbone, config, **knobs)
         counts = self.config.num_clusters
         self.classifier = heads.Classifier(self.projection_width, counts)
-        # One row a head; heads of fewer clusters leave the end at 0.
-        self.log_r = HostMemory((len(counts), max(counts)), np.float64)
+        self.balance = Balance(self.config)
+        self.balance_errors = self.balance.errors  # state is on attributes
 
     def build_projector(self, features_width, synchronized):
         if self.config.projection_width:
@@ -158,13 +149,17 @@ class SeLa(Method):
     def example_losses(self, outputs, assignments):
         return ExampleLosses(*hard_label_losses(outputs.scores, assignments))
 
+    def figures(self):
+        return {**super().figures(), **self.balance.figures()}
+
     def clusterer(self):
         """argmax of lambda * log p + log r, all divided by lambda."""
         return tuple(
             Clusterer(
                 dense.kernel.numpy(),
                 unit_rows=False,
-                bias=dense.bias.numpy() + self._log_r(head) / self._lambda,
+                bias=dense.bias.numpy()
+                + self.balance.log_r(head) / self.config.sinkhorn_lambda,
             )
             for head, dense in enumerate(self.classifier.heads)
         )
@@ -175,27 +170,15 @@ class SeLa(Method):
             return [int(self.epoch.numpy()) % num_heads]
         return list(range(num_heads))
 
-    @property
-    def _lambda(self):
-        return self.config.sinkhorn_lambda
-
-    def _log_r(self, head):
-        """`[K]`, a view of the head's row."""
-        return self.log_r.array[head, : self.config.num_clusters[head]]
-
     def _balanced(self, rows, head):
         dense = self.classifier.heads[head]
-        result = transport.balanced_labels(
+        return self.balance.label(
+            head,
             rows,
             dense.kernel.value,
             dense.bias.value,
-            power=self._lambda,
-            tolerance=self.config.label_tolerance,
-            max_iters=self.config.label_iters,
-            initial_log_r=self._log_r(head),
+            power=self.config.sinkhorn_lambda,
         )
-        self._log_r(head)[:] = result.log_r
-        return result.pseudo_labels
 
     def _nearest_means(self, rows, head):
         return kmeans(

@@ -9,19 +9,15 @@ passes go on until every cluster has its share.
 
 import dataclasses
 
-import numpy as np
-
 from tfclust import heads
-from tfclust.memory import HostMemory
+from tfclust.methods.balance import Balance, BalanceConfig
 from tfclust.methods.banked import BankedMethod
-from tfclust.methods.base import MethodConfig
 from tfclust.ops.clusterer import Clusterer
-from tfclust.ops.transport import balanced_labels
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class SeLaV2Config(MethodConfig):
+class SeLaV2Config(BalanceConfig):
     """Knobs of SeLa-v2; defaults are the paper's for ImageNet."""
 
     num_clusters: tuple[int, ...] = option(
@@ -56,34 +52,32 @@ class SeLaV2(BankedMethod):
         self.prototypes = heads.Prototypes(
             self.projection_width, counts, learned=True
         )
-        # One row a head; heads of fewer clusters leave the end at 0.
-        self.log_r = HostMemory((len(counts), max(counts)), np.float64)
+        self.balance = Balance(self.config)
+        self.balance_errors = self.balance.errors  # state is on attributes
 
     def score(self, projections, units):
         return self.prototypes(units)
 
     def label(self, units, head):
         """Balances the bank by the head's prototypes."""
-        result = balanced_labels(
+        return self.balance.label(
+            head,
             units,
             # p of the loss; its power makes it exp(cosine / epsilon).
             self.prototypes.kernels[head].value / self.config.temperature,
             power=self.config.temperature / self.config.epsilon,
-            initial_log_r=self._log_r(head),
             strategy=self.distribute_strategy,
         )
-        self._log_r(head)[:] = result.log_r
-        return result.pseudo_labels
+
+    def figures(self):
+        return {**super().figures(), **self.balance.figures()}
 
     def clusterer(self):
         """argmax of cosine / epsilon + log r, all times epsilon."""
         return tuple(
             Clusterer(
-                kernel.numpy(), bias=self.config.epsilon * self._log_r(head)
+                kernel.numpy(),
+                bias=self.config.epsilon * self.balance.log_r(head),
             )
             for head, kernel in enumerate(self.prototypes.kernels)
         )
-
-    def _log_r(self, head):
-        """`[K]`, a view of the head's row."""
-        return self.log_r.array[head, : self.config.num_clusters[head]]
