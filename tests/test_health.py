@@ -38,6 +38,11 @@ def test_healthy_run_is_told_nothing():
         ({"largest_cluster_share": 0.8}, "holds 80%", "--sinkhorn_iters"),
         ({"empty_clusters": 40}, "40 of 60 clusters are empty", "--queue_rows"),
         ({"nmi_previous": 0.04}, "NMI 0.04", "--learning_rate"),
+        (
+            {"input_wait_milliseconds": 30.0, "step_milliseconds": 70.0},
+            "waits 30 ms for its images",
+            "--num_views",
+        ),
         ({"label_mass_error": 0.07}, "7% off its share", "--label_iters"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from tfclust import methods, options
+from tfclust import devices, methods, options
 
 NAMES = [*methods.METHODS, "probe"]
 
@@ -245,8 +245,8 @@ def test_clusterer_assigns_as_the_scores_do(name):
 
 def _is_compiled(method):
     """Whether XLA compiles the step: a call that changes variables."""
-    batches = iter(method.views.batches(0))
-    graph = method.train_function.get_concrete_function(batches).graph
+    batch = next(iter(method.views.batches(0)))
+    graph = method.train_function.get_concrete_function(batch).graph
     return any(
         operation.type == "StatefulPartitionedCall"
         and operation.node_def.attr["_XlaMustCompile"].b
@@ -270,3 +270,31 @@ def _assert_close(one, two):
             )
         else:
             np.testing.assert_array_equal(value, two[key], err_msg=key)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_half_precision_trains_as_float32_does(name):
+    """Fifty steps; convolutions alone are in half precision."""
+    losses, states = {}, {}
+    for precision in ("none", "bfloat16", "float16"):
+        with devices.precision(precision):
+            # A lower rate: labels differ where features nearly tie.
+            method = contract_run.build(name, rate=0.005)
+        views = contract_run.views(num_images=200, batch_size=16)
+        history = method.fit(views, steps=50)
+        losses[precision] = history.history["loss"]
+        states[precision] = method.state()
+        compute = {layer.compute_dtype for layer in method.backbone.layers}
+        assert (precision in compute) == (precision != "none")
+    for precision in ("bfloat16", "float16"):
+        # Statistics, memories, weights and slots are kept as without it.
+        for key, array in states["none"].items():
+            if not key.startswith("optimizer/"):  # float16 scales its loss
+                half = states[precision][key]
+                assert half.dtype == array.dtype, key
+        for key, array in states[precision].items():
+            assert np.isfinite(array).all(), key
+        got, expected = losses[precision], losses["none"]
+        # Eight bits of a convolution; labels that follow from it may differ.
+        np.testing.assert_allclose(got[0], expected[0], rtol=0.05)
+        np.testing.assert_allclose(np.mean(got), np.mean(expected), rtol=0.1)

@@ -12,6 +12,7 @@ COLLAPSED_SHARE = 0.1  # of K, effective clusters
 EMPTY_SHARE = 0.3  # of K
 LARGEST_SHARE = 0.5  # of the images
 UNLABELLED_SHARE = 0.3  # of the images
+WAITING_SHARE = 0.2  # of a step's time, for images
 MASS_ERROR = 0.01  # of a cluster's share, where passes end by themselves
 RESTLESS_NMI = 0.1  # between two epochs; healthy runs have 0.4 and more
 RESTLESS_EPOCHS = 5
@@ -43,6 +44,7 @@ def health(history, config):
         _stalled(history, config),
         _unlabelled(logs, config),
         _off_balance(logs),
+        _waiting(logs),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -226,6 +228,20 @@ def _off_balance(logs):
     return (
         f"Soft labels leave a cluster {error:.0%} off its share: the passes of "
         "the label step ended before they were even. Raise --label_iters."
+    )
+
+
+def _waiting(logs):
+    """Whether the processors do not make crops as fast as a step takes them."""
+    wait = logs.get("input_wait_milliseconds") or 0.0
+    step = logs.get("step_milliseconds") or 0.0
+    if wait <= WAITING_SHARE * (wait + step):
+        return None
+    return (
+        f"A step waits {wait:,.0f} ms for its images and computes for "
+        f"{step:,.0f} ms. Store them smaller (a short side of twice the "
+        "largest view), use fewer views (--num_views), or give the run more "
+        "processors."
     )
 
 

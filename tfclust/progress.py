@@ -25,6 +25,8 @@ FIGURES = (
     "nmi_previous",
     "learning_rate",
     "images_per_second",
+    "step_milliseconds",
+    "input_wait_milliseconds",
     "reassign_seconds",
     "knn_accuracy",
     "nmi_labels",

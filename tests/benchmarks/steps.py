@@ -66,11 +66,10 @@ def build(method_class, backbone, views, *, num_clusters, queue_rows=0):
 def stepper(method):
     """A function that takes one training step and waits for its loss."""
     batch = next(iter(method.views.batches(0)))
-    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
     method.make_train_function()
 
     def step():
-        loss, _ = method.train_function(batches)
+        loss, _ = method.train_function(batch)
         return loss.numpy()
 
     return step

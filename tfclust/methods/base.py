@@ -414,8 +414,8 @@ class Method(keras.Model):
         if self.compiles_step:
             step = tf.function(step, jit_compile=True, autograph=False)
 
-        def train_function(iterator):
-            results = strategy.run(step, args=(next(iterator),))
+        def train_function(batch):
+            results = strategy.run(step, args=(batch,))
             return replicas.first_replica(strategy, results)
 
         # Nothing here branches on a tensor: no AutoGraph, quicker traces.

@@ -102,8 +102,7 @@ def _run_epoch(method, views, start, total_steps, callbacks):
         **method.monitor.figures(),
         **method.figures(),
         "learning_rate": float(keras.ops.convert_to_numpy(_rate(method))),
-        "images_per_second": clock.images_per_second(views.batch_size),
-        "reassign_seconds": clock.reassign_seconds,
+        **clock.figures(views.batch_size),
     }
     if end % views.steps_per_epoch == 0:
         method.monitor.next_epoch()
@@ -132,7 +131,7 @@ class _Clock:
 
     def __init__(self):
         self.reassign_seconds = 0.0
-        self.step_seconds = []
+        self.seconds = []  # (waiting for images, step) of each step
 
     def reassign(self, method, step):
         if method.reassign_due(step):
@@ -142,14 +141,23 @@ class _Clock:
 
     def train(self, method, batches):
         began = time.perf_counter()
-        loss, rows = method.train_function(batches)
+        batch = next(batches)
+        came = time.perf_counter()
+        loss, rows = method.train_function(batch)
+        # Reading the step waits for the device: the next wait is for images.
         step = int(method.step.numpy()) - 1
         if method.after_step_due(step):
             method.after_step({k: v.numpy() for k, v in rows.items()})
-        self.step_seconds.append(time.perf_counter() - began)
+        self.seconds.append((came - began, time.perf_counter() - came))
         return loss
 
-    def images_per_second(self, batch_size):
+    def figures(self, batch_size):
         # The first step of an epoch also traces or fills the pipeline.
-        timed = self.step_seconds[1:] or self.step_seconds
-        return batch_size * len(timed) / sum(timed)
+        timed = self.seconds[1:] or self.seconds
+        waits, steps = (sum(kind) for kind in zip(*timed, strict=True))
+        return {
+            "images_per_second": batch_size * len(timed) / (waits + steps),
+            "step_milliseconds": 1000 * steps / len(timed),
+            "input_wait_milliseconds": 1000 * waits / len(timed),
+            "reassign_seconds": self.reassign_seconds,
+        }
