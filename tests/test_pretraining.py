@@ -320,9 +320,51 @@ def test_unreadable_images_are_left_out_by_name(tmp_path):
 
 def test_workdir_of_another_run_is_refused_by_the_knob(finished):
     with pytest.raises(
-        ValueError, match=r"learning_rate=0.2 \(was 0.1\).*another workdir"
+        ValueError,
+        match=r"learning_rate=0.2 \(was 0.1\).*--allow_config_change",
     ):
         quietly(recipe(finished.workdir, learning_rate=0.2))
+
+
+def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path):
+    interrupted(recipe(tmp_path), 5)
+    other = {"learning_rate": 0.2, "epochs": 3}
+    changed, said = quietly(recipe(tmp_path, allow_config_change=True, **other))
+    assert said[0] == (
+        "Other flags from step 6 on: epochs=3 (was 2), learning_rate=0.2 "
+        "(was 0.1)."
+    )
+    assert changed.step == 12
+    # From now on it is the run of these flags; no leave is kept.
+    saved = checkpoints.latest(tmp_path)
+    knobs = {"epochs": ["2", "3"], "learning_rate": ["0.1", "0.2"]}
+    assert saved.about["changes"] == [{"step": 6, "knobs": knobs}]
+    again, said = quietly(recipe(tmp_path, **other))
+    assert "Finished already" in said[-1]
+    run = pretraining.load_run(tmp_path).recipe.run
+    assert run.epochs == 3 and not run.allow_config_change
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        (
+            {"num_clusters": 6},
+            r"does not fit.*num_clusters=6 \(was 5\).*must have shape.*Leave",
+        ),
+        ({"optimizer": "adamw"}, r"optimizer=adamw \(was sgd\).*and \d+ more"),
+        ({"batch_size": 32}, "batch_size cannot change.*counted in batches"),
+        ({"init_from": "x", "learning_rate": 0.2}, "init_from cannot change"),
+        ({"max_images": 63}, "64 then, 63 now.*no flag allows it"),
+    ],
+)
+def test_flags_that_the_state_does_not_fit_never_change(
+    finished, knobs, message
+):
+    before = checkpoints.latest(finished.workdir).about
+    with pytest.raises(ValueError, match=message):
+        quietly(recipe(finished.workdir, allow_config_change=True, **knobs))
+    assert checkpoints.latest(finished.workdir).about == before
 
 
 def test_workdir_of_a_run_on_other_images_is_refused(finished):

@@ -28,6 +28,7 @@ from tfclust import (
     methods,
     optimizers,
     recipes,
+    resuming,
     run_checks,
 )
 from tfclust.label_figures import LabelFigures
@@ -118,11 +119,11 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
         run_checks.check_images(recipe, views)
         about = _about(recipe, views, strategy, threads)
         if saved is not None:
-            run_checks.check_same_run(recipe, about, saved, say)
+            changes = resuming.check(recipe, about, saved, say)
             recipe = recipe._replace(backbone=_without_init(recipe.backbone))
         method = build_method(recipe, views, strategy)
         if saved is not None:
-            method.load_state(saved.arrays)
+            resuming.load_state(method, recipe, saved, changes)
         elif labels is not None:
             method.take_labels(labels)
         if accepted is not None and chief:
@@ -344,7 +345,7 @@ def _announce(recipe, method, views, start, total, say):
 
 def _about(recipe, views, strategy, threads):
     """What a checkpoint's manifest tells of its run."""
-    words = recipes.to_words(recipe)
+    words = recipes.to_words(resuming.lasting(recipe))
     facts = RememberedViews(
         **{name: getattr(views, name) for name in RememberedViews._fields}
     )

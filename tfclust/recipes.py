@@ -55,6 +55,11 @@ class RunConfig:
     workdir: str = option(
         "", "Folder of the run; one that was begun there goes on."
     )
+    allow_config_change: bool = option(
+        False,
+        "Whether the run in workdir goes on though flags are others than it "
+        "began with; its images must be the same.",
+    )
     epochs: int | None = option(
         None, "Passes over the images; this or steps.", lower=1
     )
@@ -175,6 +180,7 @@ MACHINE_KNOBS = (
     "max_bad_share",
     "cache_dir",
     "workdir",
+    "allow_config_change",
     "strategy",
     "num_replicas",
     "jit_compile",
