@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 
 import keras
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfclust import checkpoints, pretraining, progress, recipes
+from tfclust import checkpoints, health, pretraining, progress, recipes
 from tfclust.label_figures import Sample
 
 SMALL = {
@@ -401,9 +402,46 @@ def test_workdir_in_use_is_refused(tmp_path):
 
 def test_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
     wild = recipe(tmp_path, learning_rate=1e30, freeze_steps=0)
-    with pytest.raises(ValueError, match="Lower learning_rate"):
+    with pytest.raises(ValueError, match="checkpoint: none. Lower learning_r"):
         quietly(wild)
     assert checkpoints.latest(tmp_path) is None
+    assert progress.read_metrics(tmp_path) == []
+
+
+def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
+    """The rate jumps in the second epoch; the first one's state goes on."""
+    knobs = {"schedule": "constant", "learning_rate": 0.1}
+    wild = recipe(tmp_path, rate_drops=((1.0, 1e30),), **knobs)
+    with pytest.raises(ValueError) as error:
+        quietly(wild)
+    told = re.search(
+        r"the loss is nan at step (\d), with a learning rate of 1e\+29; .* "
+        r"Last good checkpoint: step 4\. .*--allow_config_change then goes on",
+        str(error.value),
+    )
+    assert told and int(told[1]) in (6, 7)
+    assert checkpoints.latest(tmp_path).step == 4
+    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1]
+    calm, _ = quietly(recipe(tmp_path, allow_config_change=True, **knobs))
+    assert calm.step == 8
+
+
+def test_collapse_that_lasts_ends_the_run_where_that_is_asked_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(health, "COLLAPSED_SHARE", 2.0)
+    asked = recipe(tmp_path, epochs=5, stop_on_collapse=True)
+    with pytest.raises(ValueError, match="step 12 of 20, after 3 ep.*collapse"):
+        quietly(asked)
+    assert checkpoints.latest(tmp_path).step == 12
+    # A start later it counts on; a change of flags has three epochs to help.
+    with pytest.raises(ValueError, match="step 16 of 20"):
+        quietly(asked)
+    changed = {"learning_rate": 0.2, "allow_config_change": True}
+    trained, _ = quietly(
+        recipe(tmp_path, epochs=5, stop_on_collapse=True, **changed)
+    )
+    assert trained.step == 20
 
 
 def test_mixed_precision_trains_and_leaves_the_policy_alone(tmp_path):

@@ -125,6 +125,11 @@ class RunConfig:
         lower=0,
     )
     keep_checkpoints: int = option(2, "Checkpoints to keep.", lower=1)
+    stop_on_collapse: bool = option(
+        False,
+        "Whether a run ends, with exit code 2 and its state saved, once its "
+        "images have been in few clusters for three epochs in a row.",
+    )
     knn_images: int = option(
         5000,
         "Images in the bank and in the test of the online kNN; 0 for no kNN.",
@@ -189,6 +194,7 @@ MACHINE_KNOBS = (
     "checkpoint_epochs",
     "checkpoint_steps",
     "keep_checkpoints",
+    "stop_on_collapse",
     "knn_images",
     "knn_epochs",
 )

@@ -7,6 +7,7 @@ epoch. Here an epoch's dataset is made after `begin_epoch` and `reassign`, and
 """
 
 import time
+from typing import Any
 
 import keras
 
@@ -88,14 +89,16 @@ def _run_epoch(method, views, start, total_steps, callbacks):
     if first == 0:
         method.order_snapshot = method.order(epoch)
     batches = iter(_epoch_batches(method, views, epoch, first))
+    counted = int(method.step.numpy()) - start  # in fits before, as a rule 0
     for step in range(start, end):
         if step > start:
             clock.reassign(method, step)
         callbacks.on_train_batch_begin(step)
-        loss = clock.train(method, batches)
+        loss = clock.train(method, batches, counted + step)
         callbacks.on_train_batch_end(step, {"loss": loss})
         if method.stop_training and step + 1 < end:
             return step + 1  # its figures come when the epoch is resumed
+    clock.stop()
     logs = {
         "epoch": epoch + 1,
         "step": end,
@@ -128,11 +131,16 @@ def _rate(method):
 
 
 class _Clock:
-    """Seconds of training and of reassignment in an epoch."""
+    """Seconds of training and of reassignment in an epoch.
+
+    A step's loss is not waited for: on a GPU the next step is sent meanwhile.
+    """
 
     def __init__(self):
         self.reassign_seconds = 0.0
-        self.step_seconds = []
+        self.steps = 0
+        self._loss: Any = None
+        self._start()
 
     def reassign(self, method, step):
         if method.reassign_due(step):
@@ -140,16 +148,26 @@ class _Clock:
             method.reassign(method.extract)
             self.reassign_seconds += time.perf_counter() - began
 
-    def train(self, method, batches):
-        began = time.perf_counter()
-        loss, rows = method.train_function(batches)
-        step = int(method.step.numpy()) - 1
+    def train(self, method, batches, step):
+        if self.steps == 1:
+            # The first step of an epoch also traces or fills the pipeline.
+            float(self._loss)
+            self._start()
+        self._loss, rows = method.train_function(batches)
         if method.after_step_due(step):
             method.after_step({k: v.numpy() for k, v in rows.items()})
-        self.step_seconds.append(time.perf_counter() - began)
-        return loss
+        self.steps += 1
+        return self._loss
+
+    def _start(self):
+        self._began = time.perf_counter() - self.reassign_seconds
+
+    def stop(self):
+        """Waits for the last step."""
+        float(self._loss)
+        passed = time.perf_counter() - self._began
+        self._seconds = passed - self.reassign_seconds
 
     def images_per_second(self, batch_size):
-        # The first step of an epoch also traces or fills the pipeline.
-        timed = self.step_seconds[1:] or self.step_seconds
-        return batch_size * len(timed) / sum(timed)
+        """Of all steps but the first, and of what came between them."""
+        return batch_size * max(1, self.steps - 1) / self._seconds
