@@ -76,6 +76,11 @@ def seed_everything(seed, deterministic=None):
         deterministic = not tf.config.list_physical_devices("GPU")
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        # It makes a + b + c one AddN, which begins with the summand whose
+        # memory is free just then: a busy machine would change the last bit.
+        tf.config.optimizer.set_experimental_options(
+            {"arithmetic_optimization": False}
+        )
     return deterministic
 
 
