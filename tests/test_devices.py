@@ -56,3 +56,19 @@ def test_precision_is_given_back_after_an_error():
 def test_threads_default_to_the_usable_processors():
     assert devices.usable_cpus() >= 1
     assert devices.set_threads() >= 1
+
+
+@pytest.fixture
+def optimizer_options():
+    """Leaves TensorFlow's graph optimizer as it was."""
+    name = "arithmetic_optimization"
+    before = tf.config.optimizer.get_experimental_options().get(name, True)
+    yield
+    tf.config.optimizer.set_experimental_options({name: before})
+
+
+def test_repeatable_sums_are_left_in_their_order(optimizer_options):
+    """Else Grappler joins them into AddN, whose order depends on timing."""
+    devices.seed_everything(0, deterministic=True)
+    options = tf.config.optimizer.get_experimental_options()
+    assert options["arithmetic_optimization"] is False

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tfclust.health import health, notices
+from tfclust.health import health, lasting_collapse, notices
 from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
@@ -151,3 +151,13 @@ def test_few_images_a_cluster_are_told_where_k_means_runs():
     (sentence,) = told(config)
     assert "20 images a cluster" in sentence and "to 153" in sentence
     assert told(CONFIG, num_images=1000) == []
+
+
+def test_collapse_lasts_when_three_epochs_in_a_row_have_it():
+    bad, good = {**GOOD, "effective_clusters": 1.0}, GOOD
+    for history in ([], [bad], [bad, bad], [bad, bad, good], [bad, good, bad]):
+        assert lasting_collapse(history, CONFIG) is None
+    sentence = lasting_collapse([good, bad, bad, bad], CONFIG)
+    assert "collapse into 1.0" in sentence and "--epsilon" in sentence
+    flat = {**GOOD, "loss_over_log_k": 1.0}
+    assert lasting_collapse([flat] * 5, CONFIG) is None

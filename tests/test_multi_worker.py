@@ -129,3 +129,43 @@ def test_each_epoch_is_told_once(runs):
     _, (chief, second, alone) = runs
     assert chief.count("epoch 1 ·") == alone.count("epoch 1 ·") == 1
     assert "epoch 1 ·" not in second
+
+
+def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path):
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workdir = tmp_path / "run"
+
+    def pair():
+        return [
+            start(
+                workdir,
+                "--strategy=multi_worker",
+                "--steps=12",
+                cluster={
+                    "cluster": {"worker": hosts},
+                    "task": {"type": "worker", "index": index},
+                },
+            )
+            for index in range(2)
+        ]
+
+    first = pair()
+    try:
+        for line in first[0].stdout:
+            if line.startswith("epoch 1"):
+                break
+        first[1].kill()
+        _, errors = first[0].communicate(timeout=TIMEOUT)
+    finally:
+        for process in first:
+            process.kill()
+            process.wait()
+    assert first[0].returncode == 2, errors[-3000:]
+    (said,) = (x for x in errors.splitlines() if x.startswith("train: "))
+    assert "another host of TF_CONFIG has ended" in said
+    assert "Traceback" not in errors
+    step = checkpoints.latest(workdir).step
+    assert 2 <= step < 12
+    outputs = finish(pair())
+    assert f"from step {step}" in outputs[0]
+    assert checkpoints.latest(workdir).step == 12

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 
 import keras
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfclust import checkpoints, pretraining, progress, recipes
+from tfclust import checkpoints, health, pretraining, progress, recipes
 from tfclust.label_figures import Sample
 
 SMALL = {
@@ -325,9 +326,51 @@ def test_unreadable_images_are_left_out_by_name(tmp_path):
 
 def test_workdir_of_another_run_is_refused_by_the_knob(finished):
     with pytest.raises(
-        ValueError, match=r"learning_rate=0.2 \(was 0.1\).*another workdir"
+        ValueError,
+        match=r"learning_rate=0.2 \(was 0.1\).*--allow_config_change",
     ):
         quietly(recipe(finished.workdir, learning_rate=0.2))
+
+
+def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path):
+    interrupted(recipe(tmp_path), 5)
+    other = {"learning_rate": 0.2, "epochs": 3}
+    changed, said = quietly(recipe(tmp_path, allow_config_change=True, **other))
+    assert said[0] == (
+        "Other flags from step 6 on: epochs=3 (was 2), learning_rate=0.2 "
+        "(was 0.1)."
+    )
+    assert changed.step == 12
+    # From now on it is the run of these flags; no leave is kept.
+    saved = checkpoints.latest(tmp_path)
+    knobs = {"epochs": ["2", "3"], "learning_rate": ["0.1", "0.2"]}
+    assert saved.about["changes"] == [{"step": 6, "knobs": knobs}]
+    again, said = quietly(recipe(tmp_path, **other))
+    assert "Finished already" in said[-1]
+    run = pretraining.load_run(tmp_path).recipe.run
+    assert run.epochs == 3 and not run.allow_config_change
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        (
+            {"num_clusters": 6},
+            r"does not fit.*num_clusters=6 \(was 5\).*must have shape.*Leave",
+        ),
+        ({"optimizer": "adamw"}, r"optimizer=adamw \(was sgd\).*and \d+ more"),
+        ({"batch_size": 32}, "batch_size cannot change.*counted in batches"),
+        ({"init_from": "x", "learning_rate": 0.2}, "init_from cannot change"),
+        ({"max_images": 63}, "64 then, 63 now.*no flag allows it"),
+    ],
+)
+def test_flags_that_the_state_does_not_fit_never_change(
+    finished, knobs, message
+):
+    before = checkpoints.latest(finished.workdir).about
+    with pytest.raises(ValueError, match=message):
+        quietly(recipe(finished.workdir, allow_config_change=True, **knobs))
+    assert checkpoints.latest(finished.workdir).about == before
 
 
 def test_workdir_of_a_run_on_other_images_is_refused(finished):
@@ -364,9 +407,46 @@ def test_workdir_in_use_is_refused(tmp_path):
 
 def test_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
     wild = recipe(tmp_path, learning_rate=1e30, freeze_steps=0)
-    with pytest.raises(ValueError, match="Lower learning_rate"):
+    with pytest.raises(ValueError, match="checkpoint: none. Lower learning_r"):
         quietly(wild)
     assert checkpoints.latest(tmp_path) is None
+    assert progress.read_metrics(tmp_path) == []
+
+
+def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
+    """The rate jumps in the second epoch; the first one's state goes on."""
+    knobs = {"schedule": "constant", "learning_rate": 0.1}
+    wild = recipe(tmp_path, rate_drops=((1.0, 1e30),), **knobs)
+    with pytest.raises(ValueError) as error:
+        quietly(wild)
+    told = re.search(
+        r"the loss is nan at step (\d), with a learning rate of 1e\+29; .* "
+        r"Last good checkpoint: step 4\. .*--allow_config_change then goes on",
+        str(error.value),
+    )
+    assert told and int(told[1]) in (6, 7)
+    assert checkpoints.latest(tmp_path).step == 4
+    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1]
+    calm, _ = quietly(recipe(tmp_path, allow_config_change=True, **knobs))
+    assert calm.step == 8
+
+
+def test_collapse_that_lasts_ends_the_run_where_that_is_asked_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(health, "COLLAPSED_SHARE", 2.0)
+    asked = recipe(tmp_path, epochs=5, stop_on_collapse=True)
+    with pytest.raises(ValueError, match="step 12 of 20, after 3 ep.*collapse"):
+        quietly(asked)
+    assert checkpoints.latest(tmp_path).step == 12
+    # A start later it counts on; a change of flags has three epochs to help.
+    with pytest.raises(ValueError, match="step 16 of 20"):
+        quietly(asked)
+    changed = {"learning_rate": 0.2, "allow_config_change": True}
+    trained, _ = quietly(
+        recipe(tmp_path, epochs=5, stop_on_collapse=True, **changed)
+    )
+    assert trained.step == 20
 
 
 def test_mixed_precision_trains_and_leaves_the_policy_alone(tmp_path):

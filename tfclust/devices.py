@@ -76,6 +76,11 @@ def seed_everything(seed, deterministic=None):
         deterministic = not tf.config.list_physical_devices("GPU")
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        # It makes a + b + c one AddN, which begins with the summand whose
+        # memory is free just then: a busy machine would change the last bit.
+        tf.config.optimizer.set_experimental_options(
+            {"arithmetic_optimization": False}
+        )
     return deterministic
 
 
@@ -128,6 +133,32 @@ def any_host(strategy, value):
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return value
     return float(_sum_over_replicas(strategy)(tf.constant(float(value)))) > 0
+
+
+@contextlib.contextmanager
+def telling_lost_hosts(strategy):
+    """Says in a sentence that another host is gone, where TensorFlow fails.
+
+    A sum over hosts is given up as soon as a connection breaks.
+
+    Raises:
+      RuntimeError: in place of the errors of a broken connection.
+    """
+    try:
+        yield
+    except (
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.UnavailableError,
+    ) as error:
+        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise
+        raise RuntimeError(
+            "another host of TF_CONFIG has ended or cannot be reached, so that "
+            "this one ends too. Start the same command on all hosts: it goes "
+            "on from the last checkpoint."
+        ) from error
 
 
 @functools.cache

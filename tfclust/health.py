@@ -9,6 +9,7 @@ import math
 FLAT_SHARE = 0.99  # loss / ln K of a net that has learnt nothing is 1
 FLAT_EPOCHS = 3
 COLLAPSED_SHARE = 0.1  # of K, effective clusters
+COLLAPSED_EPOCHS = 3  # in a row, after which --stop_on_collapse ends a run
 EMPTY_SHARE = 0.3  # of K
 LARGEST_SHARE = 0.5  # of the images
 UNLABELLED_SHARE = 0.3  # of the images
@@ -47,6 +48,19 @@ def health(history, config):
         _waiting(logs),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def lasting_collapse(history, config):
+    """The sentence on collapse if the last epochs all have it, or None.
+
+    Counted in effective clusters by raw score, which identical projections
+    leave at 1. A loss at ln K alone does not count: a run that warms up has it.
+    Arguments are those of `health`.
+    """
+    last = history[-COLLAPSED_EPOCHS:]
+    found = [_collapsed(logs, config) for logs in last]
+    lasts = len(found) == COLLAPSED_EPOCHS and None not in found
+    return found[-1] if lasts else None
 
 
 def notices(config, *, num_images, batch_size, total_steps, steps_per_epoch):

@@ -23,18 +23,17 @@ from tfclust import (
     checkpoints,
     data,
     devices,
+    fitting,
     given_labels,
-    health,
     methods,
     optimizers,
     recipes,
+    resuming,
     run_checks,
 )
-from tfclust.label_figures import LabelFigures
+from tfclust.fitting import Trained
 from tfclust.methods.epochs import total_steps as steps_of
-from tfclust.progress import Console, Metrics
 from tfclust.recipes import Recipe, RunConfig, make_recipe
-from tfclust.saving import Saver, StopRequest
 
 __all__ = [
     "Recipe",
@@ -46,16 +45,6 @@ __all__ = [
     "pretrain",
     "untrained_backbone",
 ]
-
-
-class Trained(NamedTuple):
-    """A run that has ended, or was interrupted with its state saved."""
-
-    method: methods.Method
-    workdir: pathlib.Path
-    step: int
-    total_steps: int
-    interrupted: bool
 
 
 class Run(NamedTuple):
@@ -118,16 +107,16 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
         run_checks.check_images(recipe, views)
         about = _about(recipe, views, strategy, threads)
         if saved is not None:
-            run_checks.check_same_run(recipe, about, saved, say)
+            changes = resuming.check(recipe, about, saved, say)
             recipe = recipe._replace(backbone=_without_init(recipe.backbone))
         method = build_method(recipe, views, strategy)
         if saved is not None:
-            method.load_state(saved.arrays)
+            resuming.load_state(method, recipe, saved, changes)
         elif labels is not None:
             method.take_labels(labels)
         if accepted is not None and chief:
             accepted()
-        return _fit(
+        return fitting.fit(
             recipe, method, views, sources[1], workdir, about, chief,
             callbacks, say,
         )  # fmt: skip
@@ -257,94 +246,9 @@ def _given(recipe, source, saved, other, say):
     return recipe, given.labels
 
 
-def _fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
-    run = recipe.run
-    total = steps_of(views, run.epochs, run.steps)
-    start = int(method.step.numpy())
-    if start >= total:
-        say(f"Finished already: {start} steps are done in {workdir}.")
-        return Trained(method, workdir, start, total, False)
-    _announce(recipe, method, views, start, total, say)
-    stop = StopRequest()
-    saver = Saver(
-        workdir if chief else None,
-        about,
-        stop,
-        total_steps=total,
-        steps_per_epoch=views.steps_per_epoch,
-        start_step=start,
-        every_epochs=run.checkpoint_epochs,
-        every_steps=run.checkpoint_steps,
-        keep=run.keep_checkpoints,
-    )
-    tell = _tell(recipe, views, test, workdir, start, total, chief)
-    with stop.listening():
-        method.fit(
-            views,
-            epochs=run.epochs,
-            steps=run.steps,
-            start_step=start,
-            callbacks=[*tell, *callbacks, saver],
-        )
-    step = int(method.step.numpy())
-    if step < total:
-        say(
-            f"Interrupted: step {step} of {total} is saved in {workdir}. The "
-            "same command goes on from there."
-        )
-    return Trained(method, workdir, step, total, step < total)
-
-
-def _tell(recipe, views, test, workdir, start, total, chief):
-    """Callbacks that tell of the run; figures are the same on all hosts."""
-    run, tell = recipe.run, []
-    if views.source.labels is not None:
-        tell.append(
-            LabelFigures(
-                views,
-                test,
-                num_images=run.knn_images,
-                every_epochs=run.knn_epochs,
-            )
-        )
-    if chief:
-        metrics = Metrics(workdir, start)
-        console = Console(
-            metrics.history,
-            recipe.method,
-            total_steps=total,
-            start_step=start,
-            batch_size=views.batch_size,
-        )
-        tell += [metrics, console]
-    return tell
-
-
-def _announce(recipe, method, views, start, total, say):
-    weights = sum(v.value.shape.num_elements() for v in method.backbone.weights)
-    replicas = method.distribute_strategy.num_replicas_in_sync
-    say(
-        f"{'Goes on with' if start else 'Trains'} {recipe.run.method} on "
-        f"{views.num_images:,} images of {recipe.run.data}: "
-        f"{views.num_views} views in batches of {views.batch_size}, "
-        f"{total:,} steps"
-        + (f" from step {start:,}" if start else "")
-        + f", a {recipe.backbone.backbone} of {weights:,} weights"
-        + (f", {replicas} replicas." if replicas > 1 else ".")
-    )
-    for sentence in health.notices(
-        recipe.method,
-        num_images=views.num_images,
-        batch_size=views.batch_size,
-        total_steps=total,
-        steps_per_epoch=views.steps_per_epoch,
-    ):
-        say(f"  {sentence}")
-
-
 def _about(recipe, views, strategy, threads):
     """What a checkpoint's manifest tells of its run."""
-    words = recipes.to_words(recipe)
+    words = recipes.to_words(resuming.lasting(recipe))
     facts = RememberedViews(
         **{name: getattr(views, name) for name in RememberedViews._fields}
     )

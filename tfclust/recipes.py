@@ -55,6 +55,11 @@ class RunConfig:
     workdir: str = option(
         "", "Folder of the run; one that was begun there goes on."
     )
+    allow_config_change: bool = option(
+        False,
+        "Whether the run in workdir goes on though flags are others than it "
+        "began with; its images must be the same.",
+    )
     epochs: int | None = option(
         None, "Passes over the images; this or steps.", lower=1
     )
@@ -120,6 +125,11 @@ class RunConfig:
         lower=0,
     )
     keep_checkpoints: int = option(2, "Checkpoints to keep.", lower=1)
+    stop_on_collapse: bool = option(
+        False,
+        "Whether a run ends, with exit code 2 and its state saved, once its "
+        "images have been in few clusters for three epochs in a row.",
+    )
     knn_images: int = option(
         5000,
         "Images in the bank and in the test of the online kNN; 0 for no kNN.",
@@ -175,6 +185,7 @@ MACHINE_KNOBS = (
     "max_bad_share",
     "cache_dir",
     "workdir",
+    "allow_config_change",
     "strategy",
     "num_replicas",
     "jit_compile",
@@ -183,6 +194,7 @@ MACHINE_KNOBS = (
     "checkpoint_epochs",
     "checkpoint_steps",
     "keep_checkpoints",
+    "stop_on_collapse",
     "knn_images",
     "knn_epochs",
 )

@@ -1,11 +1,11 @@
 """What a run refuses before it computes, with the numbers and the way out.
 
-Bounds of single knobs are checked by their dataclasses, and crops and batches
-by `data.Views`; here is what only a whole recipe, its images and its folder can
-tell.
+Bounds of single knobs are checked by their dataclasses, crops and batches by
+`data.Views`, and the run that a folder holds by `resuming`; here is what only a
+whole recipe and its images can tell.
 """
 
-from tfclust import backbones, recipes
+from tfclust import backbones
 
 
 def check_alone(recipe):
@@ -105,40 +105,4 @@ def check_test_images(source, test):
             f"itself. Received: eval_data={test.uri}, of which {shared} of "
             f"{test.num_images} images are in data={source.uri}. Give other "
             "images, or leave eval_data out."
-        )
-
-
-def check_same_run(recipe, about, saved, say=print):
-    """Refuses to go on with another run's state; says what may differ.
-
-    Args:
-      recipe: the `Recipe` now. about: dict of the run now.
-      saved: the `Checkpoint`.
-      say: called with a sentence where results may differ in rounding.
-    """
-    way_out = (
-        "Give another workdir; --init_from takes over this one's backbone."
-    )
-    other = recipes.differences(recipe, saved.about["recipe"])
-    if other:
-        told = ", ".join(f"{n}={now} (was {was})" for n, was, now in other)
-        raise ValueError(
-            f"workdir={recipe.run.workdir} holds another run. Received: "
-            f"{told}. {way_out}"
-        )
-    if about["data_digest"] != saved.about["data_digest"]:
-        raise ValueError(
-            f"workdir={recipe.run.workdir} holds a run on other images: "
-            f"{saved.about['views']['num_images']} then, "
-            f"{about['views']['num_images']} now, or changed files. {way_out}"
-        )
-    changed = [
-        f"{name} {was} then, {about['machine'].get(name)} now"
-        for name, was in saved.about["machine"].items()
-        if about["machine"].get(name) != was
-    ]
-    if changed:
-        say(
-            "Goes on elsewhere: " + "; ".join(changed) + ". Sums may be taken "
-            "in another order, so figures can differ in their last digits."
         )

@@ -1,39 +1,8 @@
 """When a run saves: at epochs' ends, at steps, and when it is asked to stop."""
 
-import contextlib
-import math
-import signal
-
 import keras
 
-from tfclust import checkpoints, devices
-
-
-class StopRequest:
-    """Whether Ctrl-C or `kill` has asked the run to save and end."""
-
-    def __init__(self):
-        self.asked = False
-
-    @contextlib.contextmanager
-    def listening(self):
-        """Takes the two signals; a second Ctrl-C ends at once."""
-        signals = (signal.SIGINT, signal.SIGTERM)
-        try:
-            before = [signal.signal(s, self._ask) for s in signals]
-        except ValueError:  # not the main thread, which alone hears signals
-            yield self
-            return
-        try:
-            yield self
-        finally:
-            for number, handler in zip(signals, before, strict=True):
-                signal.signal(number, handler)
-
-    def _ask(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+from tfclust import checkpoints, devices, stopping
 
 
 class Saver(keras.callbacks.Callback):
@@ -43,6 +12,7 @@ class Saver(keras.callbacks.Callback):
       workdir: the run's folder; None on hosts that do not write.
       about: dict, kept in the manifest.
       stop: a `StopRequest`.
+      rate: function from a step, 0 for the first, to its learning rate.
       total_steps, steps_per_epoch, start_step: int.
       every_epochs: int. every_steps: int, 0 for epochs alone.
       keep: int, checkpoints to leave.
@@ -54,6 +24,7 @@ class Saver(keras.callbacks.Callback):
         about,
         stop,
         *,
+        rate,
         total_steps,
         steps_per_epoch,
         start_step=0,
@@ -63,6 +34,7 @@ class Saver(keras.callbacks.Callback):
     ):
         super().__init__()
         self.workdir, self.about, self.stop = workdir, about, stop
+        self.rate, self.losses = rate, stopping.Losses()
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.every_epochs, self.every_steps = every_epochs, every_steps
         self.keep = keep
@@ -70,7 +42,9 @@ class Saver(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         done = batch + 1
-        self._refuse_nonsense(done, logs["loss"])
+        time_to_look = self.losses.add(done, logs["loss"])
+        if time_to_look or self._epoch_ends(done):
+            self._refuse_bad_losses()
         if self._epoch_ends(done):
             return  # its figures come first
         if self._must_stop():
@@ -95,7 +69,8 @@ class Saver(keras.callbacks.Callback):
         return devices.any_host(strategy, self.stop.asked)
 
     def _save(self, done):
-        self.saved_step = done
+        self._refuse_bad_losses()
+        self._refuse_broken_weights(done)
         if self.workdir is not None:
             checkpoints.save(
                 self.workdir,
@@ -104,13 +79,28 @@ class Saver(keras.callbacks.Callback):
                 about=self.about,
                 keep=self.keep,
             )
+        self.saved_step = done
 
-    def _refuse_nonsense(self, done, loss):
-        if math.isfinite(loss):
-            return
-        saved = f"step {self.saved_step}" if self.saved_step else "none"
+    def _refuse_bad_losses(self):
+        bad = self.losses.first_bad()
+        if bad is not None:
+            step, loss = bad
+            self._refuse(f"the loss is {loss} at step {step:,}", step)
+
+    def _refuse_broken_weights(self, done):
+        path = stopping.broken_weights(self.model)
+        if path is not None:
+            told = f"the weights {path} are no numbers after step {done:,}"
+            self._refuse(told, done)
+
+    def _refuse(self, told, step):
+        rate = float(self.rate(step - 1))
+        saved = f"step {self.saved_step:,}" if self.saved_step else "none"
+        again = ""
+        if self.saved_step:
+            again = " --allow_config_change then goes on from there."
         raise ValueError(
-            f"the loss is {loss} at step {done}; nothing can be learnt from "
-            f"here. Last good checkpoint: {saved}. Lower learning_rate, or "
-            "warm up longer (warmup_epochs)."
+            f"{told}, with a learning rate of {rate:.4g}; nothing can be "
+            f"learnt from here. Last good checkpoint: {saved}. Lower "
+            f"learning_rate, or warm up longer (warmup_epochs).{again}"
         )

@@ -7,7 +7,7 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
 from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import pathlib
 
-from tfclust import pretraining, recipe_flags
+from tfclust import pretraining, recipe_flags, resuming
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
         workdir = pathlib.Path(recipe.run.workdir).expanduser()
         flags.write(
             workdir / "config.flags",
-            recipe,
+            resuming.lasting(recipe),
             "python -m tfclust.train --flagfile=config.flags",
         )
 

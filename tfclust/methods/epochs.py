@@ -7,8 +7,11 @@ epoch. Here an epoch's dataset is made after `begin_epoch` and `reassign`, and
 """
 
 import time
+from typing import Any
 
 import keras
+
+_PROBE_STEPS = 16  # from one look at how long images are waited for to the next
 
 
 def total_steps(views, epochs, steps):
@@ -88,14 +91,16 @@ def _run_epoch(method, views, start, total_steps, callbacks):
     if first == 0:
         method.order_snapshot = method.order(epoch)
     batches = iter(_epoch_batches(method, views, epoch, first))
+    counted = int(method.step.numpy()) - start  # in fits before, as a rule 0
     for step in range(start, end):
         if step > start:
             clock.reassign(method, step)
         callbacks.on_train_batch_begin(step)
-        loss = clock.train(method, batches)
+        loss = clock.train(method, batches, counted + step)
         callbacks.on_train_batch_end(step, {"loss": loss})
         if method.stop_training and step + 1 < end:
             return step + 1  # its figures come when the epoch is resumed
+    clock.stop()
     logs = {
         "epoch": epoch + 1,
         "step": end,
@@ -127,11 +132,17 @@ def _rate(method):
 
 
 class _Clock:
-    """Seconds of training and of reassignment in an epoch."""
+    """Seconds of training and of reassignment in an epoch.
+
+    A step's loss is not waited for: on a GPU the next step is sent meanwhile.
+    """
 
     def __init__(self):
         self.reassign_seconds = 0.0
-        self.seconds = []  # (waiting for images, step) of each step
+        self.steps = 0
+        self._loss: Any = None
+        self._waits: list[float] = []  # seconds
+        self._start()
 
     def reassign(self, method, step):
         if method.reassign_due(step):
@@ -139,25 +150,46 @@ class _Clock:
             method.reassign(method.extract)
             self.reassign_seconds += time.perf_counter() - began
 
-    def train(self, method, batches):
-        began = time.perf_counter()
-        batch = next(batches)
-        came = time.perf_counter()
-        loss, rows = method.train_function(batch)
-        # Reading the step waits for the device: the next wait is for images.
-        step = int(method.step.numpy()) - 1
+    def train(self, method, batches, step):
+        batch = self._next(batches)
+        self._loss, rows = method.train_function(batch)
         if method.after_step_due(step):
             method.after_step({k: v.numpy() for k, v in rows.items()})
-        self.seconds.append((came - began, time.perf_counter() - came))
-        return loss
+        self.steps += 1
+        return self._loss
+
+    def _next(self, batches):
+        """The next batch; now and then, how long an idle device waits for it.
+
+        Otherwise the host is ahead of the device, which is still at work.
+        """
+        if self.steps % _PROBE_STEPS != 1:
+            return next(batches)
+        float(self._loss)
+        if self.steps == 1:
+            # The first step of an epoch also traces or fills the pipeline.
+            self._start()
+        began = time.perf_counter()
+        batch = next(batches)
+        self._waits.append(time.perf_counter() - began)
+        return batch
+
+    def _start(self):
+        self._began = time.perf_counter() - self.reassign_seconds
+
+    def stop(self):
+        """Waits for the last step."""
+        float(self._loss)
+        passed = time.perf_counter() - self._began
+        self._seconds = passed - self.reassign_seconds
 
     def figures(self, batch_size):
-        # The first step of an epoch also traces or fills the pipeline.
-        timed = self.seconds[1:] or self.seconds
-        waits, steps = (sum(kind) for kind in zip(*timed, strict=True))
+        """Of all steps but the first, and of what came between them."""
+        seconds = self._seconds / max(1, self.steps - 1)
+        wait = sum(self._waits) / max(1, len(self._waits))
         return {
-            "images_per_second": batch_size * len(timed) / (waits + steps),
-            "step_milliseconds": 1000 * steps / len(timed),
-            "input_wait_milliseconds": 1000 * waits / len(timed),
+            "images_per_second": batch_size / seconds,
+            "step_milliseconds": 1000 * max(0.0, seconds - wait),
+            "input_wait_milliseconds": 1000 * wait,
             "reassign_seconds": self.reassign_seconds,
         }

@@ -80,5 +80,10 @@ def _check_same_names(expected, received):
     if missing or extra:
         raise ValueError(
             "the state does not belong to this method: missing "
-            f"{missing or 'none'}, unexpected {extra or 'none'}."
+            f"{_first(missing)}, unexpected {_first(extra)}."
         )
+
+
+def _first(names):
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{names[:3] or 'none'}{more}"

@@ -1,7 +1,7 @@
 """Optimizers as the papers have them, schedules, and rules by variable."""
 
 from tfclust.optimizers.adaptive import AdamW, Lamb
-from tfclust.optimizers.config import OptimizerConfig, build
+from tfclust.optimizers.config import OptimizerConfig, build, learning_rate
 from tfclust.optimizers.momentum import LARS, SGD
 from tfclust.optimizers.rules import Rule, reset_slots, set_rules, slots_of
 from tfclust.optimizers.schedules import Delayed, WarmupCosine, WarmupDrops
@@ -17,6 +17,7 @@ __all__ = [
     "WarmupCosine",
     "WarmupDrops",
     "build",
+    "learning_rate",
     "reset_slots",
     "set_rules",
     "slots_of",

@@ -1,0 +1,125 @@
+"""Whether a run may go on from a checkpoint, and with which flags.
+
+A run goes on only as itself: with the flags and the images that it began with,
+but for those of the machine. `allow_config_change` lets other flags through
+where the state still fits them; other images never pass.
+"""
+
+import dataclasses
+
+from tfclust import recipes
+
+# Knobs that no run can change, and why.
+_FIXED = {
+    "method": "a method's state serves no other",
+    "batch_size": "a run's place in its images is counted in batches",
+    "init_from": "it is read at a run's start alone",
+    "init_stages": "it is read at a run's start alone",
+    "pseudo_labels": "it is read at a run's start alone",
+}
+_ANOTHER = "give another workdir; --init_from takes over this one's backbone."
+
+
+def check(recipe, about, saved, say=print):
+    """Refuses to go on with another run's state; says what may differ.
+
+    Args:
+      recipe: the `Recipe` now.
+      about: dict of the run now; gets `changes`, those of the run so far, an
+        object with `step` and `knobs` each.
+      saved: the `Checkpoint`.
+      say: called with a sentence on changed flags, and one where results may
+        differ in rounding.
+
+    Returns:
+      list of `(name, value then, value now)`: the knobs that changed.
+
+    Raises:
+      ValueError: if the images are others; if a flag is another and
+        `allow_config_change` is off, or the flag cannot change.
+    """
+    changes = recipes.differences(recipe, saved.about["recipe"])
+    _check_flags(recipe, changes)
+    _check_images(recipe, about, saved)
+    about["changes"] = list(saved.about.get("changes", []))
+    if changes:
+        knobs = {name: [was, now] for name, was, now in changes}
+        about["changes"].append({"step": saved.step, "knobs": knobs})
+        say(f"Other flags from step {saved.step:,} on: {_told(changes)}.")
+    _tell_machine(about, saved, say)
+    return changes
+
+
+def load_state(method, recipe, saved, changes):
+    """Gives the method the checkpoint's state.
+
+    Args:
+      method: the `Method`, prepared.
+      recipe: the `Recipe` now. saved: the `Checkpoint`.
+      changes: what `check` returned.
+
+    Raises:
+      ValueError: if the state does not fit the changed flags.
+    """
+    try:
+        method.load_state(saved.arrays)
+    except ValueError as error:
+        if not changes:
+            raise
+        raise ValueError(
+            f"workdir={recipe.run.workdir} holds a state that does not fit the "
+            f"changed flags. Received: {_told(changes)}: {error} Leave what "
+            f"gives weights or memories their shape as it was, or {_ANOTHER}"
+        ) from error
+
+
+def lasting(recipe):
+    """The recipe without leave to change, which holds for one start alone."""
+    run = dataclasses.replace(recipe.run, allow_config_change=False)
+    return recipe._replace(run=run)
+
+
+def _check_flags(recipe, changes):
+    where = f"workdir={recipe.run.workdir}"
+    for name, was, now in changes:
+        if name in _FIXED and recipe.run.allow_config_change:
+            raise ValueError(
+                f"{where} holds a run whose {name} cannot change: "
+                f"{_FIXED[name]}. Received: {name}={now} (was {was}). Leave "
+                f"it as it was, or {_ANOTHER}"
+            )
+    if changes and not recipe.run.allow_config_change:
+        raise ValueError(
+            f"{where} holds another run. Received: {_told(changes)}. To go on "
+            "with these flags add --allow_config_change; to keep that run, "
+            + _ANOTHER
+        )
+
+
+def _check_images(recipe, about, saved):
+    if about["data_digest"] == saved.about["data_digest"]:
+        return
+    raise ValueError(
+        f"workdir={recipe.run.workdir} holds a run on other images: "
+        f"{saved.about['views']['num_images']} then, "
+        f"{about['views']['num_images']} now, or changed files. Its memories "
+        "have a row for each image, so that no flag allows it. "
+        + _ANOTHER.capitalize()
+    )
+
+
+def _tell_machine(about, saved, say):
+    changed = [
+        f"{name} {was} then, {about['machine'].get(name)} now"
+        for name, was in saved.about["machine"].items()
+        if about["machine"].get(name) != was
+    ]
+    if changed:
+        say(
+            "Goes on elsewhere: " + "; ".join(changed) + ". Sums may be taken "
+            "in another order, so figures can differ in their last digits."
+        )
+
+
+def _told(changes):
+    return ", ".join(f"{name}={now} (was {was})" for name, was, now in changes)

@@ -1,0 +1,103 @@
+"""Why a run ends before its last step: asked to, no numbers, collapse."""
+
+import contextlib
+import signal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfclust import health, progress
+
+
+class StopRequest:
+    """Whether Ctrl-C or `kill` has asked the run to save and end."""
+
+    def __init__(self):
+        self.asked = False
+
+    @contextlib.contextmanager
+    def listening(self):
+        """Takes the two signals; a second Ctrl-C ends at once."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            before = [signal.signal(s, self._ask) for s in signals]
+        except ValueError:  # not the main thread, which alone hears signals
+            yield self
+            return
+        try:
+            yield self
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
+
+    def _ask(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+class Losses:
+    """Losses that are still on the device, looked at many at a time.
+
+    Reading a loss waits for its step, and a GPU is idle until the next one is
+    sent to it. Kept unread, a hundred cost one wait and one transfer, and the
+    first bad one still names its step.
+    """
+
+    look_steps = 100  # so many at most are trained on after a bad one
+
+    def __init__(self):
+        self._steps: list[int] = []
+        self._unread: list = []
+
+    def add(self, step, loss):
+        """Keeps the loss of a step; tells whether it is time to look."""
+        self._steps.append(step)
+        self._unread.append(loss)
+        return len(self._unread) >= self.look_steps
+
+    def first_bad(self):
+        """The first (step, loss) that is no number among the unread, or None.
+
+        They count as read afterwards.
+        """
+        steps, unread = self._steps, self._unread
+        self._steps, self._unread = [], []
+        if not unread:
+            return None
+        losses = tf.stack(unread).numpy()
+        bad = np.flatnonzero(~np.isfinite(losses))
+        return (steps[bad[0]], float(losses[bad[0]])) if len(bad) else None
+
+
+def broken_weights(method):
+    """Path of a trained variable that holds no number somewhere, or None.
+
+    The loss of a step comes before its update: an update that broke the weights
+    shows in the next loss alone, which may come after a checkpoint.
+    """
+    for variable in method.trainable_variables:
+        if not np.isfinite(variable.numpy()).all():
+            return variable.path
+    return None
+
+
+class Collapse(keras.callbacks.Callback):
+    """Ends a run that stays collapsed; comes before the `Saver`.
+
+    Args:
+      config: the method's config.
+      history: list of dicts, the figures of the epochs before.
+    """
+
+    def __init__(self, config, history):
+        super().__init__()
+        self.config, self.history = config, list(history)
+        self.sentence: str | None = None  # why it ended the run
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.history.append(progress.epoch_figures(logs))
+        self.sentence = health.lasting_collapse(self.history, self.config)
+        if self.sentence:
+            self.model.stop_training = True
