@@ -165,7 +165,7 @@ def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path):
     assert "another host of TF_CONFIG has ended" in said
     assert "Traceback" not in errors
     step = checkpoints.latest(workdir).step
-    assert 2 <= step < 12
+    assert 1 <= step < 12  # the first host may end before it saves step 2
     outputs = finish(pair())
     assert f"from step {step}" in outputs[0]
     assert checkpoints.latest(workdir).step == 12
