@@ -1,7 +1,9 @@
 """Fixtures and helpers that every test may use."""
 
+import contextlib
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -39,3 +41,14 @@ def run_in_subprocess(code, *, timeout=300, env=None):
         f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     )
     return done.stdout
+
+
+@contextlib.contextmanager
+def full_disk(limit):
+    """A disk that takes no file of more than `limit` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

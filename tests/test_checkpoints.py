@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, full_disk
 
-from tfclust import checkpoints
+from tfclust import checkpoints, folders
 
 ARRAYS = {
     "backbone/0000/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -143,6 +143,24 @@ def test_failed_save_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="Received: words of type"):
         checkpoints.save(tmp_path, 5, {"words": np.array(["a"])})
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 100_100])
+def test_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path, limit):
+    """Full before the arrays, within them, and before the manifest."""
+    arrays = {"a": np.ones(100_000, np.uint8)}
+    checkpoints.save(tmp_path, 5, arrays, keep=1)
+    with (
+        full_disk(limit),
+        pytest.raises(
+            folders.DiskError,
+            match="step 10 in .* File too large. Last good checkpoint: step 5",
+        ),
+    ):
+        checkpoints.save(tmp_path, 10, arrays, keep=1)
+    left = [p.name for p in (tmp_path / "checkpoints").iterdir()]
+    assert left == ["0000000005"]
+    assert checkpoints.latest(tmp_path).step == 5
 
 
 def test_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):

@@ -1,6 +1,7 @@
 """The command line: dataclasses to flags and back, and the exit codes."""
 
 import dataclasses
+import errno
 import subprocess
 import sys
 
@@ -203,6 +204,14 @@ def test_error_that_is_no_sentence_of_ours_keeps_its_traceback():
 
     with pytest.raises(ValueError):
         flags.status(main, ["train.py"])
+
+
+def test_full_disk_exits_with_2_though_the_system_names_no_file(capsys):
+    def main():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert flags.status(main, ["train.py"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_interruption_exits_with_130(capsys):

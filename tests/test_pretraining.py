@@ -1,5 +1,6 @@
 """A recipe becomes a trained method, is refused, or goes on where it was."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,9 +11,17 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import full_disk
 from PIL import Image
 
-from tfclust import checkpoints, health, pretraining, progress, recipes
+from tfclust import (
+    checkpoints,
+    folders,
+    health,
+    pretraining,
+    progress,
+    recipes,
+)
 from tfclust.label_figures import Sample
 
 SMALL = {
@@ -429,6 +438,16 @@ def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
     assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1]
     calm, _ = quietly(recipe(tmp_path, allow_config_change=True, **knobs))
     assert calm.step == 8
+
+
+def test_run_on_a_full_disk_ends_and_goes_on_when_there_is_room(tmp_path):
+    with contextlib.ExitStack() as disk:
+        fill = At(5, lambda: disk.enter_context(full_disk(100_000)))
+        with pytest.raises(folders.DiskError, match="step 8 .*point: step 4"):
+            quietly(recipe(tmp_path), callbacks=[fill])
+    resumed, said = quietly(recipe(tmp_path))
+    assert "from step 4" in said[0] and resumed.step == 8
+    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1, 2]
 
 
 def test_collapse_that_lasts_ends_the_run_where_that_is_asked_for(

@@ -3,8 +3,10 @@
 import json
 
 import keras
+import pytest
+from conftest import full_disk
 
-from tfclust import progress
+from tfclust import folders, progress
 from tfclust.methods import SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,))
@@ -87,3 +89,20 @@ def test_duration_reads_as_people_say_it():
     assert progress.duration(7) == "7 s"
     assert progress.duration(59.6) == "1 min 0 s"
     assert progress.duration(3725) == "1 h 2 min"
+
+
+@pytest.mark.parametrize("limit", [100, 700])
+def test_full_disk_is_told_of_and_whole_lines_stay(tmp_path, limit):
+    """Within a line of metrics.jsonl, and in TensorBoard's file."""
+    metrics = progress.Metrics(tmp_path, 0)
+    metrics.on_epoch_end(0, FIGURES)
+    size = metrics.path.stat().st_size
+    with (
+        full_disk(size + limit),
+        pytest.raises(folders.DiskError, match="File too large. Its check"),
+    ):
+        for _ in range(9):
+            metrics.on_epoch_end(0, FIGURES)
+    read = progress.read_metrics(tmp_path)
+    assert read and all(figures == read[0] for figures in read)
+    assert progress.Metrics(tmp_path, FIGURES["step"]).history == read

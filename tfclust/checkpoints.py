@@ -58,25 +58,10 @@ def save(workdir, step, arrays, *, about=None, keep=2):
 
     Raises:
       ValueError: if an array holds something else than numbers.
+      DiskError: if the disk is full; older checkpoints are as they were.
     """
-    folder = _folder(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{step:010d}"
-    partial = folder / f".{target.name}.partial"
-    for leftover in folder.glob(".*.partial"):
-        shutil.rmtree(leftover)
-    partial.mkdir()
-    try:
-        entries = _write_arrays(partial / ARRAYS, arrays)
-        _write_manifest(partial / MANIFEST, step, entries, about or {})
-        _flush(partial)
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    _flush(folder)
+    with folders.writing(*_told(workdir, step)):
+        target = _write(_folder(workdir), step, arrays, about or {})
     others = [path for path in _newest_first(workdir) if path != target]
     for path in others[max(1, keep) - 1 :]:
         shutil.rmtree(path)
@@ -175,6 +160,38 @@ def _busy(workdir, file):
         f"workdir={workdir} is in use: another run (process {process}) trains "
         "there. Wait for it, or give another workdir."
     )
+
+
+def _told(workdir, step):
+    """For a disk that takes no more: what is lost, and what is left."""
+    before = next(iter(_newest_first(workdir)), None)
+    kept = f"step {int(before.name):,}" if before else "none"
+    return f"the checkpoint of step {step:,} in {workdir}", (
+        f"Last good checkpoint: {kept}. Make room, and the same command goes "
+        "on from there; --keep_checkpoints=1 needs the least."
+    )
+
+
+def _write(folder, step, arrays, about):
+    """Writes a checkpoint whole or not at all; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{step:010d}"
+    partial = folder / f".{target.name}.partial"
+    for leftover in folder.glob(".*.partial"):
+        shutil.rmtree(leftover)
+    try:
+        partial.mkdir()
+        entries = _write_arrays(partial / ARRAYS, arrays)
+        _write_manifest(partial / MANIFEST, step, entries, about)
+        _flush(partial)
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _flush(folder)
+    return target
 
 
 def _folder(workdir):

@@ -13,6 +13,7 @@ reads so:
         flags.run(main)
 """
 
+import errno
 import os
 import pathlib
 import signal
@@ -29,6 +30,7 @@ quiet.import_tensorflow()
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 _CONFIGS = "_configs"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FlagError(ValueError):
@@ -291,7 +293,8 @@ def _is_bad_input(error):
     elsewhere is a mistake in the code. A file that is missing or a disk that is
     full is the user's, whoever met it.
     """
-    if isinstance(error, OSError) and error.filename is not None:
+    of_system = isinstance(error, OSError)
+    if of_system and (error.filename is not None or error.errno in _FULL):
         return True
     trace = error.__traceback__
     while trace.tb_next is not None:

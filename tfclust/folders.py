@@ -1,7 +1,12 @@
-"""Folders that a command is told to write into, tried before the work."""
+"""Folders that a command is told to write into: tried before, told of after."""
 
+import contextlib
 import pathlib
 import tempfile
+
+
+class DiskError(RuntimeError):
+    """The disk took no more, or gave up; a sentence to the user."""
 
 
 def writable(argument, path, given=None):
@@ -31,3 +36,38 @@ def writable(argument, path, given=None):
             f"{error.strerror}. Give another path."
         ) from error
     return folder
+
+
+@contextlib.contextmanager
+def writing(what, way_out):
+    """Turns a write that the disk refuses into one sentence.
+
+    Args:
+      what: str, what could not be written then, with its place.
+      way_out: str, sentences on what is left and what to do.
+
+    Raises:
+      DiskError: if the disk is full, or fails otherwise.
+    """
+    try:
+        yield
+    except Exception as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        raise DiskError(
+            f"{what} could not be written: {refusal}. {way_out}"
+        ) from error
+
+
+def _refusal(error):
+    """What the system said behind an exception, or None.
+
+    A file that is closed on the way fails again in its own words, which hide
+    the first.
+    """
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.strerror or str(error)
+        error = error.__cause__ or error.__context__
+    return None

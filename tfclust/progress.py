@@ -1,5 +1,6 @@
 """What a run tells while it trains: files of figures, and lines to read."""
 
+import errno
 import json
 import math
 import pathlib
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfclust import folders
 from tfclust.health import health
 
 # The order in metrics.jsonl; whole numbers first.
@@ -52,7 +54,8 @@ class Metrics(keras.callbacks.Callback):
         self.path = pathlib.Path(workdir) / METRICS_FILE
         self.folder = pathlib.Path(workdir) / "tensorboard"
         self.history = read_metrics(workdir, start_step)
-        _write_lines(self.path, self.history)
+        with self._writing():
+            _write_lines(self.path, self.history)
         if not start_step:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.writer = tf.summary.create_file_writer(str(self.folder))
@@ -60,13 +63,29 @@ class Metrics(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         figures = epoch_figures(logs)
         self.history.append(figures)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
-        with self.writer.as_default():
-            for name, value in figures.items():
-                if value is not None and name not in COUNTS:
-                    _write_scalar(name, value, figures["step"])
-        self.writer.flush()
+        with self._writing():
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(figures) + "\n")
+            self._write_scalars(figures)
+
+    def _write_scalars(self, figures):
+        try:
+            with self.writer.as_default():
+                for name, value in figures.items():
+                    if value is not None and name not in COUNTS:
+                        _write_scalar(name, value, figures["step"])
+            self.writer.flush()
+        except tf.errors.OpError as error:
+            # "{{node}} path; No space left on device", and more lines.
+            reason = error.message.splitlines()[0].rpartition("; ")[2]
+            raise OSError(errno.EIO, reason) from error
+
+    def _writing(self):
+        return folders.writing(
+            f"the figures in {self.path.parent}",
+            "Its checkpoints are as they were. Make room, and the same command "
+            "goes on from the last of them.",
+        )
 
     def on_train_end(self, logs=None):
         self.writer.close()
