@@ -123,10 +123,15 @@ def test_training_on_records_leaves_nothing_on_standard_error(tmp_path):
         "--eval_data=",
         f"--workdir={tmp_path}",
         "--epochs=1",
+        "--max_bad_share=0.1",
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.count("a damaged or truncated JPEG") == 3
+    listed = (tmp_path / "skipped.txt").read_text().splitlines()
+    assert len(listed) == 3
+    assert listed[0].startswith("photos.tfrecord@")
+    assert listed[0].endswith("\ta damaged or truncated JPEG")
 
 
 def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
@@ -141,11 +146,12 @@ def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
         "--eval_data=",
         f"--workdir={tmp_path / 'run'}",
         "--epochs=1",
-        "--max_bad_share=0.01",
     )
     assert code == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and "3 of 64 images" in error
+    assert f"listed in {tmp_path / 'run' / 'skipped.txt'}" in error
+    assert len((tmp_path / "run/skipped.txt").read_text().splitlines()) == 3
 
 
 def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):

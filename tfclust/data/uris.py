@@ -3,6 +3,7 @@
 import os
 import urllib.parse
 
+from tfclust.data import scan
 from tfclust.data.digits import open_digits
 from tfclust.data.folder import FolderSource
 from tfclust.data.parts import with_class_shares
@@ -17,7 +18,7 @@ def open_source(
     max_images=None,
     class_shares=(),
     cache_dir=None,
-    max_bad_share=0.1,
+    max_bad_share=scan.MAX_BAD_SHARE,
     argument="data",
 ):
     """The source that `uri` names, every image checked.
