@@ -21,8 +21,9 @@ class RunConfig:
     method: str = option("swav", "Which method learns.", choices=tuple(METHODS))
     data: str = option(
         "",
-        "Images to learn from: digits:?split=train, folder:/path or "
-        "tfrecord:/path/*.tfrecord.",
+        "Images to learn from: folder:/path, tfrecord:/path/*.tfrecord, "
+        "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train "
+        "or digits:?split=train.",
     )
     eval_data: str = option(
         "",

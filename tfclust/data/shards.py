@@ -31,7 +31,10 @@ class Keys(NamedTuple):
     """Names of the features in an example."""
 
     image: str = "image/encoded"
-    label: str = "image/class/label"
+    label: str | None = "image/class/label"
+
+
+KEYS = Keys()
 
 
 class ShardIndex(NamedTuple):
@@ -66,12 +69,14 @@ _NOTHING = np.zeros(0, np.int64)
 NO_IMAGES = ShardIndex(_NOTHING, _NOTHING, _NOTHING, as_checks([]))
 
 
-def shard_index(path, cache_dir=None, keys=Keys()):  # noqa: B008 - a constant
+def shard_index(path, cache_dir=None, keys=KEYS, make=None):
     """The `ShardIndex` of a file, kept beside it or in `cache_dir`.
 
     Args:
       path: str. cache_dir: folder, or None.
       keys: `Keys` of its examples.
+      make: function of (path, keys, started, keep) that finds and checks the
+        images; None for that of TFRecord files.
 
     Raises:
       ValueError: if it is no whole TFRecord file, or has other features.
@@ -96,7 +101,7 @@ def shard_index(path, cache_dir=None, keys=Keys()):  # noqa: B008 - a constant
             except OSError:  # a folder that cannot be written: try the next
                 continue
 
-    return _make_index(path, keys, started, keep)
+    return (make or _make_index)(path, keys, started, keep)
 
 
 def _index_places(path, cache_dir):
@@ -142,15 +147,25 @@ def _make_index(path, keys, started, keep):
                     for places in _images_in(data, records, path, keys)
                 )
                 started = ShardIndex(offsets, lengths, labels, as_checks([]))
-            return _checked(data, started, os.path.basename(path), keep)
+            bounds = np.stack([started.offsets, started.lengths], 1).tolist()
+
+            def read(position):
+                begin, length = bounds[position]
+                return data[begin : begin + length]
+
+            return checked(read, started, os.path.basename(path), keep)
 
 
-def _checked(data, index, name, keep):
-    """`index` with the checks that it lacks yet."""
-    bounds = np.stack([index.offsets, index.lengths], axis=1).tolist()
-    count = len(bounds)
+def checked(read, index, name, keep):
+    """`index` with the checks that it lacks yet.
+
+    Args:
+      read: function of a row -> bytes.
+      index: `ShardIndex` whose checks may be fewer than its rows.
+      name: str, for the bar. keep: function of a `ShardIndex`.
+    """
+    count, done = len(index.offsets), len(index.checks.heights)
     parts = [index.checks]
-    done = len(index.checks.heights)
 
     def joined():
         return index._replace(checks=Checks.joined(parts))
@@ -158,13 +173,9 @@ def _checked(data, index, name, keep):
     with scan.Progress(name, count, done) as tell:
 
         def check(block):
-            rows = bounds[done:][block]
-
-            def read(position):
-                begin, length = rows[position]
-                return data[begin : begin + length]
-
-            parts.append(check_images(read, len(rows), tell))
+            rows = range(done, count)[block]
+            part = check_images(lambda i: read(rows[i]), len(rows), tell)
+            parts.append(part)
 
         scan.in_blocks(count - done, check, lambda: keep(joined()))
     return joined()
@@ -192,27 +203,40 @@ def _record_bounds(data, path):
 
 def _images_in(data, records, path, keys):
     """Offset, length and label of the encoded image in each record."""
-    spec = {
-        keys.image: tf.io.FixedLenFeature([], tf.string, b""),
-        keys.label: tf.io.FixedLenFeature([], tf.int64, _NO_LABEL),
-    }
     offsets, lengths, labels = [], [], []
     for start in range(0, len(records), _PARSED_AT_ONCE):
         part = records[start : start + _PARSED_AT_ONCE]
         raw = [data[begin : begin + length] for begin, length in part]
-        try:
-            parsed = tf.io.parse_example(raw, spec)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(_wrong_features(raw[0], path, keys)) from error
-        labels.extend(parsed[keys.label].numpy().tolist())
-        encoded = parsed[keys.image].numpy()
-        for (begin, _), record, image in zip(part, raw, encoded, strict=True):
-            if not image:
-                raise ValueError(_wrong_features(record, path, keys))
+        images, numbers = parsed(raw, path, keys)
+        labels.extend(numbers)
+        for (begin, _), record, image in zip(part, raw, images, strict=True):
             # The bytes lie in the record in one piece, as protobuf has them.
             offsets.append(begin + record.find(image))
             lengths.append(len(image))
     return offsets, lengths, labels
+
+
+def parsed(records, path, keys):
+    """Encoded images and labels of serialised examples, lists.
+
+    Raises:
+      ValueError: if one is no example or has no image.
+    """
+    spec = {keys.image: tf.io.FixedLenFeature([], tf.string, b"")}
+    if keys.label:
+        label = tf.io.FixedLenFeature([], tf.int64, _NO_LABEL)
+        spec[keys.label] = label
+    try:
+        found = tf.io.parse_example(records, spec)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(_wrong_features(records[0], path, keys)) from error
+    images = found[keys.image].numpy().tolist()
+    for record, image in zip(records, images, strict=True):
+        if not image:
+            raise ValueError(_wrong_features(record, path, keys))
+    if not keys.label:
+        return images, [_NO_LABEL] * len(images)
+    return images, found[keys.label].numpy().tolist()
 
 
 def _wrong_features(record, path, keys):

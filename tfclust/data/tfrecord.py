@@ -16,13 +16,12 @@ import zlib
 import numpy as np
 
 from tfclust.data import scan, shards
-from tfclust.data.encoded import EncodedSource
-from tfclust.data.source import Manifest
+from tfclust.data.shard_source import ShardSource
 
 _GZIP_BEGINS = b"\x1f\x8b"
 
 
-class TFRecordSource(EncodedSource):
+class TFRecordSource(ShardSource):
     """Images of TFRecord files, in the order of sorted file names.
 
     Args:
@@ -68,68 +67,9 @@ class TFRecordSource(EncodedSource):
             f"{os.path.basename(files[number])}@{offset}"
             for number, offset in zip(numbers, index.offsets, strict=False)
         ]
-        self._files = files
-        self._open_shards(uri, paths, numbers, names, index, max_bad_share)
-
-    def _open_shards(
-        self, uri, paths, numbers, names, index, max_bad_share, **rest
-    ):
-        """The images of `index`, each in the path of its number.
-
-        Args:
-          uri: str. paths: list of str. numbers: int `[N]`, which path.
-          names: list of N str. index: `ShardIndex`.
-          max_bad_share: float.
-          **rest: other arguments of `Source`.
-        """
-        good, skipped = scan.good_and_skipped(
-            index.checks, names, uri, max_bad_share
-        )
-        index = index.rows(good)
-        unlabelled = int((index.labels < 0).sum())
-        notices = []
-        if 0 < unlabelled < len(good):
-            notices.append(
-                f"{unlabelled} of {len(good)} records have no label: figures "
-                "by label are left out"
-            )
-        self._paths = paths
-        self._marks = [_mark(os.stat(path)) for path in paths]
-        self._numbers = numbers[good].tolist()
-        self._places = np.stack([index.offsets, index.lengths], 1).tolist()
-        checks = index.checks
         super().__init__(
-            uri,
-            Manifest(
-                [names[i] for i in good],
-                index.lengths,
-                checks.heights,
-                checks.widths,
-            ),
-            checks,
-            labels=None if unlabelled else index.labels,
-            skipped=skipped,
-            notices=notices,
-            **rest,
+            uri, files, paths, numbers, names, index, max_bad_share
         )
-
-    def identities(self):
-        stats = [os.stat(path) for path in self._files]
-        files = [(stat.st_dev, stat.st_ino) for stat in stats]
-        places = zip(self._numbers, self._places, strict=True)
-        return [(*files[number], offset) for number, (offset, _) in places]
-
-    def read(self, position):
-        number = self._numbers[position]
-        offset, length = self._places[position]
-        with open(self._paths[number], "rb") as file:
-            file.seek(offset)
-            data = file.read(length)
-            return data, _mark(os.fstat(file.fileno())) == self._marks[number]
-
-
-def _mark(stat):
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _length(index):
