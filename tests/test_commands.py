@@ -154,6 +154,29 @@ def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
     assert len((tmp_path / "run/skipped.txt").read_text().splitlines()) == 3
 
 
+def test_an_image_that_vanishes_in_training_is_replaced_and_listed(
+    tmp_path, capsys, monkeypatch
+):
+    images = write_digits(tmp_path / "images", count=64, by_class=False)
+    (images / "0.png").unlink()
+    # Of a size of its own, so that images are read at each use.
+    Image.new("RGB", (17, 16)).save(images / "0.png")
+    real = train.pretraining.run_checks.check_images
+
+    def vanish(*arguments):
+        (images / "7.png").unlink()
+        return real(*arguments)
+
+    monkeypatch.setattr(train.pretraining.run_checks, "check_images", vanish)
+    run = tmp_path / "run"
+    arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
+    assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 0
+    why = "7.png: No such file or directory"
+    assert capsys.readouterr().out.count(why) == 1
+    listed = (run / "skipped.txt").read_text()
+    assert listed == "7.png\tNo such file or directory (after the check)\n"
+
+
 def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):
     image = encoded(np.zeros((8, 8, 3), np.uint8))
     records = [example(image, None if i < 4 else 1) for i in range(20)]

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -299,6 +300,86 @@ def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path, monkeypatch):
     assert source.skipped == [("05.png", "Permission denied")]
     source = data.open_source(f"folder:{images}", cache_dir=cache)
     assert source.num_images == 12 and not source.skipped
+
+
+def stopped_after(monkeypatch, module, blocks):
+    """Has the check interrupted after so many blocks of 5 images."""
+    monkeypatch.setattr(scan, "_BLOCK", 5)
+    checked, real = [], module.check_images
+
+    def check(read, count, tell=None):
+        if len(checked) == blocks:
+            raise KeyboardInterrupt
+        checked.append(count)
+        return real(read, count, tell)
+
+    monkeypatch.setattr(module, "check_images", check)
+    return checked
+
+
+def test_an_interrupted_check_of_files_goes_on(tmp_path, monkeypatch):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    for i in range(23):
+        write(images, f"{i:02d}.png")
+    with monkeypatch.context() as patched:
+        checked = stopped_after(patched, scan, 3)
+        with pytest.raises(KeyboardInterrupt):
+            data.open_source(f"folder:{images}", cache_dir=cache)
+        assert checked == [5, 5, 5]
+    checked = stopped_after(monkeypatch, scan, 9)
+    source = data.open_source(f"folder:{images}", cache_dir=cache)
+    assert checked == [5, 3] and source.num_images == 23
+
+
+def test_an_interrupted_check_of_records_goes_on(tmp_path, monkeypatch):
+    images = write_shards(tmp_path, [23])
+    uri = f"tfrecord:{tmp_path}/train-0.tfrecord"
+    with monkeypatch.context() as patched:
+        stopped_after(patched, shards, 3)
+        with pytest.raises(KeyboardInterrupt):
+            data.open_source(uri)
+    checked = stopped_after(monkeypatch, shards, 9)
+    source = data.open_source(uri)
+    assert checked == [5, 3]
+    np.testing.assert_array_equal(pixels(source)[22], images[22])
+
+
+def test_what_an_older_check_kept_is_not_read(tmp_path, monkeypatch):
+    write(tmp_path / "images", "a.png")
+    uri, cache = f"folder:{tmp_path}/images", tmp_path / "cache"
+    with monkeypatch.context() as patched:
+        patched.setattr(scan, "VERSION", scan.VERSION - 1)
+        data.open_source(uri, cache_dir=cache)
+    checked = stopped_after(monkeypatch, scan, 9)
+    data.open_source(uri, cache_dir=cache)
+    data.open_source(uri, cache_dir=cache)
+    assert checked == [1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_long_check_shows_a_bar_on_a_terminal_alone(monkeypatch, stream):
+    monkeypatch.setattr(scan, "_TOLD_FROM", 0.0)
+    monkeypatch.setattr(scan, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr("sys.stderr", stream())
+    with scan.Progress("/images", 2000, done=500) as tell:
+        tell(500)
+        tell(1000)
+    shown = sys.stderr.getvalue().split("\r")
+    if stream is io.StringIO:
+        assert shown == [""]
+        return
+    half, done = "#" * 15 + " " * 15, "#" * 30
+    assert shown == [
+        "",
+        f"Checking /images [{half}] 1,000 of 2,000",
+        f"Checking /images [{done}] 2,000 of 2,000",
+        "\x1b[K",
+    ]
 
 
 DAMAGE = {
