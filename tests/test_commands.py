@@ -123,10 +123,15 @@ def test_training_on_records_leaves_nothing_on_standard_error(tmp_path):
         "--eval_data=",
         f"--workdir={tmp_path}",
         "--epochs=1",
+        "--max_bad_share=0.1",
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.count("a damaged or truncated JPEG") == 3
+    listed = (tmp_path / "skipped.txt").read_text().splitlines()
+    assert len(listed) == 3
+    assert listed[0].startswith("photos.tfrecord@")
+    assert listed[0].endswith("\ta damaged or truncated JPEG")
 
 
 def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
@@ -141,11 +146,35 @@ def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
         "--eval_data=",
         f"--workdir={tmp_path / 'run'}",
         "--epochs=1",
-        "--max_bad_share=0.01",
     )
     assert code == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and "3 of 64 images" in error
+    assert f"listed in {tmp_path / 'run' / 'skipped.txt'}" in error
+    assert len((tmp_path / "run/skipped.txt").read_text().splitlines()) == 3
+
+
+def test_an_image_that_vanishes_in_training_is_replaced_and_listed(
+    tmp_path, capsys, monkeypatch
+):
+    images = write_digits(tmp_path / "images", count=64, by_class=False)
+    (images / "0.png").unlink()
+    # Of a size of its own, so that images are read at each use.
+    Image.new("RGB", (17, 16)).save(images / "0.png")
+    real = train.pretraining.run_checks.check_images
+
+    def vanish(*arguments):
+        (images / "7.png").unlink()
+        return real(*arguments)
+
+    monkeypatch.setattr(train.pretraining.run_checks, "check_images", vanish)
+    run = tmp_path / "run"
+    arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
+    assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 0
+    why = "7.png: No such file or directory"
+    assert capsys.readouterr().out.count(why) == 1
+    listed = (run / "skipped.txt").read_text()
+    assert listed == "7.png\tNo such file or directory (after the check)\n"
 
 
 def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfclust import data
-from tfclust.data import scan, tfrecord
+from tfclust.data import scan, shards, tfrecord
 from tfclust.data.parts import with_class_shares
 
 RNG = np.random.default_rng(0)
@@ -187,7 +188,7 @@ def test_damaged_files_are_left_out_with_a_reason(tmp_path):
     whole = (tmp_path / "03.jpg").read_bytes()
     (tmp_path / "03.jpg").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "07.jpg").write_bytes(b"")
-    source = data.open_source(f"folder:{tmp_path}")
+    source = data.open_source(f"folder:{tmp_path}", max_bad_share=0.1)
     assert source.num_images == 18
     assert source.skipped == [
         ("03.jpg", "a damaged or truncated JPEG"),
@@ -198,29 +199,11 @@ def test_damaged_files_are_left_out_with_a_reason(tmp_path):
         data.open_source(f"folder:{tmp_path}", max_bad_share=0.05)
 
 
-def test_a_webp_with_alpha_is_read_and_an_animated_one_left_out(tmp_path):
-    image = picture()
-    view = Image.fromarray(image)
-    view.putalpha(90)
-    view.save(tmp_path / "a.webp", lossless=True)
-    frames = [Image.fromarray(picture()) for _ in range(2)]
-    for name, mode in (("b.webp", "RGB"), ("c.webp", "RGBA")):
-        moving = [frame.convert(mode) for frame in frames]
-        moving[0].putpixel((0, 0), (1, 2, 3, 4)[: len(mode)])
-        moving[0].save(tmp_path / name, save_all=True, append_images=moving[1:])
-    source = data.open_source(f"folder:{tmp_path}", max_bad_share=1.0)
-    np.testing.assert_array_equal(pixels(source), [image])
-    assert source.skipped == [
-        ("b.webp", "an animated WebP"),
-        ("c.webp", "an animated WebP"),
-    ]
-
-
 def test_a_link_to_nothing_is_left_out_with_a_reason(tmp_path):
     for i in range(10):
         write(tmp_path, f"{i:02d}.png")
     (tmp_path / "dead.png").symlink_to(tmp_path / "absent.png")
-    source = data.open_source(f"folder:{tmp_path}")
+    source = data.open_source(f"folder:{tmp_path}", max_bad_share=0.1)
     assert source.num_images == 10
     assert source.skipped == [("dead.png", "No such file or directory")]
 
@@ -290,7 +273,7 @@ def test_a_second_check_reads_only_files_that_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(
         scan,
         "check_images",
-        lambda read, count: checked.append(count) or real(read, count),
+        lambda read, count, *a: checked.append(count) or real(read, count),
     )
     second = data.open_source(f"folder:{images}", cache_dir=cache)
     assert checked == [1]
@@ -311,10 +294,92 @@ def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(pathlib.Path, "read_bytes", refused)
-        source = data.open_source(f"folder:{images}", cache_dir=cache)
+        source = data.open_source(
+            f"folder:{images}", cache_dir=cache, max_bad_share=0.1
+        )
     assert source.skipped == [("05.png", "Permission denied")]
     source = data.open_source(f"folder:{images}", cache_dir=cache)
     assert source.num_images == 12 and not source.skipped
+
+
+def stopped_after(monkeypatch, module, blocks):
+    """Has the check interrupted after so many blocks of 5 images."""
+    monkeypatch.setattr(scan, "_BLOCK", 5)
+    checked, real = [], module.check_images
+
+    def check(read, count, tell=None):
+        if len(checked) == blocks:
+            raise KeyboardInterrupt
+        checked.append(count)
+        return real(read, count, tell)
+
+    monkeypatch.setattr(module, "check_images", check)
+    return checked
+
+
+def test_an_interrupted_check_of_files_goes_on(tmp_path, monkeypatch):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    for i in range(23):
+        write(images, f"{i:02d}.png")
+    with monkeypatch.context() as patched:
+        checked = stopped_after(patched, scan, 3)
+        with pytest.raises(KeyboardInterrupt):
+            data.open_source(f"folder:{images}", cache_dir=cache)
+        assert checked == [5, 5, 5]
+    checked = stopped_after(monkeypatch, scan, 9)
+    source = data.open_source(f"folder:{images}", cache_dir=cache)
+    assert checked == [5, 3] and source.num_images == 23
+
+
+def test_an_interrupted_check_of_records_goes_on(tmp_path, monkeypatch):
+    images = write_shards(tmp_path, [23])
+    uri = f"tfrecord:{tmp_path}/train-0.tfrecord"
+    with monkeypatch.context() as patched:
+        stopped_after(patched, shards, 3)
+        with pytest.raises(KeyboardInterrupt):
+            data.open_source(uri)
+    checked = stopped_after(monkeypatch, shards, 9)
+    source = data.open_source(uri)
+    assert checked == [5, 3]
+    np.testing.assert_array_equal(pixels(source)[22], images[22])
+
+
+def test_what_an_older_check_kept_is_not_read(tmp_path, monkeypatch):
+    write(tmp_path / "images", "a.png")
+    uri, cache = f"folder:{tmp_path}/images", tmp_path / "cache"
+    with monkeypatch.context() as patched:
+        patched.setattr(scan, "VERSION", scan.VERSION - 1)
+        data.open_source(uri, cache_dir=cache)
+    checked = stopped_after(monkeypatch, scan, 9)
+    data.open_source(uri, cache_dir=cache)
+    data.open_source(uri, cache_dir=cache)
+    assert checked == [1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_long_check_shows_a_bar_on_a_terminal_alone(monkeypatch, stream):
+    monkeypatch.setattr(scan, "_TOLD_FROM", 0.0)
+    monkeypatch.setattr(scan, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr("sys.stderr", stream())
+    with scan.Progress("/images", 2000, done=500) as tell:
+        tell(500)
+        tell(1000)
+    shown = sys.stderr.getvalue().split("\r")
+    if stream is io.StringIO:
+        assert shown == [""]
+        return
+    half, done = "#" * 15 + " " * 15, "#" * 30
+    assert shown == [
+        "",
+        f"Checking /images [{half}] 1,000 of 2,000",
+        f"Checking /images [{done}] 2,000 of 2,000",
+        "\x1b[K",
+    ]
 
 
 DAMAGE = {
@@ -440,9 +505,9 @@ def test_max_images_takes_the_first_records(tmp_path):
 def test_the_index_is_used_until_the_file_changes(tmp_path, monkeypatch):
     write_shards(tmp_path, [3])
     made = []
-    real = tfrecord._make_index
+    real = shards._make_index
     monkeypatch.setattr(
-        tfrecord, "_make_index", lambda path: made.append(path) or real(path)
+        shards, "_make_index", lambda *a: made.append(a[0]) or real(*a)
     )
     for _ in range(2):
         # The index lies beside the file; the glob must not take it for data.
@@ -469,7 +534,7 @@ def test_the_index_goes_to_the_cache_where_the_folder_is_closed(
     uri = f"tfrecord:{tmp_path}/train-0.tfrecord"
     assert data.open_source(uri, cache_dir=cache).num_images == 3
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(tfrecord, "_make_index", None)
+    monkeypatch.setattr(shards, "_make_index", None)
     assert data.open_source(uri, cache_dir=cache).num_images == 3
 
 
@@ -512,7 +577,9 @@ def test_labels_on_a_part_of_the_records_are_left_out_and_told(tmp_path):
 def test_damaged_records_are_left_out(tmp_path):
     good = [example(encoded(picture()), 1) for _ in range(12)]
     write_records(tmp_path / "a.tfrecord", [*good, example(b"junk", 1)])
-    source = data.open_source(f"tfrecord:{tmp_path}/a.tfrecord")
+    source = data.open_source(
+        f"tfrecord:{tmp_path}/a.tfrecord", max_bad_share=0.1
+    )
     assert source.num_images == 12
     ((name, reason),) = source.skipped
     assert name.startswith("a.tfrecord@") and reason.startswith("not a")
@@ -529,8 +596,8 @@ def test_files_that_are_no_image_records_are_refused(tmp_path):
     (tmp_path / "short").write_bytes(whole[:-20])
     with pytest.raises(ValueError, match="record 2 reaches beyond the end"):
         opening("short")
-    (tmp_path / "packed").write_bytes(gzip.compress(whole))
-    with pytest.raises(ValueError, match="uncompressed TFRecord"):
+    (tmp_path / "packed").write_bytes(gzip.compress(whole)[:-20])
+    with pytest.raises(ValueError, match="packed is a damaged or truncated gz"):
         opening("packed")
     (tmp_path / "empty").write_bytes(b"")
     with pytest.raises(ValueError, match="empty is an empty file.$"):
@@ -544,6 +611,45 @@ def test_files_that_are_no_image_records_are_refused(tmp_path):
     write_records(tmp_path / "text", [b"no example"])
     with pytest.raises(ValueError, match="no tf.train.Example"):
         opening("text")
+
+
+def test_records_packed_by_gzip_are_unpacked_once(tmp_path, monkeypatch):
+    images = write_shards(tmp_path, [3, 4])
+    for path in tmp_path.glob("*.tfrecord"):
+        path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+    uri, cache = f"tfrecord:{tmp_path}/*.gz", tmp_path / "cache"
+    for _ in range(2):
+        source = data.open_source(uri, cache_dir=cache)
+        for image, expected in zip(pixels(source), images, strict=True):
+            np.testing.assert_array_equal(image, expected)
+        assert source.labels.tolist() == [7, 8, 9, 7, 8, 9, 10]
+        monkeypatch.setattr(tfrecord, "_unpack", None)
+    assert len(list(cache.glob("*.unpacked"))) == 2
+
+
+def test_packed_records_that_change_are_unpacked_anew(tmp_path):
+    path = tmp_path / "a.gz"
+    for count in (3, 5):
+        images = write_shards(tmp_path, [count])
+        whole = (tmp_path / "train-0.tfrecord").read_bytes()
+        path.write_bytes(gzip.compress(whole))
+        source = data.open_source(f"tfrecord:{path}")
+        np.testing.assert_array_equal(pixels(source)[-1], images[-1])
+        assert source.num_images == count
+
+
+def test_packed_records_without_room_for_them_tell_the_way_out(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b""))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tfrecord, "_unpack", full)
+    with pytest.raises(ValueError, match="No space left.*Give a cache_dir"):
+        data.open_source(f"tfrecord:{path}")
 
 
 def test_cifar_records_agree_with_tensorflows_reader(shared_data, tmp_path):

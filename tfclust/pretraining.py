@@ -30,6 +30,7 @@ from tfclust import (
     recipes,
     resuming,
     run_checks,
+    skipped,
 )
 from tfclust.fitting import Trained
 from tfclust.methods.epochs import total_steps as steps_of
@@ -101,7 +102,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
         saved = checkpoints.latest(workdir, say=say)
         # Refused before the images are opened, which may take minutes.
         other = None if saved else given_labels.open_run(recipe, say)
-        sources = open_sources(recipe, workdir, say)
+        sources = open_sources(recipe, workdir, say, chief=chief)
         views = make_views(recipe, sources[0])
         recipe, labels = _given(recipe, views.source, saved, other, say)
         run_checks.check_images(recipe, views)
@@ -191,17 +192,28 @@ def build_method(recipe, views, strategy):
     return method
 
 
-def open_sources(recipe, workdir, say=print):
-    """The images to learn from, and those that test the kNN or None."""
+def open_sources(recipe, workdir, say=print, *, chief=True):
+    """The images to learn from, and those that test the kNN or None.
+
+    What is left out is listed in the workdir; by the chief, but for failures
+    later on, which each host meets in its own part of a batch.
+    """
     run = recipe.run
     cache = run.cache_dir or str(workdir / "cache")
-    source = data.open_source(
-        run.data,
-        max_images=run.max_images,
-        class_shares=run.class_shares,
-        cache_dir=cache,
-        max_bad_share=run.max_bad_share,
-    )
+    try:
+        source = data.open_source(
+            run.data,
+            max_images=run.max_images,
+            class_shares=run.class_shares,
+            cache_dir=cache,
+            max_bad_share=run.max_bad_share,
+        )
+    except data.UnreadableImages as error:
+        path = skipped.write(workdir, error.skipped)
+        raise ValueError(f"{error} All are listed in {path}.") from error
+    if chief:
+        skipped.write(workdir, source.skipped)
+    source.when_failing(lambda *failure: _tell_failure(workdir, say, *failure))
     for name, reason in source.skipped[:10]:
         say(f"Left out: {name}: {reason}")
     if len(source.skipped) > 10:
@@ -211,10 +223,18 @@ def open_sources(recipe, workdir, say=print):
     if not run.eval_data:
         return source, None
     test = data.open_source(
-        run.eval_data, cache_dir=cache, argument="eval_data"
+        run.eval_data,
+        cache_dir=cache,
+        max_bad_share=run.max_bad_share,
+        argument="eval_data",
     )
     run_checks.check_test_images(source, test)
     return source, test
+
+
+def _tell_failure(workdir, say, name, reason):
+    skipped.add(workdir, name, reason)
+    say(f"Replaced by others from now on: {name}: {reason}")
 
 
 def make_views(recipe, source):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tfclust import options
 from tfclust.backbones import BackboneConfig
-from tfclust.data import ViewsConfig
+from tfclust.data import MAX_BAD_SHARE, ViewsConfig
 from tfclust.devices import PRECISIONS, STRATEGIES
 from tfclust.methods import METHODS
 from tfclust.methods.base import MethodConfig
@@ -21,8 +21,9 @@ class RunConfig:
     method: str = option("swav", "Which method learns.", choices=tuple(METHODS))
     data: str = option(
         "",
-        "Images to learn from: digits:?split=train, folder:/path or "
-        "tfrecord:/path/*.tfrecord.",
+        "Images to learn from: folder:/path, tfrecord:/path/*.tfrecord, "
+        "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train "
+        "or digits:?split=train.",
     )
     eval_data: str = option(
         "",
@@ -41,9 +42,9 @@ class RunConfig:
         upper=1.0,
     )
     max_bad_share: float = option(
-        0.1,
-        "Share of unreadable images up to which they are left out; with more, "
-        "the run refuses to begin.",
+        MAX_BAD_SHARE,
+        "Share of unreadable images up to which they are left out, and listed "
+        "in workdir/skipped.txt; with more, the run refuses to begin.",
         lower=0.0,
         upper=1.0,
     )

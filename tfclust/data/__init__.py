@@ -3,16 +3,19 @@
 from tfclust.data.config import PRESETS, ViewsConfig
 from tfclust.data.evaluation import default_resize, evaluation_batches
 from tfclust.data.parts import Sample, held_out
+from tfclust.data.scan import MAX_BAD_SHARE, UnreadableImages
 from tfclust.data.source import ArraySource, Manifest, Source
 from tfclust.data.uris import open_source
 from tfclust.data.views import Views
 
 __all__ = [
+    "MAX_BAD_SHARE",
     "PRESETS",
     "ArraySource",
     "Manifest",
     "Sample",
     "Source",
+    "UnreadableImages",
     "Views",
     "ViewsConfig",
     "default_resize",

@@ -1,46 +1,33 @@
-"""Encoded images: decoded in a pipeline, and checked once before training.
+"""Encoded images to pixels, as people see them: upright, on white, RGB.
 
-JPEG, PNG, BMP, GIF (first frame) and still WebP, whatever the file is called;
-alpha is dropped. An animated WebP is an error: asked for the file's own number
-of channels, TensorFlow 2.21 writes beyond its buffer.
+JPEG, PNG, BMP, GIF and WebP, whatever the file is called; of what moves, the
+first frame. TensorFlow decodes what is common. What it reads otherwise than
+people do (`headers`) the check before step 0 finds, and Pillow decodes it in
+sources; a served model has TensorFlow alone, which drops a GIF's transparency
+and refuses a moving WebP: asked for the file's own number of channels,
+TensorFlow 2.21 writes beyond its buffer there.
 
 JPEGs can be decoded at a half, a quarter or an eighth of their size: libjpeg
 then leaves out high frequencies of the cosine transform, which is quick and
 free of aliasing.
 """
 
-import concurrent.futures
-import logging
-import os
-from typing import NamedTuple
+import io
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
-from tfclust import quiet
-from tfclust.data.source import Source
-
-_JPEG_BEGINS = b"\xff\xd8\xff"
+_PNG_BEGINS = b"\x89PNG"
 _WEBP_FLAGS_AT, _WEBP_MOVES = 20, 2  # place of the byte, and bit in it
-_CHUNK = 16  # images a call: enough to hide the call, little memory
-_LOG_EVERY = 20_000
-
-logger = logging.getLogger(__name__)
-
-
-class Checks(NamedTuple):
-    """What the check found, a row an image; a reason where it is none."""
-
-    heights: np.ndarray  # int32 [n]
-    widths: np.ndarray  # int32 [n]
-    jpeg: np.ndarray  # bool [n]
-    reasons: np.ndarray  # str [n], empty for good images
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+_WHITE = 255
 
 
 def decode(data, ratio=None):
     """uint8 `[H, W, 3]` of encoded bytes, decoded `ratio` times smaller.
 
-    Traceable; the one decoder of training, evaluation and serving.
+    Traceable; pixels as they are stored, whatever EXIF says of their turn.
 
     Args:
       data: scalar string tensor.
@@ -64,65 +51,99 @@ def decode(data, ratio=None):
     )
 
 
-def check_images(read, count):
-    """Decodes every image once, in parallel.
+def decode_checked(data, ratio, orientation, careful):
+    """uint8 `[H, W, 3]`, upright, of bytes that the check found good.
 
     Args:
-      read: function of a position -> bytes; OSError is taken as a reason.
-      count: int, positions from 0.
-
-    Returns:
-      `Checks`.
+      data: scalar string tensor. ratio: as in `decode`.
+      orientation: scalar int32 tensor, EXIF's, 1 to 8.
+      careful: scalar bool tensor, whether Pillow must decode it.
     """
-    starts = range(0, count, _CHUNK)
-    with (
-        quiet.without_decoder_lines(),  # each image gets a reason of its own
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
-        parts = []
-        chunks = pool.map(
-            lambda start: _check_chunk(
-                read, range(start, min(start + _CHUNK, count))
-            ),
-            starts,
+
+    def by_pillow():
+        # A function with a state would be called by one thread at a time.
+        image = tf.numpy_function(
+            lambda data: decode_by_pillow(np.asarray(data).item()),
+            [data],  # bytes in a pipeline, an array of them in eager mode
+            tf.uint8,
+            stateful=False,
         )
-        for part in chunks:
-            parts.extend(part)
-            if len(parts) % _LOG_EVERY < _CHUNK and len(parts) >= _LOG_EVERY:
-                logger.info("checked %d of %d images", len(parts), count)
-    heights, widths, jpeg, reasons = zip(*parts, strict=True)
-    return Checks(
-        np.array(heights, np.int32),
-        np.array(widths, np.int32),
-        np.array(jpeg, bool),
-        np.array(reasons, np.str_),
-    )
+        return tf.ensure_shape(image, [None, None, 3])
+
+    image = tf.cond(careful, by_pillow, lambda: decode(data, ratio))
+    return upright(image, orientation)
 
 
-class EncodedSource(Source):
-    """A source of encoded images; the kinds fill in `encoded`."""
+def decode_by_pillow(data):
+    """uint8 array `[H, W, 3]` of encoded bytes, as they are stored.
 
-    def encoded(self, index):
-        """The bytes of one image, a scalar string, in a pipeline."""
-        raise NotImplementedError
+    Raises:
+      Exception: of many classes, if it is no whole image.
+    """
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+        image: Image.Image = file
+        if image.mode.startswith("I"):  # 16 bits of grey; Pillow would clip
+            grey = np.asarray(image) >> 8
+            return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        return np.array(image.convert("RGB"))
 
-    def image(self, index, ratio=None):
-        return decode(self.encoded(index), ratio)
+
+def upright(image, orientation):
+    """`image` `[H, W, 3]` turned as EXIF's `orientation`, 1 to 8, asks."""
+
+    def turned():
+        aside = orientation >= 5
+        exchanged = tf.cond(
+            aside, lambda: tf.transpose(image, [1, 0, 2]), lambda: image
+        )
+        # After the exchange: which turns mirror rows, which columns.
+        columns = tf.reduce_any(orientation == [2, 3, 6, 7])
+        rows = tf.reduce_any(orientation == [3, 4, 7, 8])
+        return tf.raw_ops.Reverse(
+            tensor=exchanged, dims=tf.stack([rows, columns, False])
+        )
+
+    image = tf.cond(orientation > 1, turned, lambda: image)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _decode_any(data):
-    def decoded(channels):
-        image = tf.io.decode_image(
-            data, channels=channels, expand_animations=False
-        )
-        return tf.ensure_shape(image, [None, None, channels or None])
+    def with_alpha():
+        # A WebP with alpha is refused if it is asked for three channels.
+        image = tf.io.decode_image(data, channels=0, expand_animations=False)
+        return _on_white(tf.ensure_shape(image, [None, None, None]))
 
-    # A WebP with alpha is refused if it is asked for three channels.
-    return tf.cond(
-        _is_still_webp(data),
-        lambda: decoded(0)[..., :3],
-        lambda: decoded(3),
+    def without():
+        image = tf.io.decode_image(data, channels=3, expand_animations=False)
+        return tf.ensure_shape(image, [None, None, 3])
+
+    may_have_alpha = _is_still_webp(data) | (
+        tf.strings.substr(data, 0, len(_PNG_BEGINS)) == _PNG_BEGINS
     )
+    return tf.cond(may_have_alpha, with_alpha, without)
+
+
+def _on_white(image):
+    """uint8 `[H, W, 3]` of grey or RGB, with or without alpha."""
+    channels = tf.shape(image)[-1]
+
+    def mixed():
+        # 255 * 255 + 127 stays below 2^16: half the memory of int32.
+        colour = tf.cast(image[..., :-1], tf.uint16)
+        alpha = tf.cast(image[..., -1:], tf.uint16)
+        sums = colour * alpha + _WHITE * (_WHITE - alpha) + _WHITE // 2
+        return tf.cast(sums // _WHITE, tf.uint8)
+
+    def in_rgb():
+        flat = tf.cond(channels % 2 == 0, mixed, lambda: image)
+        return tf.broadcast_to(flat, [*tf.unstack(tf.shape(flat)[:2]), 3])
+
+    image = tf.cond(channels == 3, lambda: image, in_rgb)
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _is_still_webp(data):
@@ -136,64 +157,3 @@ def _is_still_webp(data):
 
     moves = has(b"VP8X", 12) & (head[_WEBP_FLAGS_AT] & _WEBP_MOVES > 0)
     return has(b"RIFF", 0) & has(b"WEBP", 8) & ~moves
-
-
-def _check_chunk(read, positions):
-    """(height, width, jpeg, reason) for each position."""
-    results, data = {}, {}
-    for position in positions:
-        try:
-            data[position] = read(position)
-        except OSError as error:
-            results[position] = (0, 0, False, error.strerror or str(error))
-    try:
-        sizes = _sizes_of(list(data.values())).numpy() if data else []
-        good = dict(zip(data, sizes, strict=True))
-    except tf.errors.OpError:  # one of them; which one?
-        good = {}
-        for position, encoded in data.items():
-            try:
-                good[position] = _sizes_of([encoded]).numpy()[0]
-            except tf.errors.OpError:
-                results[position] = (0, 0, False, _reason(encoded))
-    for position, (height, width) in good.items():
-        jpeg = data[position].startswith(_JPEG_BEGINS)
-        results[position] = (height, width, jpeg, "")
-    return [results[position] for position in positions]
-
-
-@tf.function(
-    input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-)
-def _sizes_of(data):
-    """int32 `[n, 2]`, height and width; an error if one cannot be decoded."""
-
-    def size_of_jpeg(encoded):
-        # An eighth of the size reads the whole stream, at less arithmetic.
-        small = tf.io.decode_jpeg(encoded, channels=3, ratio=8)
-        # The larger is the image's own; its result must depend on the pixels,
-        # for TensorFlow leaves out what is a control dependency alone.
-        whole = tf.io.extract_jpeg_shape(encoded)[:2]
-        return tf.maximum(whole, tf.shape(small)[:2])
-
-    def size_of(encoded):
-        return tf.cond(
-            tf.strings.substr(encoded, 0, len(_JPEG_BEGINS)) == _JPEG_BEGINS,
-            lambda: size_of_jpeg(encoded),
-            lambda: tf.shape(_decode_any(encoded))[:2],
-        )
-
-    return tf.map_fn(
-        size_of, data, fn_output_signature=tf.TensorSpec([2], tf.int32)
-    )
-
-
-def _reason(encoded):
-    if not encoded:
-        return "empty"
-    if encoded.startswith(_JPEG_BEGINS):
-        return "a damaged or truncated JPEG"
-    head = encoded[: _WEBP_FLAGS_AT + 1]
-    if head[8:16] == b"WEBPVP8X" and head[-1] & _WEBP_MOVES:
-        return "an animated WebP"
-    return "not a readable JPEG, PNG, BMP, GIF or WebP image"

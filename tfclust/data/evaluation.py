@@ -1,12 +1,15 @@
 """Images as evaluation and a deployed model see them: resized, then the centre.
 
 The short side is resized with antialiasing (`tf.image.resize`, whose triangle
-kernel is Pillow's), then the centre is cut out.
+kernel is Pillow's), then the centre is cut out. Where an image can no longer
+be read, the row holds another, drawn from (step, row) of the pass.
 """
 
 import tensorflow as tf
 
-from tfclust.data import pipeline
+from tfclust.data import pipeline, sampling
+
+_KEY = sampling.key_of(0, "evaluation")
 
 
 def default_resize(image_size):
@@ -114,27 +117,38 @@ def pass_over_all(num_images, batch_size, rows):
 
 def batches_of(source, elements, rows, image_size, resize_size):
     """`{"images", "index", "mask"}` for elements of `pass_over_all`."""
-    kept = elements.map(lambda e: {"index": e["index"], "mask": e["mask"]})
+
+    def with_others(element):
+        kept = {"index": element["index"], "mask": element["mask"]}
+        others = sampling.replacements(
+            _KEY,
+            element["step"],
+            element["first_row"],
+            num_rows=rows.num,
+            num_images=source.num_images,
+        )
+        return kept, tf.concat([element["index"][:, None], others], axis=1)
+
+    elements = elements.map(with_others)
     store = source.stored()
     if store is not None:
 
-        def cut_rows(element):
-            images = tf.gather(store, element["index"])[:, 1:-1, 1:-1]
-            return {
-                **element,
-                "images": centred(images, resize_size, image_size),
-            }
+        def cut_rows(kept, wanted):
+            index = pipeline.first_present(wanted, source.missing)
+            images = tf.gather(store, index)[:, 1:-1, 1:-1]
+            return {**kept, "images": centred(images, resize_size, image_size)}
 
-        batches = kept.map(
+        batches = elements.map(
             cut_rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return pipeline.finished(batches)
 
-    def cut_image(element):
-        image = source.image(element["index"])
-        return {**element, "images": centred(image, resize_size, image_size)}
+    def cut_image(kept, wanted):
+        data, choice = source.fetch(wanted)
+        image = source.fetched(data, wanted[choice])
+        return {**kept, "images": centred(image, resize_size, image_size)}
 
-    images = kept.unbatch().map(
+    images = elements.unbatch().map(
         cut_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return pipeline.finished(images.batch(rows.num, drop_remainder=True))

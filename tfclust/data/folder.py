@@ -10,10 +10,9 @@ import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from tfclust.data import scan
-from tfclust.data.decoding import EncodedSource
+from tfclust.data.encoded import EncodedSource
 from tfclust.data.source import Manifest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -42,7 +41,7 @@ class FolderSource(EncodedSource):
         *,
         max_images=None,
         cache_dir=None,
-        max_bad_share=0.1,
+        max_bad_share=scan.MAX_BAD_SHARE,
         argument="data",
     ):
         folder = pathlib.Path(root).expanduser()
@@ -57,32 +56,34 @@ class FolderSource(EncodedSource):
             found, names, f"folder:{root}", max_bad_share
         )
         self._paths = [paths[i] for i in good]
-        self._files = [(stats[i].st_dev, stats[i].st_ino) for i in good]
+        stats = [stats[i] for i in good]
+        self._files = [(stat.st_dev, stat.st_ino) for stat in stats]
+        self._marks = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
         names = [names[i] for i in good]
-        num_bytes = [stats[i].st_size if stats[i] else 0 for i in good]
+        checks = found.rows(good)
         labels, class_names = _labels(names)
         super().__init__(
             f"folder:{root}",
             Manifest(
                 names,
-                np.array(num_bytes, np.int64),
-                found.heights[good],
-                found.widths[good],
+                np.array([stat.st_size for stat in stats], np.int64),
+                checks.heights,
+                checks.widths,
             ),
+            checks,
             labels=labels,
             class_names=class_names and tuple(map(scan.printable, class_names)),
-            jpeg=found.jpeg[good],
             skipped=skipped,
         )
-        with tf.device("CPU:0"):
-            # Bytes: a file's name need not be UTF-8.
-            self._path_table = tf.constant(list(map(os.fsencode, self._paths)))
 
     def identities(self):
         return self._files
 
-    def encoded(self, index):
-        return tf.io.read_file(tf.gather(self._path_table, index))
+    def read(self, position):
+        with open(self._paths[position], "rb") as file:
+            stat = os.fstat(file.fileno())
+            mark = (stat.st_size, stat.st_mtime_ns)
+            return file.read(), mark == self._marks[position]
 
 
 def _image_names(folder, argument):

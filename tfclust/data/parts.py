@@ -30,8 +30,25 @@ class Sample(Source):
         identities = self._source.identities()
         return [identities[i] for i in self._rows]
 
+    @property
+    def failures(self):
+        return self._source.failures
+
+    @failures.setter
+    def failures(self, found):
+        """They are the whole source's."""
+
+    def when_failing(self, tell):
+        self._source.when_failing(tell)
+
     def image(self, index, ratio=None):
         return self._source.image(tf.gather(self._rows, index), ratio)
+
+    def fetch(self, indices, may_fail=False):
+        return self._source.fetch(tf.gather(self._rows, indices), may_fail)
+
+    def fetched(self, data, index, ratio=None):
+        return self._source.fetched(data, tf.gather(self._rows, index), ratio)
 
 
 def with_class_shares(source, shares):

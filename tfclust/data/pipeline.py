@@ -4,6 +4,9 @@ A pass is cut into elements of `rows_per_batch` consecutive rows of the global
 batch. For each element a plan is drawn at once (which images, boxes, mirrored,
 photometric numbers); then the crops are cut, either for the whole element from
 the decoded store, or image by image in parallel.
+
+An image that can no longer be read is replaced by another, drawn from (seed,
+step, row) and cut by the row's own numbers, so that a run stays repeatable.
 """
 
 from typing import NamedTuple
@@ -16,6 +19,7 @@ from tfclust.data import crops, photometric, sampling
 # Numbers drawn for a view: its box, mirrored or not, the photometric ones, and
 # its turn; a multiple of 4, as `keyed_uniform` wants it.
 NUM_UNIFORMS = 36
+_PLACE = ("step", "first_row")  # of a row, what its numbers are drawn from
 
 
 class Rows(NamedTuple):
@@ -83,7 +87,7 @@ class Cutter:
         self._store = source.stored() if self._never_antialiased() else None
         self._functions = {}
 
-    def batches(self, rows_dataset, num_rows, key):
+    def batches(self, rows_dataset, num_rows, key, keep_index=False):
         """Cut batches of a dataset of rows.
 
         Args:
@@ -91,11 +95,13 @@ class Cutter:
             entries beyond these come along.
           num_rows: int b.
           key: int from `sampling.key_of`.
+          keep_index: whether `index` stays the row's where another image is
+            read in its stead.
 
         Returns:
           Dataset of `{"views", "photometric", "index", ...}`.
         """
-        at_once, one_by_one = self._traced(num_rows, key)
+        at_once, one_by_one = self._traced(num_rows, key, keep_index)
         batches = rows_dataset.map(
             at_once, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
@@ -108,26 +114,31 @@ class Cutter:
         )
         return images.batch(num_rows, drop_remainder=True)
 
-    def _traced(self, num_rows, key):
+    def _traced(self, num_rows, key, keep_index):
         """The functions over rows and over images, traced once for a run.
 
         An epoch makes a new dataset, which would trace them anew.
         """
-        if (num_rows, key) not in self._functions:
-            finish = (
-                self._whole_pixels if self._store is None else self._cut_rows
+        kind = (num_rows, key, keep_index)
+        if kind not in self._functions:
+            how = key, keep_index
+            at_once = (
+                self._from_store if self._store is not None else self._plan
             )
 
-            def at_once(rows):
-                return finish(*self._plan(rows, num_rows, key))
+            def rows_at_once(rows):
+                return at_once(rows, num_rows, *how)
 
-            self._functions[num_rows, key] = (
-                tf.function(at_once, autograph=False),
-                tf.function(self._cut_image, autograph=False)
+            def image_by_image(row, others, plan):
+                return self._cut_image(row, others, plan, *how)
+
+            self._functions[kind] = (
+                tf.function(rows_at_once, autograph=False),
+                tf.function(image_by_image, autograph=False)
                 if self._store is None
                 else None,
             )
-        return self._functions[num_rows, key]
+        return self._functions[kind]
 
     def _never_antialiased(self):
         """Whether even the largest crops shrink too little for it."""
@@ -140,16 +151,15 @@ class Cutter:
                 return False
         return True
 
-    def _plan(self, rows, num_rows, key):
-        """What is handed on, boxes `[b, V, 4]` and mirrored `[b, V]`.
+    def _boxes(self, rows, num_rows, key):
+        """Boxes `[b, V, 4]`, mirrored `[b, V]`, photometric numbers, angles.
 
-        And, where views are turned, angles `[b, V]`.
+        Angles are a list of one `[b, V]`, or empty where no view is turned.
         """
-        rows = dict(rows)
         uniforms = sampling.keyed_uniform(
             key,
-            rows.pop("step"),
-            rows.pop("first_row"),
+            rows["step"],
+            rows["first_row"],
             num_rows=num_rows,
             num_views=len(self._view_sizes),
             num_values=NUM_UNIFORMS,
@@ -167,23 +177,45 @@ class Cutter:
             self._aspect_ratio,
         )
         numbers = photometric.sample(for_color, self._chain)
+        mirrored = for_flip[..., 0] < self._chain.flip_probability
+        largest = np.float32(np.deg2rad(self._chain.rotation_degrees))
+        angles = [(2 * for_turn[..., 0] - 1) * largest] if largest else []
+        return boxes, mirrored, numbers, angles
+
+    def _finish(self, rows, numbers):
+        """What is handed on of rows, with their photometric numbers."""
+        rows = {k: v for k, v in rows.items() if k not in _PLACE}
         rows["photometric"] = tuple(
             numbers[:, group.begin : group.end] for group in self._groups
         )
-        mirrored = for_flip[..., 0] < self._chain.flip_probability
-        largest = np.float32(np.deg2rad(self._chain.rotation_degrees))
-        if not largest:
-            return rows, boxes, mirrored
-        return rows, boxes, mirrored, (2 * for_turn[..., 0] - 1) * largest
+        return rows
 
-    def _cut_rows(self, rows, boxes, mirrored, *angles):
+    def _wanted(self, rows, num_rows, key):
+        """Indices `[b, 1 + n]`: the row's own image and those in its stead."""
+        others = sampling.replacements(
+            key,
+            rows["step"],
+            rows["first_row"],
+            num_rows=num_rows,
+            num_images=self._source.num_images,
+        )
+        return tf.concat([rows["index"][:, None], others], axis=1)
+
+    def _from_store(self, rows, num_rows, key, keep_index):
         """Crops of all rows from the store, one call a size."""
+        index = rows["index"]
+        if self._source.missing.any():
+            wanted = self._wanted(rows, num_rows, key)
+            index = first_present(wanted, self._source.missing)
+        if not keep_index:
+            rows = {**rows, "index": index}
+        boxes, mirrored, numbers, angles = self._boxes(rows, num_rows, key)
         views = []
         for size, begin, end in self._groups:
             count = end - begin
             crop = crops.crop_and_resize(
                 self._store,
-                tf.repeat(tf.cast(rows["index"], tf.int32), count),
+                tf.repeat(tf.cast(index, tf.int32), count),
                 tf.reshape(boxes[:, begin:end], [-1, 4]),
                 tf.reshape(mirrored[:, begin:end], [-1]),
                 size,
@@ -192,11 +224,23 @@ class Cutter:
                 turn = tf.reshape(angle[:, begin:end], [-1])
                 crop = crops.rotate(crop, turn)
             views.append(tf.reshape(crop, [-1, count, size, size, 3]))
-        return {**rows, "views": tuple(views)}
+        return {**self._finish(rows, numbers), "views": tuple(views)}
 
-    def _whole_pixels(self, rows, boxes, mirrored, *angles):
-        """Rows with what `_cut_image` needs, found for all at once."""
-        index = rows["index"]
+    def _plan(self, rows, num_rows, key, keep_index):
+        """Rows, what may stand in their stead, and what `_cut_image` needs."""
+        del keep_index  # nothing is read yet
+        boxes, mirrored, numbers, angles = self._boxes(rows, num_rows, key)
+        plan = (*self._whole_pixels(rows["index"], boxes), mirrored, *angles)
+        row = rows["first_row"] + tf.range(num_rows, dtype=tf.int64)
+        instead = {
+            "step": tf.repeat(rows["step"], num_rows),
+            "first_row": row,
+            "wanted": self._wanted(rows, num_rows, key),
+        }
+        return self._finish(rows, numbers), instead, plan
+
+    def _whole_pixels(self, index, boxes):
+        """Ratio, begins, extents and smooth of crops of images, for `_cut`."""
         ratio = crops.dct_ratio(
             boxes, self._view_sizes, tf.gather(self._jpeg, index)
         )
@@ -207,19 +251,34 @@ class Cutter:
             ratio,
         )
         smooth = crops.needs_antialias(extents, self._view_sizes)
-        return rows, (ratio, begins, extents, smooth, mirrored, *angles)
+        return ratio, begins, extents, smooth
 
-    def _cut_image(self, row, plan):
+    def _cut_image(self, row, instead, plan, key, keep_index):
         """Crops of one image, decoded no larger than they need."""
-        ratio, *columns = plan[:5]
-        angles = plan[5:]
-        image = self._source.image(row["index"], ratio)
-        begins, extents, smooth, mirrored = map(tf.unstack, columns)
+        data, choice = self._source.fetch(instead["wanted"])
+        index = instead["wanted"][choice]
+
+        def planned_anew():
+            # The row's numbers again, at the size of the other image.
+            place = {k: instead[k] for k in _PLACE}
+            boxes, *_ = self._boxes({**place, "index": index[None]}, 1, key)
+            return [part[0] for part in self._whole_pixels(index[None], boxes)]
+
+        boxes, rest = plan[:4], plan[4:]
+        boxes = tf.cond(choice > 0, planned_anew, lambda: list(boxes))
+        image = self._source.fetched(data, index, boxes[0])
+        if not keep_index:
+            row = {**row, "index": index}
+        return {**row, "views": self._cut(image, *boxes[1:], *rest)}
+
+    def _cut(self, image, begins, extents, smooth, mirrored, *angles):
+        """A tuple over sizes of the views of one image."""
+        columns = map(tf.unstack, (begins, extents, smooth, mirrored))
         crop = [
-            crops.cut(
-                image, begins[i], extents[i], smooth[i], mirrored[i], size
+            crops.cut(image, begin, extent, blurred, mirror, size)
+            for begin, extent, blurred, mirror, size in zip(
+                *columns, self._view_sizes, strict=True
             )
-            for i, size in enumerate(self._view_sizes)
         ]
         views = []
         for _, begin, end in self._groups:
@@ -227,7 +286,14 @@ class Cutter:
             for angle in angles:
                 view = crops.rotate(view, angle[begin:end])
             views.append(view)
-        return {**row, "views": tuple(views)}
+        return tuple(views)
+
+
+def first_present(wanted, missing):
+    """Of each row of indices `[b, n]` the first that is not `missing` `[N]`."""
+    present = tf.gather(tf.constant(~missing), wanted)
+    first = tf.argmax(tf.cast(present, tf.int32), axis=1)
+    return tf.gather(wanted, first, batch_dims=1)
 
 
 def pass_rows(rows, num_steps, start_step, batch_size, index_of):

@@ -10,6 +10,7 @@ import hashlib
 
 import tensorflow as tf
 
+NUM_REPLACEMENTS = 16
 _PHILOX = 1
 _NUMBERS_A_BLOCK = 4  # Philox 4x32 gives four numbers for each counter value
 
@@ -45,6 +46,29 @@ def keyed_uniform(key, step, first_row, *, num_rows, num_views, num_values):
         alg=_PHILOX,
         dtype=tf.float32,
     )
+
+
+def replacements(key, step, first_row, *, num_rows, num_images):
+    """Images to take, in this order, where a row's own cannot be read.
+
+    Args:
+      key: int from `key_of`, that of the rows' numbers.
+      step, first_row, num_rows: as in `keyed_uniform`.
+      num_images: int N.
+
+    Returns:
+      int64 `[num_rows, NUM_REPLACEMENTS]`; a function of (key, step, row).
+    """
+    # A Philox block gives two numbers of 64 bits.
+    counter = tf.stack([first_row * (NUM_REPLACEMENTS // 2), step])
+    numbers = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[num_rows, NUM_REPLACEMENTS],
+        key=tf.constant([key_of(key, "replacements")], tf.uint64),
+        counter=tf.cast(counter, tf.uint64),
+        alg=_PHILOX,
+        dtype=tf.uint64,
+    )
+    return tf.cast(numbers % tf.constant(num_images, tf.uint64), tf.int64)
 
 
 def shuffled(positions, seed, epoch, num_images):

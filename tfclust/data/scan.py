@@ -1,20 +1,81 @@
 """The check before step 0: every image decoded once, the result kept on disk.
 
 A kept result is used again where a file's size and time of change are the same;
-it is written as the check goes on, so that one that was interrupted continues.
-What could not be opened is tried again each time.
+it is written every few seconds as the check goes on and where it is
+interrupted, so that the next one goes on. What could not be opened is tried
+again each time.
 """
 
 import hashlib
 import os
 import pathlib
+import sys
+import time
 
 import numpy as np
 
-from tfclust.data.decoding import Checks, check_images
+from tfclust.data.checking import Checks, as_checks, check_images
 
-_BLOCK = 50_000  # images between two writes
+# Raised when a check would find otherwise on the same bytes; what an older one
+# kept is not read.
+VERSION = 2
+MAX_BAD_SHARE = 0.01  # what a source takes where it is told nothing else
+_BLOCK = 2_000  # images between two looks at the clock
+_WRITE_EVERY = 20.0  # seconds
+_TELL_EVERY = 0.2  # seconds
+_TOLD_FROM = 1.0  # seconds; a shorter check shows no bar
+_BAR = 30  # characters
 _NAMES_SHOWN = 3
+
+
+class UnreadableImages(ValueError):
+    """Too many images cannot be read; `skipped` holds (name, reason) of all."""
+
+    def __init__(self, message, skipped):
+        super().__init__(message)
+        self.skipped = skipped
+
+
+class Progress:
+    """A bar on standard error while images are checked, on a terminal alone.
+
+    Args:
+      what: str, what they belong to.
+      total: int, images. done: int, known from before.
+    """
+
+    def __init__(self, what, total, done=0):
+        self._what, self._total, self._done = what, total, done
+        self._begun = self._told = time.monotonic()
+        # Notebooks and tests put streams there that know no terminal.
+        is_terminal = getattr(sys.stderr, "isatty", None)
+        self._shown = bool(is_terminal and is_terminal())
+        self._lines = False
+
+    def __call__(self, more):
+        """So many more are done."""
+        self._done += more
+        now = time.monotonic()
+        late = now - self._begun >= _TOLD_FROM
+        if self._shown and late and now - self._told >= _TELL_EVERY:
+            self._told, self._lines = now, True
+            print(f"\r{self.line()}", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._lines:  # the line is wiped
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def line(self):
+        """The bar as text."""
+        share = self._done / max(1, self._total)
+        bar = "#" * round(_BAR * share)
+        return (
+            f"Checking {self._what} [{bar:<{_BAR}}] {self._done:,} of "
+            f"{self._total:,}"
+        )
 
 
 def checked_files(root, names, paths, stats, cache_dir):
@@ -34,30 +95,51 @@ def checked_files(root, names, paths, stats, cache_dir):
     known = _read_cache(cache)
     unopened = set()
     missing = [i for i, mark in enumerate(marks) if mark not in known]
-    for start in range(0, len(missing), _BLOCK):
-        block = missing[start : start + _BLOCK]
 
-        def read(position, block=block):
+    def keep():
+        kept = {m: known[m] for m in known if m not in unopened}
+        if cache is not None and kept:
+            write_npz(cache, **_cached(kept))
+
+    def check(block, tell):
+        def read(position):
             try:
                 return pathlib.Path(paths[block[position]]).read_bytes()
             except OSError:
                 unopened.add(marks[block[position]])
                 raise
 
-        found = check_images(read, len(block))
+        found = check_images(read, len(block), tell)
         rows = zip(*found, strict=True)
         known.update(zip([marks[i] for i in block], rows, strict=True))
-        if cache is not None:
-            kept = {m: known[m] for m in known if m not in unopened}
-            _write_cache(cache, kept)
-    return _as_checks([known[mark] for mark in marks])
+
+    if missing:
+        with Progress(root, len(marks), len(marks) - len(missing)) as tell:
+            in_blocks(len(missing), lambda s: check(missing[s], tell), keep)
+    return as_checks([known[mark] for mark in marks])
+
+
+def in_blocks(count, check, keep):
+    """Calls `check` with slices of `count`, and `keep` now and then.
+
+    `keep` is called at the end too, and where the check is interrupted.
+    """
+    kept_at = time.monotonic()
+    try:
+        for start in range(0, count, _BLOCK):
+            check(slice(start, start + _BLOCK))
+            if time.monotonic() - kept_at >= _WRITE_EVERY:
+                keep()
+                kept_at = time.monotonic()
+    finally:
+        keep()
 
 
 def good_and_skipped(checks, names, uri, max_bad_share):
     """Positions of the good images, and (name, reason) of the others.
 
     Raises:
-      ValueError: if more than `max_bad_share` of them are bad.
+      UnreadableImages: if more than `max_bad_share` of them are bad.
     """
     good = np.flatnonzero(checks.reasons == "")
     bad = np.flatnonzero(checks.reasons != "")
@@ -66,10 +148,11 @@ def good_and_skipped(checks, names, uri, max_bad_share):
         shown = "; ".join(
             f"{name}: {reason}" for name, reason in skipped[:_NAMES_SHOWN]
         )
-        raise ValueError(
+        raise UnreadableImages(
             f"{uri}: {len(bad)} of {len(names)} images cannot be read, more "
             f"than a share of {max_bad_share:g}. First: {shown}. Remove or "
-            "replace them."
+            "replace them, or raise max_bad_share.",
+            skipped,
         )
     return good, skipped
 
@@ -83,6 +166,8 @@ def read_npz(path, names):
     """Arrays of `path` by name; None if it is missing, damaged or another's."""
     try:
         with np.load(path) as stored:
+            if stored["version"] != VERSION:
+                return None
             return {name: stored[name] for name in names}
     except Exception:  # what a damaged archive raises is of a dozen classes
         return None
@@ -93,7 +178,7 @@ def write_npz(path, **arrays):
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with open(partial, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, version=np.array(VERSION), **arrays)
     os.replace(partial, path)
 
 
@@ -104,7 +189,7 @@ def _cache_path(root, cache_dir):
 
 
 def _read_cache(path):
-    """`{mark: (height, width, jpeg, reason)}`; empty where there is none."""
+    """`{mark: row of Checks}`; empty where there is none."""
     stored = path and read_npz(path, ["marks", *Checks._fields])
     if not stored:
         return {}
@@ -112,18 +197,7 @@ def _read_cache(path):
     return dict(zip(stored["marks"].tolist(), rows, strict=True))
 
 
-def _write_cache(path, known):
-    if not known:
-        return
-    checks = _as_checks(list(known.values()))
-    write_npz(path, marks=np.array(list(known), np.str_), **checks._asdict())
-
-
-def _as_checks(rows):
-    heights, widths, jpeg, reasons = zip(*rows, strict=True)
-    return Checks(
-        np.array(heights, np.int32),
-        np.array(widths, np.int32),
-        np.array(jpeg, bool),
-        np.array(reasons, np.str_),
-    )
+def _cached(known):
+    """Arrays of what `_read_cache` gives."""
+    checks = as_checks(list(known.values()))
+    return {"marks": np.array(list(known), np.str_), **checks._asdict()}

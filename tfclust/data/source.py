@@ -39,6 +39,9 @@ class Source:
         eighth of their size.
       skipped: list of (name, reason), files that are no images.
       notices: list of str, what else a user should know of the images.
+      failures: dict of name -> reason, images that could no longer be read
+        after the check.
+      missing: bool `[N]`, images that could not be read into `stored()`.
     """
 
     def __init__(
@@ -61,6 +64,9 @@ class Source:
         self.jpeg = np.zeros(self.num_images, bool) if jpeg is None else jpeg
         self.skipped = list(skipped)
         self.notices = list(notices)
+        self.failures = {}
+        self.missing = np.zeros(self.num_images, bool)
+        self._when_failing = None
         self._manifest = manifest
         self._store = None
 
@@ -112,6 +118,37 @@ class Source:
         """
         raise NotImplementedError
 
+    def fetch(self, indices, may_fail=False):
+        """The first of some images that can be read, inside a pipeline.
+
+        Args:
+          indices: int64 tensor `[n]`, the image and others in its stead.
+          may_fail: whether none of them may be readable; else that is an
+            error.
+
+        Returns:
+          What `fetched` takes, a scalar string; and which of `indices` it is
+          of, a scalar int32, n where none can be read.
+        """
+        del indices, may_fail  # images in memory can be read
+        return tf.constant(""), tf.constant(0)
+
+    def fetched(self, data, index, ratio=None):
+        """The pixels of image `index`, of which `fetch` gave `data`."""
+        del data
+        return self.image(index, ratio)
+
+    def when_failing(self, tell):
+        """Has `tell` called with name and reason of each new failure."""
+        self._when_failing = tell
+
+    def note_failure(self, name, reason):
+        """Lists an image that could no longer be read."""
+        if name not in self.failures:
+            self.failures[name] = reason
+            if self._when_failing is not None:
+                self._when_failing(name, reason)
+
     def stored(self):
         """All images with a pixel of replicated edge, decoded once and kept.
 
@@ -134,14 +171,23 @@ class Source:
     def _fill_store(self):
         shape = (int(self.heights[0]), int(self.widths[0]), 3)
         rows = min(self.num_images, 256)
+
+        def read(index):
+            data, choice = self.fetch(index[None], may_fail=True)
+            image = tf.cond(
+                choice == 0,
+                lambda: self.fetched(data, index),
+                lambda: tf.zeros(shape, tf.uint8),
+            )
+            return tf.ensure_shape(image, shape), choice > 0
+
         images = tf.data.Dataset.range(self.num_images).map(
-            lambda index: tf.ensure_shape(self.image(index), shape),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         pixels = np.empty((self.num_images, *shape), np.uint8)
-        for i, block in enumerate(images.batch(rows)):
-            pixels[i * rows : i * rows + rows] = block.numpy()
+        for i, (block, missing) in enumerate(images.batch(rows)):
+            part = slice(i * rows, i * rows + rows)
+            pixels[part], self.missing[part] = block.numpy(), missing.numpy()
         return with_edge(pixels)
 
 

@@ -1,14 +1,24 @@
-"""`--data` URIs: `digits:?split=train`, `folder:/path`, `tfrecord:/glob`."""
+"""`--data` URIs: `digits:?split=train`, `folder:/path`, `tfrecord:/glob`,
+`npz:/file?images=x_train&labels=y_train`, `tfds:name?split=train`.
+"""
 
 import os
 import urllib.parse
 
+from tfclust.data import scan
 from tfclust.data.digits import open_digits
 from tfclust.data.folder import FolderSource
+from tfclust.data.npz import open_npz
 from tfclust.data.parts import with_class_shares
+from tfclust.data.tfds import open_tfds
 from tfclust.data.tfrecord import TFRecordSource
 
-_EXAMPLES = "digits:?split=train, folder:/path or tfrecord:/path/*.tfrecord"
+_SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds")
+_EXAMPLES = (
+    "folder:/path, tfrecord:/path/*.tfrecord, "
+    "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train or "
+    "digits:?split=train"
+)
 
 
 def open_source(
@@ -17,20 +27,22 @@ def open_source(
     max_images=None,
     class_shares=(),
     cache_dir=None,
-    max_bad_share=0.1,
+    max_bad_share=scan.MAX_BAD_SHARE,
     argument="data",
 ):
     """The source that `uri` names, every image checked.
 
     Args:
-      uri: `digits:?split=train|test|all`, `folder:/path`, or
-        `tfrecord:/path or glob`. Paths may be relative or begin with `~`.
+      uri: `digits:?split=train|test|all`, `folder:/path`, `tfrecord:/path or
+        glob`, `npz:/file?images=<array>&labels=<array>` or
+        `tfds:name[/config]?split=<split>&data_dir=<folder>`. Paths may be
+        relative or begin with `~`.
       max_images: int, so many of the images (`folder:` takes them evenly
         spaced, the others from the begin); None for all.
       class_shares: floats in [0, 1], the share of each class of these that is
         kept, by label (`parts.with_class_shares`); empty for all.
-      cache_dir: folder where the check's result and offset indices are kept
-        if they cannot lie beside the data; None for nowhere.
+      cache_dir: folder where the check's result, offset indices and unpacked
+        files are kept if they cannot lie beside the data; None for nowhere.
       max_bad_share: float in [0, 1]; more unreadable images are refused, fewer
         are left out and listed in `skipped`.
       argument: str, what `uri` was given as, for errors.
@@ -40,6 +52,7 @@ def open_source(
 
     Raises:
       FileNotFoundError: if nothing lies there.
+      UnreadableImages: a ValueError, if too many images cannot be read.
       ValueError: if `uri`, `max_images` or `class_shares` makes no sense, or
         the data cannot be read.
     """
@@ -53,7 +66,7 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
             f"max_images must be at least 1. Received: max_images={max_images}."
         )
     scheme, colon, rest = uri.partition(":")
-    if not colon or scheme not in ("digits", "folder", "tfrecord"):
+    if not colon or scheme not in _SCHEMES:
         raise ValueError(
             f"{argument} must be a URI such as {_EXAMPLES}. Received: "
             f"{argument}={uri}." + _suggestion(uri)
@@ -62,14 +75,45 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
         return open_digits(_split(argument, uri, rest), max_images, argument)
     if not rest:
         raise ValueError(f"{argument}={uri} names no path. Write {_EXAMPLES}.")
+    if scheme == "npz":
+        path, words = _words(argument, uri, rest, ("images", "labels"))
+        if "images" not in words:
+            raise ValueError(
+                f"{argument}={uri} does not say which array the images are. "
+                f"Write npz:{path}?images=x_train&labels=y_train."
+            )
+        return open_npz(path, **words, max_images=max_images, argument=argument)
+    how = {
+        "max_images": max_images,
+        "cache_dir": cache_dir,
+        "max_bad_share": max_bad_share,
+        "argument": argument,
+    }
+    if scheme == "tfds":
+        known = ("split", "data_dir", "image", "label")
+        name, words = _words(argument, uri, rest, known)
+        return open_tfds(name, **words, **how)
     kind = FolderSource if scheme == "folder" else TFRecordSource
-    return kind(
-        rest,
-        max_images=max_images,
-        cache_dir=cache_dir,
-        max_bad_share=max_bad_share,
-        argument=argument,
+    return kind(rest, **how)
+
+
+def _words(argument, uri, rest, known):
+    """What stands before the last `?`, and the words after it as a dict."""
+    path, mark, query = rest.rpartition("?")
+    if not mark:
+        path, query = rest, ""
+    # A plus is a plus here, and no space.
+    pairs = urllib.parse.parse_qsl(
+        query.replace("+", "%2B"), keep_blank_values=True
     )
+    words = dict(pairs)
+    wrong = [n for n in words if n not in known]
+    if not path or wrong or len(words) < len(pairs) or "" in words.values():
+        raise ValueError(
+            f"{uri.partition(':')[0]}: takes {', '.join(known)}, each once, "
+            f"after a path or name and a ?. Received: {argument}={uri}."
+        )
+    return path, words
 
 
 def _split(argument, uri, rest):
@@ -86,8 +130,11 @@ def _split(argument, uri, rest):
 
 
 def _suggestion(uri):
-    if os.path.isdir(os.path.expanduser(uri)):
+    path = os.path.expanduser(uri)
+    if os.path.isdir(path):
         return f" Write folder:{uri}."
-    if os.path.isfile(os.path.expanduser(uri)):
+    if os.path.isfile(path) and path.endswith(".npz"):
+        return f" Write npz:{uri}?images=<array>."
+    if os.path.isfile(path):
         return f" Write tfrecord:{uri} if it is a TFRecord file."
     return ""

@@ -195,7 +195,10 @@ class Views:
             }
 
         key = sampling.key_of(self.seed, "extraction")
-        batches = self._cutter(1).batches(elements.map(keyed), rows.num, key)
+        # A memory has a row for each image, so the index stays.
+        batches = self._cutter(1).batches(
+            elements.map(keyed), rows.num, key, keep_index=True
+        )
         return pipeline.finished(batches)
 
     def on_device(self, batch):

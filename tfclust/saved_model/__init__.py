@@ -122,7 +122,7 @@ def _model_card(card, signatures, image_size, resize_size):
         **card,
         "preprocessing": {
             "channels": "RGB",
-            "alpha": "dropped",
+            "alpha": "on white",
             "resize_short_side": resize_size,
             "resize_method": "bilinear, antialiased",
             "centre_crop": image_size,

@@ -134,8 +134,9 @@ def decode(image_bytes, image_size, resize_size):
     """Encoded images as the backbone wants them; traceable.
 
     JPEG, PNG, BMP, GIF (its first frame) and still WebP, grey, coloured, with
-    alpha (which is dropped) or without, of any sizes in one batch. An animated
-    WebP is an error, as it is in training.
+    alpha (on white) or without, of any sizes in one batch. TensorFlow decodes
+    them here, not Pillow: EXIF turns no image, a palette BMP is taken for
+    grey, and an animated WebP is an error.
 
     Args:
       image_bytes: string `[B]`.

@@ -1,0 +1,89 @@
+"""Sources of encoded images, which are read anew at each use.
+
+Between the check and a later use a file may vanish, change or lose its disk.
+`fetch` then takes the next of the images that the caller names in its stead,
+and lists the failure; it opens no image as another one than was checked.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust.data import checking, decoding
+from tfclust.data.source import Source
+
+CHANGED = "changed since the check"
+
+
+class EncodedSource(Source):
+    """A source of encoded images; the kinds fill in `read`.
+
+    Args:
+      uri, manifest: as for `Source`.
+      checks: `Checks` of the good images, in index order.
+      **rest: the other arguments of `Source`.
+    """
+
+    def __init__(self, uri, manifest, checks, **rest):
+        super().__init__(uri, manifest, jpeg=checks.jpeg, **rest)
+        self._checks = checks
+        with tf.device("CPU:0"):
+            self._orientations = tf.constant(checks.orientations)
+            self._careful = tf.constant(checks.careful)
+
+    def read(self, position):
+        """The bytes of an image, and whether they are surely as checked.
+
+        Raises:
+          OSError: if they cannot be read.
+        """
+        raise NotImplementedError
+
+    def image(self, index, ratio=None):
+        data, _ = self.fetch(tf.reshape(index, [1]))
+        return self.fetched(data, index, ratio)
+
+    def fetch(self, indices, may_fail=False):
+        data, choice = tf.numpy_function(
+            self._first_that_may_fail if may_fail else self._first,
+            [indices],
+            [tf.string, tf.int32],
+            # A function with a state would be called by one thread at a time.
+            stateful=False,
+        )
+        return tf.ensure_shape(data, []), tf.ensure_shape(choice, [])
+
+    def fetched(self, data, index, ratio=None):
+        return decoding.decode_checked(
+            data,
+            ratio,
+            tf.gather(self._orientations, index),
+            tf.gather(self._careful, index),
+        )
+
+    def _first(self, indices):
+        data, choice = self._first_that_may_fail(indices)
+        if choice == len(indices):
+            name = self._manifest.names[indices[0]]
+            raise OSError(
+                f"{self.uri}: {name} cannot be read "
+                f"({self.failures.get(name)}), nor can {len(indices) - 1} "
+                "others drawn in its stead. Is the disk still there?"
+            )
+        return data, choice
+
+    def _first_that_may_fail(self, indices):
+        for choice, position in enumerate(indices.tolist()):
+            try:
+                return self._read_as_checked(position), np.int32(choice)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self.note_failure(self._manifest.names[position], reason)
+        return b"", np.int32(len(indices))
+
+    def _read_as_checked(self, position):
+        data, unchanged = self.read(position)
+        if not unchanged:
+            row = tuple(column[position] for column in self._checks)
+            if not checking.still_good(data, row):
+                raise OSError(CHANGED)
+        return data
