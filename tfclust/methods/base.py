@@ -96,6 +96,7 @@ class Method(keras.Model):
     Config: type[MethodConfig]
     unit_projections = True
     view_grouping = "size"  # or "view": own batch statistics for each view
+    takes_streams = False  # whether it keeps nothing of single images
 
     def __init__(self, backbone, config=None, *, name=None, **knobs):
         super().__init__(name=name or type(self).__name__.lower())
