@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +11,7 @@ from test_commands import TINY, status
 from test_pretraining import interrupted, quietly, recipe
 from test_sources import encoded, example, write_records
 
-from tfclust import checkpoints, data
+from tfclust import checkpoints, data, methods, optimizers
 
 NO_LABELS = [a for a in TINY if not a.startswith(("--eval_data", "--max_im"))]
 
@@ -165,6 +166,18 @@ def test_what_needs_known_images_is_refused_by_name(
     assert status("train", *known, f"--data={uri}", folder, *arguments) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and words in error
+
+
+def test_a_method_in_python_refuses_a_stream_that_it_cannot_use(tmp_path):
+    uri = write_stream(tmp_path, [30]).replace("=8", "=16")
+    views = data.Views(data.open_source(uri), batch_size=8, image_size=16)
+    backbone = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.GlobalAveragePooling2D()]
+    )
+    method = methods.DeepClusterV2(backbone, num_clusters=4, hidden_width=8)
+    method.compile(optimizer=optimizers.LARS(learning_rate=0.1))
+    with pytest.raises(ValueError, match="keeps something of each.*take SwAV"):
+        method.fit(views, steps=1)
 
 
 def test_evaluation_of_a_stream_is_refused_with_the_way_out(tmp_path, capsys):

@@ -172,6 +172,12 @@ def open_sources(command, config, recipe, tell=None):
                 "tfrecord_stream:, or give other images by --train_data and "
                 "--test_data."
             )
+        if tell is not None:
+            source.when_failing(
+                lambda name, why: tell(
+                    f"Another image stands for {name}: {why}"
+                )
+            )
         return source
 
     if test_uri:

@@ -240,6 +240,7 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
         max_bad_share=run.max_bad_share,
         argument="eval_data",
     )
+    test.when_failing(lambda *failure: _tell_failure(workdir, say, *failure))
     run_checks.check_test_images(source, test)
     return source, test
 

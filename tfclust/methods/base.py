@@ -279,6 +279,13 @@ class Method(keras.Model):
                 "a method trains on one set of views: its memories have a row "
                 "for each image. Build a new method around method.backbone."
             )
+        source = getattr(views, "source", None)  # none of a run read again
+        if source is not None and source.is_stream and not self.takes_streams:
+            raise ValueError(
+                f"{self.name} keeps something of each image by its index, "
+                f"which a stream does not have. Received: {source.uri}. Write "
+                "tfrecord: in place of tfrecord_stream:, or take SwAV."
+            )
         for size in sorted(getattr(views, "view_sizes", ())):
             backbones.check_size(self.backbone, "view_sizes", size)
         backbones.check_size(self.backbone, "image_size", views.image_size)
