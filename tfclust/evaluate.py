@@ -158,13 +158,27 @@ def open_sources(command, config, recipe, tell=None):
     def opened(argument, uri, max_images=None):
         if not uri:
             return None
-        return data.open_source(
+        source = data.open_source(
             uri,
             max_images=max_images,
             cache_dir=cache or None,
             max_bad_share=run.max_bad_share,
             argument=argument,
         )
+        if source.is_stream:
+            raise ValueError(
+                "evaluation needs images that it can come back to. Received: "
+                f"{argument}={uri}. Write tfrecord: in place of "
+                "tfrecord_stream:, or give other images by --train_data and "
+                "--test_data."
+            )
+        if tell is not None:
+            source.when_failing(
+                lambda name, why: tell(
+                    f"Another image stands for {name}: {why}"
+                )
+            )
+        return source
 
     if test_uri:
         # The smaller source first: what is missing there shows soonest.

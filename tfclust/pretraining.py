@@ -213,6 +213,7 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
         raise ValueError(f"{error} All are listed in {path}.") from error
     if chief:
         skipped.write(workdir, source.skipped)
+    run_checks.check_stream(recipe, source)
     source.when_failing(lambda *failure: _tell_failure(workdir, say, *failure))
     for name, reason in source.skipped[:10]:
         say(f"Left out: {name}: {reason}")
@@ -228,6 +229,7 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
         max_bad_share=run.max_bad_share,
         argument="eval_data",
     )
+    test.when_failing(lambda *failure: _tell_failure(workdir, say, *failure))
     run_checks.check_test_images(source, test)
     return source, test
 

@@ -22,8 +22,9 @@ class RunConfig:
     data: str = option(
         "",
         "Images to learn from: folder:/path, tfrecord:/path/*.tfrecord, "
-        "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train "
-        "or digits:?split=train.",
+        "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train, "
+        "tfrecord_stream:/path/*.tfrecord?window=10000 (with steps) or "
+        "digits:?split=train.",
     )
     eval_data: str = option(
         "",

@@ -5,7 +5,7 @@ Bounds of single knobs are checked by their dataclasses, crops and batches by
 whole recipe and its images can tell.
 """
 
-from tfclust import backbones
+from tfclust import backbones, methods
 
 
 def check_alone(recipe):
@@ -48,6 +48,27 @@ def check_replicas(recipe, strategy):
             "batch_size must be a multiple of the replicas, which take equal "
             f"parts. Received: batch_size={batch} with {count} replicas. Try "
             f"{max(1, batch // count) * count}."
+        )
+
+
+def check_stream(recipe, source):
+    """Refuses a stream for what needs to know its images or their number."""
+    run = recipe.run
+    if not source.is_stream:
+        return
+    if not methods.METHODS[run.method].takes_streams:
+        able = [n for n, m in methods.METHODS.items() if m.takes_streams]
+        raise ValueError(
+            f"method={run.method} keeps something of each image by its index, "
+            f"which a stream does not have. Received: data={run.data}. Write "
+            "tfrecord: in place of tfrecord_stream:, or take method="
+            f"{' or '.join(able)}."
+        )
+    if run.steps is None:
+        raise ValueError(
+            "the length of a run on a stream must be given as steps, for "
+            f"nobody knows how long the stream is. Received: epochs="
+            f"{run.epochs}. Give --steps."
         )
 
 

@@ -80,10 +80,9 @@ class Cutter:
         self._view_sizes = [
             group.size for group in groups for _ in range(*group[1:])
         ]
-        with tf.device("CPU:0"):
-            self._heights = tf.constant(source.heights)
-            self._widths = tf.constant(source.widths)
-            self._jpeg = tf.constant(source.jpeg)
+        self._heights = source.column("heights")
+        self._widths = source.column("widths")
+        self._jpeg = source.column("jpeg")
         self._store = source.stored() if self._never_antialiased() else None
         self._functions = {}
 

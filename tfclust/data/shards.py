@@ -22,7 +22,7 @@ import tensorflow as tf
 from tfclust.data import scan
 from tfclust.data.checking import Checks, as_checks, check_images
 
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
+HEADER_BYTES, FOOTER_BYTES = 12, 4
 _NO_LABEL = -1
 _PARSED_AT_ONCE = 256
 
@@ -186,11 +186,11 @@ def _record_bounds(data, path):
     bounds: list[tuple[int, int]] = []
     position = 0
     while position < len(data):
-        begin = position + _HEADER_BYTES
+        begin = position + HEADER_BYTES
         length = None
         if begin <= len(data):
             (length,) = struct.unpack_from("<Q", data, position)
-        position = begin + (length or 0) + _FOOTER_BYTES
+        position = begin + (length or 0) + FOOTER_BYTES
         if length is None or position > len(data):
             raise ValueError(
                 f"{path} is no whole TFRecord file: record "

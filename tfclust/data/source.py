@@ -42,7 +42,10 @@ class Source:
       failures: dict of name -> reason, images that could no longer be read
         after the check.
       missing: bool `[N]`, images that could not be read into `stored()`.
+      is_stream: bool, whether an epoch has other images than the one before.
     """
+
+    is_stream = False
 
     def __init__(
         self,
@@ -104,6 +107,14 @@ class Source:
         if self.manifest_hash == other.manifest_hash:
             return self.num_images
         return len(set(self.identities()) & set(other.identities()))
+
+    def begin_epoch(self, epoch):
+        """Before the batches of an epoch are made; for streams."""
+
+    def column(self, name):
+        """`heights`, `widths` or `jpeg` as a tensor for a pipeline."""
+        with tf.device("CPU:0"):
+            return tf.constant(getattr(self, name))
 
     def image(self, index, ratio=None):
         """The pixels of one image, inside a `tf.data` pipeline.

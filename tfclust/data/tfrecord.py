@@ -49,7 +49,7 @@ class TFRecordSource(ShardSource):
         argument="data",
     ):
         uri = f"tfrecord:{pattern}"
-        files = _matching_files(pattern, argument)
+        files = matching_files(pattern, argument)
         paths, parts = [], []
         for path in files:
             paths.append(_unpacked(path, cache_dir))
@@ -76,7 +76,12 @@ def _length(index):
     return len(index.offsets)
 
 
-def _matching_files(pattern, argument):
+def matching_files(pattern, argument):
+    """Sorted paths of the files that a path or glob names.
+
+    Raises:
+      FileNotFoundError: if there are none.
+    """
     found = sorted(glob.glob(os.path.expanduser(pattern)))
     found = [path for path in found if os.path.isfile(path)]
     if not found:
@@ -87,11 +92,16 @@ def _matching_files(pattern, argument):
     return found
 
 
+def is_packed(path):
+    """Whether gzip packed a file."""
+    with open(path, "rb") as file:
+        return file.read(len(_GZIP_BEGINS)) == _GZIP_BEGINS
+
+
 def _unpacked(path, cache_dir):
     """`path`, or the file it was unpacked to where gzip packed it."""
-    with open(path, "rb") as file:
-        if file.read(len(_GZIP_BEGINS)) != _GZIP_BEGINS:
-            return path
+    if not is_packed(path):
+        return path
     stat, file_path = os.stat(path), pathlib.Path(path)
     # The mark is in the name: another file by the same name is unpacked anew.
     ending = f".{stat.st_size:x}-{stat.st_mtime_ns:x}.unpacked"

@@ -1,5 +1,6 @@
 """`--data` URIs: `digits:?split=train`, `folder:/path`, `tfrecord:/glob`,
-`npz:/file?images=x_train&labels=y_train`, `tfds:name?split=train`.
+`npz:/file?images=x_train&labels=y_train`, `tfds:name?split=train`,
+`tfrecord_stream:/glob?window=10000`.
 """
 
 import os
@@ -10,10 +11,11 @@ from tfclust.data.digits import open_digits
 from tfclust.data.folder import FolderSource
 from tfclust.data.npz import open_npz
 from tfclust.data.parts import with_class_shares
+from tfclust.data.stream import StreamSource
 from tfclust.data.tfds import open_tfds
 from tfclust.data.tfrecord import TFRecordSource
 
-_SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds")
+_SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds", "tfrecord_stream")
 _EXAMPLES = (
     "folder:/path, tfrecord:/path/*.tfrecord, "
     "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train or "
@@ -35,8 +37,9 @@ def open_source(
     Args:
       uri: `digits:?split=train|test|all`, `folder:/path`, `tfrecord:/path or
         glob`, `npz:/file?images=<array>&labels=<array>` or
-        `tfds:name[/config]?split=<split>&data_dir=<folder>`. Paths may be
-        relative or begin with `~`.
+        `tfds:name[/config]?split=<split>&data_dir=<folder>`, or
+        `tfrecord_stream:/path or glob?window=<records>`. Paths may be relative
+        or begin with `~`.
       max_images: int, so many of the images (`folder:` takes them evenly
         spaced, the others from the begin); None for all.
       class_shares: floats in [0, 1], the share of each class of these that is
@@ -83,6 +86,19 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
                 f"Write npz:{path}?images=x_train&labels=y_train."
             )
         return open_npz(path, **words, max_images=max_images, argument=argument)
+    if scheme == "tfrecord_stream":
+        if max_images is not None:
+            raise ValueError(
+                f"{argument}={uri} is a stream, of which max_images takes no "
+                f"part. Received: max_images={max_images}. Give fewer --steps."
+            )
+        path, words = _words(argument, uri, rest, ("window",))
+        return StreamSource(
+            path,
+            **{n: _number(argument, uri, n, words[n]) for n in words},
+            max_bad_share=max_bad_share,
+            argument=argument,
+        )
     how = {
         "max_images": max_images,
         "cache_dir": cache_dir,
@@ -114,6 +130,15 @@ def _words(argument, uri, rest, known):
             f"after a path or name and a ?. Received: {argument}={uri}."
         )
     return path, words
+
+
+def _number(argument, uri, name, text):
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(
+            f"{name} must be a number of records, 1 or more. Received: "
+            f"{argument}={uri}."
+        )
+    return int(text)
 
 
 def _split(argument, uri, rest):

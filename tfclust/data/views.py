@@ -129,6 +129,7 @@ class Views:
         rows = pipeline.rows_of(
             self.batch_size, num_shards, shard, rows_per_batch
         )
+        self.source.begin_epoch(epoch)
         elements = pipeline.pass_rows(
             rows,
             self.steps_per_epoch,

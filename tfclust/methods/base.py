@@ -97,6 +97,7 @@ class Method(keras.Model):
     Config: type[MethodConfig]
     unit_projections = True
     view_grouping = "size"  # or "view": own batch statistics for each view
+    takes_streams = False  # whether it keeps nothing of single images
 
     def __init__(self, backbone, config=None, *, name=None, **knobs):
         super().__init__(name=name or type(self).__name__.lower())
@@ -278,6 +279,13 @@ class Method(keras.Model):
             raise ValueError(
                 "a method trains on one set of views: its memories have a row "
                 "for each image. Build a new method around method.backbone."
+            )
+        source = getattr(views, "source", None)  # none of a run read again
+        if source is not None and source.is_stream and not self.takes_streams:
+            raise ValueError(
+                f"{self.name} keeps something of each image by its index, "
+                f"which a stream does not have. Received: {source.uri}. Write "
+                "tfrecord: in place of tfrecord_stream:, or take SwAV."
             )
         for size in sorted(getattr(views, "view_sizes", ())):
             backbones.check_size(self.backbone, "view_sizes", size)

@@ -111,6 +111,8 @@ def _run_epoch(method, views, start, total_steps, callbacks):
     }
     if end % views.steps_per_epoch == 0:
         method.monitor.next_epoch()
+        if views.source.is_stream:
+            method.monitor.forget()
     callbacks.on_epoch_end(epoch, logs)
     return end
 

@@ -119,6 +119,12 @@ class Monitor(keras.layers.Layer):
         for head, count in enumerate(self.num_clusters):
             getattr(self, f"counts_{head}").assign(np.zeros(count, np.int64))
 
+    def forget(self):
+        """Drops the last assignments, where indices mean other images now."""
+        nothing = np.full(self.before.rows.shape, -1)
+        self.before.replace(nothing)
+        self.current.replace(nothing)
+
 
 def saved_assignments(arrays):
     """`last_assignments` of a method's saved state, int32 `[N, H]`.

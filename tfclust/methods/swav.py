@@ -74,6 +74,7 @@ class SwAV(Method):
     """
 
     Config = SwAVConfig
+    takes_streams = True
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)

@@ -1,0 +1,224 @@
+"""`tfrecord_stream:/glob?window=10000`: TFRecord files read from begin to end.
+
+For sets that nobody wants to go through before the first step, packed by gzip
+or not, of unknown length. An epoch is a window of so many records: the next
+ones of the files, which follow one another in another order in each pass. In
+its window an image has an index, and the order of an epoch shuffles it; so
+(seed, step) stays the whole data position. A run that goes on passes over the
+records before its window by their lengths alone.
+
+Each window is checked before its first step. In the stead of a bad record its
+index holds another of the window, drawn from (window, index).
+"""
+
+import gzip
+import hashlib
+import os
+import struct
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust.data import scan, shards
+from tfclust.data.checking import check_images
+from tfclust.data.encoded import EncodedSource
+from tfclust.data.source import Manifest
+from tfclust.data.tfrecord import is_packed, matching_files
+
+DEFAULT_WINDOW = 10_000
+_PARSED_AT_ONCE = 256
+
+
+class StreamSource(EncodedSource):
+    """A window of a stream of records; `begin_epoch` goes on to another.
+
+    Args:
+      pattern: path or glob; `~` stands for the home folder.
+      window: int, records in an epoch. Their bytes are kept in memory.
+      max_bad_share: float, the share of unreadable images in a window above
+        which it is refused.
+      argument: str, what the files were given as, for errors.
+
+    Raises:
+      FileNotFoundError: if no file matches.
+      ValueError: if a file is no whole TFRecord file or lacks images, there
+        are no records, or too many images cannot be read.
+    """
+
+    is_stream = True
+
+    def __init__(
+        self,
+        pattern,
+        *,
+        window=DEFAULT_WINDOW,
+        max_bad_share=scan.MAX_BAD_SHARE,
+        argument="data",
+    ):
+        self._files = matching_files(pattern, argument)
+        self._max_bad_share = max_bad_share
+        self._records = _Records(self._files)
+        self._window = 0
+        uri = f"tfrecord_stream:{pattern}?window={window}"
+        self.uri, self.num_images = uri, window
+        checks, names, skipped = self._load()
+        lengths = np.array([len(data) for data in self._data], np.int64)
+        manifest = Manifest(names, lengths, checks.heights, checks.widths)
+        super().__init__(uri, manifest, checks, skipped=skipped)
+        with tf.device("CPU:0"):
+            self._columns = {
+                name: tf.Variable(getattr(checks, name), trainable=False)
+                for name in ("heights", "widths", "jpeg")
+            }
+            self._orientations = tf.Variable(
+                checks.orientations, trainable=False
+            )
+            self._careful = tf.Variable(checks.careful, trainable=False)
+
+    @property
+    def manifest_hash(self):
+        """SHA-256 over the files' names and sizes, and the window; hex."""
+        digest = hashlib.sha256(str(self.num_images).encode())
+        for path in self._files:
+            size = os.stat(path).st_size
+            digest.update(os.fsencode(os.path.basename(path)))
+            digest.update(f"|{size}\n".encode())
+        return digest.hexdigest()
+
+    def column(self, name):
+        return self._columns[name]
+
+    def stored(self):
+        return None  # the next epoch has other images
+
+    def begin_epoch(self, epoch):
+        if epoch == self._window:
+            return
+        self._window = epoch
+        checks, names, skipped = self._load()
+        self.heights, self.widths = checks.heights, checks.widths
+        self.jpeg, self._checks = checks.jpeg, checks
+        for name, variable in self._columns.items():
+            variable.assign(getattr(checks, name))
+        self._orientations.assign(checks.orientations)
+        self._careful.assign(checks.careful)
+        lengths = np.array([len(data) for data in self._data], np.int64)
+        self._manifest = Manifest(names, lengths, self.heights, self.widths)
+        for entry in skipped:
+            self.note_failure(*entry)
+
+    def read(self, position):
+        return self._data[position], True
+
+    def _load(self):
+        """Checks and names of the window, and (name, reason) of bad ones."""
+        first = self._window * self.num_images
+        records = self._records.at(first, self.num_images)
+        data = [image for _, image in records]
+        names = [name for name, _ in records]
+        with scan.Progress(self.uri, len(data)) as tell:
+            checks = check_images(lambda i: data[i], len(data), tell)
+        good, skipped = scan.good_and_skipped(
+            checks, names, self.uri, self._max_bad_share
+        )
+        rows = np.arange(len(data))
+        bad = np.setdiff1d(rows, good)
+        draws = np.random.default_rng(self._window).integers(
+            len(good), size=len(data)
+        )
+        rows[bad] = good[draws[bad]]
+        self._data = [data[i] for i in rows]
+        return checks.rows(rows), [names[i] for i in rows], skipped
+
+
+class _Records:
+    """Records of files in a row, pass after pass; goes forward, or anew."""
+
+    def __init__(self, files):
+        self._files = files
+        self._start()
+
+    def at(self, first, count):
+        """(name, encoded image) of `count` records from number `first`."""
+        if first < self._next:
+            self._start()
+        while self._next < first:
+            next(self._all)
+            self._next += 1
+        found: list[tuple[str, bytes]] = []
+        while len(found) < count:
+            part: list[tuple[str, str, bytes]] = []
+            while (
+                len(found) + len(part) < count and len(part) < _PARSED_AT_ONCE
+            ):
+                path, name, read = next(self._all)
+                part.append((path, name, read()))
+                self._next += 1
+            images, _ = shards.parsed(
+                [record for _, _, record in part], part[0][0], shards.KEYS
+            )
+            found += zip([name for _, name, _ in part], images, strict=True)
+        return found
+
+    def _start(self):
+        self._all, self._next = self._walk(), 0
+
+    def _walk(self):
+        number = 0
+        while True:
+            count = 0
+            order = np.random.default_rng(number).permutation(len(self._files))
+            for i in order if number else range(len(self._files)):
+                for record in _records_of(self._files[i]):
+                    count += 1
+                    yield record
+            if not count:
+                raise ValueError(
+                    f"{self._files[0]} and all other files are empty: a stream "
+                    "needs a record."
+                )
+            number += 1
+
+
+def _records_of(path):
+    """(path, name, function that reads the record) of each, in order.
+
+    Called before the next one, or not at all.
+    """
+    packed = is_packed(path)
+    name = os.path.basename(path)
+    size = os.stat(path).st_size
+    with gzip.open(path) if packed else open(path, "rb") as file:
+        number, place = 0, 0
+        while head := _read(file, shards.HEADER_BYTES, path, True):
+            (length,) = struct.unpack_from("<Q", head)
+            begin = place + shards.HEADER_BYTES
+            place = begin + length + shards.FOOTER_BYTES
+            if not packed and place > size:
+                raise _not_whole(path)
+
+            def read(begin=begin, length=length):
+                file.seek(begin)
+                return _read(file, length, path)
+
+            yield path, f"{name}@{number}", read
+            file.seek(place)
+            number += 1
+
+
+def _read(file, length, path, may_end=False):
+    try:
+        data = file.read(length)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _not_whole(path) from error
+    if len(data) < length and not (may_end and not data):
+        raise _not_whole(path)
+    return data
+
+
+def _not_whole(path):
+    return ValueError(
+        f"{path} is no whole TFRecord file: a record reaches beyond its end. "
+        "Write it again, or leave it out."
+    )
