@@ -9,7 +9,7 @@ from benchmarks.bench_kills import Kill
 
 
 def test_run_killed_in_a_checkpoint_ends_as_one_that_never_was(tmp_path):
-    """Half of the second checkpoint's arrays are written."""
+    """Some of the second checkpoint's arrays are written."""
     images = bench_kills.write_images(tmp_path / "images")
     kill = Kill(bench_kills.CHECKPOINT, 120, stage="_entry")
     found, met = bench_kills.compare("swav", [kill], images, tmp_path)

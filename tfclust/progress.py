@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 import pathlib
 import shutil
 import sys
@@ -66,6 +67,9 @@ class Metrics(keras.callbacks.Callback):
         with self._writing():
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(figures) + "\n")
+                file.flush()
+                # On the disk before the checkpoint that counts on it.
+                os.fsync(file.fileno())
             self._write_scalars(figures)
 
     def _write_scalars(self, figures):
