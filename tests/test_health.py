@@ -161,3 +161,11 @@ def test_collapse_lasts_when_three_epochs_in_a_row_have_it():
     assert "collapse into 1.0" in sentence and "--epsilon" in sentence
     flat = {**GOOD, "loss_over_log_k": 1.0}
     assert lasting_collapse([flat] * 5, CONFIG) is None
+
+
+def test_two_clusters_have_not_collapsed_while_both_are_used():
+    config = dataclasses.replace(CONFIG, num_clusters=(2,))
+    even = {"effective_clusters": 1.99, "empty_clusters": 0}
+    assert sentences(config, **even) == []
+    one = {"effective_clusters": 1.2, "empty_clusters": 0}
+    assert "collapse into 1.2" in sentences(config, **one)[0]

@@ -806,6 +806,7 @@ def test_class_shares_keep_what_was_told_of_the_images(tmp_path):
     [
         (None, (1.0, 0.5), "without labels"),
         ([0, 1, 1], (1.0,), "one number a class, 2 for"),
+        ([-1, 1, 1], (1.0,), "one number a class, 2 for"),
         ([0, 1, 1], (0.0, 0.1), "must leave an image"),
     ],
 )
@@ -813,3 +814,26 @@ def test_class_shares_that_do_not_suit_are_refused(labels, shares, words):
     images = np.zeros((3, 4, 4, 3), np.uint8)
     with pytest.raises(ValueError, match=words):
         with_class_shares(data.ArraySource(images, labels), shares)
+
+
+def test_an_index_serves_only_the_features_that_it_was_made_for(tmp_path):
+    records = []
+    for fine in range(4):
+        ints = {
+            "fine": tf.train.Int64List(value=[fine]),
+            "coarse": tf.train.Int64List(value=[fine // 2]),
+        }
+        features = {k: tf.train.Feature(int64_list=v) for k, v in ints.items()}
+        image = tf.train.BytesList(value=[encoded(picture())])
+        features["image"] = tf.train.Feature(bytes_list=image)
+        whole = tf.train.Features(feature=features)
+        records.append(tf.train.Example(features=whole).SerializeToString())
+    path = tmp_path / "a.tfrecord"
+    write_records(path, records)
+    for label, expected in (
+        ("fine", [0, 1, 2, 3]),
+        ("coarse", [0, 0, 1, 1]),
+        ("fine", [0, 1, 2, 3]),
+    ):
+        index = shards.shard_index(str(path), keys=shards.Keys("image", label))
+        assert index.labels.tolist() == expected

@@ -1,5 +1,6 @@
 """The sweep: which runs it makes of a recipe, and what it tells of them."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -146,6 +147,24 @@ def test_a_folder_with_a_run_of_other_flags_is_refused(swept):
     assert len(other.stderr.splitlines()) == 1
 
 
+def test_figures_on_other_images_are_not_taken_for_these(swept):
+    folder, _ = swept
+    told = r"max_images=32 \(was 64\)"
+    config = sweep.SweepConfig("queue_rows=0", "digits:?split=test")
+    saved = checkpoints.latest(folder / "queue_rows=0").about["recipe"]
+    same = recipes.from_words(saved)
+    run = dataclasses.replace(same.run, workdir=str(folder))
+    same = same._replace(run=run)
+    table, failed = sweep.sweep(same, config, say=lambda line: None)
+    assert failed == 0 and "| 0 |" in table
+    other = same._replace(run=dataclasses.replace(run, max_images=32))
+    with pytest.raises(ValueError, match=told):
+        sweep.sweep(other, config)
+    elsewhere = dataclasses.replace(config, test_data="digits:?split=all")
+    with pytest.raises(ValueError, match="test_data=digits:.split=all"):
+        sweep.sweep(same, elsewhere)
+
+
 def test_a_stopped_sweep_saves_its_runs_and_leaves_no_process(tmp_path):
     process = subprocess.Popen(
         [
@@ -198,4 +217,7 @@ def test_table_says_what_a_variant_told(tmp_path):
         "| 0.4 | 45.7 | 50.0 | 0.123 | 0.050 | 1,234 |",
         "| 1 | – | – | – | – | – |",
     ]
+    del scores["linear"]  # measured again by fewer protocols
+    (first / "evaluation.json").write_text(json.dumps({"trained": scores}))
+    assert "linear" not in sweep.format_table(runs)
     assert options.text(runs[0].recipe.method.min_share) == "0.4"

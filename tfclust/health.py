@@ -123,7 +123,8 @@ def _flat(logs, config):
 
 def _collapsed(logs, config):
     effective, count = logs["effective_clusters"], _open_k(logs, config)
-    if effective >= max(2.0, COLLAPSED_SHARE * count):
+    # Two clusters cannot be more than two in effect.
+    if effective >= min(max(2.0, COLLAPSED_SHARE * count), 0.75 * count):
         return None
     return (
         f"The images collapse into {effective:.1f} clusters in effect, of "

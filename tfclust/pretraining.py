@@ -236,6 +236,7 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
 
 def _tell_failure(workdir, say, name, reason):
     skipped.add(workdir, name, reason)
+    name = data.printable(name)
     say(f"Replaced by others from now on: {name}: {reason}")
 
 

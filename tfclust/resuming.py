@@ -82,7 +82,7 @@ def lasting(recipe):
 def _check_flags(recipe, changes):
     where = f"workdir={recipe.run.workdir}"
     for name, was, now in changes:
-        if name in _FIXED and recipe.run.allow_config_change:
+        if name in _FIXED:
             raise ValueError(
                 f"{where} holds a run whose {name} cannot change: "
                 f"{_FIXED[name]}. Received: {name}={now} (was {was}). Leave "

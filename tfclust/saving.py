@@ -80,6 +80,9 @@ class Saver(keras.callbacks.Callback):
                 keep=self.keep,
             )
         self.saved_step = done
+        if self.model.stop_training:
+            # A launcher may end all hosts as soon as one has ended.
+            devices.any_host(self.model.distribute_strategy, False)
 
     def _refuse_bad_losses(self):
         bad = self.losses.first_bad()

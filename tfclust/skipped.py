@@ -24,7 +24,7 @@ def write(workdir, skipped):
     if not lines:
         path.unlink(missing_ok=True)
         return path
-    partial = workdir / f".{FILE}.{os.getpid()}.partial"
+    partial = scan.unique_partial(path)
     partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     os.replace(partial, path)
     return path

@@ -30,6 +30,7 @@ from tfclust.options import option
 
 TABLE_FILE = "table.md"
 _LOG_FILE, _FIGURES_FILE = "sweep.log", "evaluation.json"
+_IMAGES_FILE = "sweep.json"
 # Heading, protocol and figure of evaluation.json, whether in percent.
 _MEASURED = (
     ("20-NN", "knn", "top1", True),
@@ -129,7 +130,7 @@ def sweep(recipe, config, say=print):
     """
     runs = variants(recipe, config.vary)
     for run in runs:
-        _refuse_another(run)
+        _refuse_another(run, config.test_data)
     workdir = folders.writable("workdir", recipe.run.workdir)
     table = workdir / TABLE_FILE
     with _Processes(config.runs_at_once) as processes:
@@ -146,11 +147,13 @@ def figures(variant):
     if not path.exists():
         return None
     measured = json.loads(path.read_text("utf-8"))["trained"]
-    told = progress.read_metrics(variant.workdir)[-1]
+    told = (progress.read_metrics(variant.workdir) or [{}])[-1]
     row = {}
     for heading, protocol, name, percent in _MEASURED:
-        value = measured[protocol][name]
-        row[heading] = f"{100 * value:.1f}" if percent else f"{value:.3f}"
+        # Somebody may have measured it again, by some protocols alone.
+        value = measured.get(protocol, {}).get(name)
+        if value is not None:
+            row[heading] = f"{100 * value:.1f}" if percent else f"{value:.3f}"
     for heading, name, form in _TOLD:
         if told.get(name) is not None:
             row[heading] = format(told[name], form)
@@ -222,6 +225,8 @@ def _run(processes, variant, test_data):
     workdir = folders.writable("workdir", variant.workdir)
     recipe_file, log_file = workdir / "sweep.flags", workdir / _LOG_FILE
     flags.write(recipe_file, variant.recipe)
+    images = json.dumps(_images(variant, test_data))
+    (workdir / _IMAGES_FILE).write_text(images, encoding="utf-8")
     measure = [f"--workdir={workdir}", "--baselines="]
     if test_data:
         measure.append(f"--test_data={test_data}")
@@ -234,18 +239,29 @@ def _run(processes, variant, test_data):
     return f"exit code {code}, {''.join(last)} (all of it: {log_file})"
 
 
-def _refuse_another(variant):
-    """Refuses a folder that holds a run of other flags."""
+def _refuse_another(variant, test_data):
+    """Refuses a folder that holds a run of other flags or images."""
     saved = checkpoints.latest(variant.workdir)
     if saved is None:
         return
     other = recipes.differences(variant.recipe, saved.about["recipe"])
+    path = variant.workdir / _IMAGES_FILE
+    now = _images(variant, test_data)
+    then = json.loads(path.read_text("utf-8")) if path.exists() else now
+    other += [(n, then.get(n), now[n]) for n in now if then.get(n) != now[n]]
     if other:
         told = ", ".join(f"{n}={now} (was {was})" for n, was, now in other)
         raise ValueError(
             f"{variant.workdir} holds another run. Received: {told}. Give "
             "another workdir."
         )
+
+
+def _images(variant, test_data):
+    """`{flag: text}` of what a run may change, but its figures may not."""
+    words = recipes.to_words(variant.recipe)["run"]
+    names = ("data", "max_images", "class_shares", "eval_data")
+    return {**{name: words[name] for name in names}, "test_data": test_data}
 
 
 def _parse(vary):

@@ -3,7 +3,7 @@
 from tfclust.data.config import PRESETS, ViewsConfig
 from tfclust.data.evaluation import default_resize, evaluation_batches
 from tfclust.data.parts import Sample, held_out
-from tfclust.data.scan import MAX_BAD_SHARE, UnreadableImages
+from tfclust.data.scan import MAX_BAD_SHARE, UnreadableImages, printable
 from tfclust.data.source import ArraySource, Manifest, Source
 from tfclust.data.uris import open_source
 from tfclust.data.views import Views
@@ -22,4 +22,5 @@ __all__ = [
     "evaluation_batches",
     "held_out",
     "open_source",
+    "printable",
 ]

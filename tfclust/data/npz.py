@@ -7,6 +7,7 @@ there is one. Everything is read into memory.
 
 import os
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
         raise FileNotFoundError(
             f"{asked}: expected a NumPy archive (.npz). Found nothing there."
         ) from None
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{asked} is no readable NumPy archive (.npz): {error}. Write it "
             "with numpy.savez."

@@ -63,7 +63,7 @@ def with_class_shares(source, shares):
 
     Returns:
       `Sample` of `source`, in its order; a class of n images keeps n * share,
-      rounded.
+      rounded. Images without a label, -1, are left out.
 
     Raises:
       ValueError: if there are no labels, other than C classes, or no image is
@@ -75,7 +75,7 @@ def with_class_shares(source, shares):
             "class_shares needs labels. Received: class_shares="
             f"{given} for {source.uri} without labels. Leave it out."
         )
-    sizes = np.bincount(source.labels)
+    sizes = np.bincount(source.labels[source.labels >= 0])
     if len(shares) != len(sizes):
         raise ValueError(
             f"class_shares must be one number a class, {len(sizes)} for "

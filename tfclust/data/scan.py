@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 import time
+import uuid
 
 import numpy as np
 
@@ -173,10 +174,18 @@ def read_npz(path, names):
         return None
 
 
+def unique_partial(path):
+    """A hidden name beside `path` to write under until the file is whole.
+
+    Hosts that share the folder may have one process number.
+    """
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
 def write_npz(path, **arrays):
     """Writes arrays to `path` at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = unique_partial(path)
     with open(partial, "wb") as file:
         np.savez(file, version=np.array(VERSION), **arrays)
     os.replace(partial, path)

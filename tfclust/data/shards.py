@@ -83,11 +83,17 @@ def shard_index(path, cache_dir=None, keys=KEYS, make=None):
     """
     stat = os.stat(path)
     mark = np.array([stat.st_size, stat.st_mtime_ns], np.int64)
+    features = np.array([name or "" for name in keys])
     places = _index_places(path, cache_dir)
     started = None
     for place in places:
-        stored = scan.read_npz(place, ["mark", *_arrays(NO_IMAGES)])
-        if stored and np.array_equal(stored["mark"], mark):
+        names = ["mark", "features", *_arrays(NO_IMAGES)]
+        stored = scan.read_npz(place, names)
+        if (
+            stored
+            and np.array_equal(stored["mark"], mark)
+            and np.array_equal(stored["features"], features)
+        ):
             started = _index_from(stored)
             if len(started.checks.heights) == len(started.offsets):
                 return started
@@ -96,7 +102,9 @@ def shard_index(path, cache_dir=None, keys=KEYS, make=None):
     def keep(index):
         for place in places:
             try:
-                scan.write_npz(place, mark=mark, **_arrays(index))
+                scan.write_npz(
+                    place, mark=mark, features=features, **_arrays(index)
+                )
                 break
             except OSError:  # a folder that cannot be written: try the next
                 continue

@@ -203,7 +203,7 @@ def _records_of(path):
                 return _read(file, length, path)
 
             yield path, f"{name}@{number}", read
-            file.seek(place)
+            _seek(file, place, path)
             number += 1
 
 
@@ -215,6 +215,13 @@ def _read(file, length, path, may_end=False):
     if len(data) < length and not (may_end and not data):
         raise _not_whole(path)
     return data
+
+
+def _seek(file, place, path):
+    try:
+        file.seek(place)  # reads on where the file is packed
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _not_whole(path) from error
 
 
 def _not_whole(path):

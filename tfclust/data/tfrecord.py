@@ -131,7 +131,7 @@ def _unpacked(path, cache_dir):
 
 
 def _unpack(path, place):
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    partial = scan.unique_partial(place)
     try:
         with gzip.open(path, "rb") as packed, open(partial, "wb") as whole:
             shutil.copyfileobj(packed, whole, 1 << 20)
