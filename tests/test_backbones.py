@@ -257,8 +257,11 @@ def test_fused_batch_norm_equals_kerass(shape, scale, mean, seed):
         strict=True,
     ):
         # float32 variances of up to 1e4 differ in their sixth digit.
+        # Gradients of two rows cancel: what is left is rounding of terms of
+        # the order of 1 / scale.
         largest = float(np.max(np.abs(plain)))
-        np.testing.assert_allclose(fused, plain, rtol=1e-3, atol=3e-4 * largest)
+        limit = 3e-4 * largest + 1e-6 / scale
+        np.testing.assert_allclose(fused, plain, rtol=1e-3, atol=limit)
 
 
 def test_frozen_batch_norm_keeps_its_statistics(images):
