@@ -42,13 +42,6 @@ SMALL = {
     "threads": 2,
     "knn_images": 0,
 }
-# Speeds differ from run to run.
-TIMES = (
-    "images_per_second",
-    "step_milliseconds",
-    "input_wait_milliseconds",
-    "reassign_seconds",
-)
 
 
 def recipe(workdir, **knobs):
@@ -94,7 +87,7 @@ def finished(tmp_path_factory):
 
 def without_times(history):
     return [
-        {k: v for k, v in figures.items() if k not in TIMES}
+        {k: v for k, v in figures.items() if k not in progress.TIMES}
         for figures in history
     ]
 

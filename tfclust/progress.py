@@ -43,6 +43,13 @@ METHOD_FIGURES = (
     "largest_label_cluster",
     "label_mass_error",
 )
+# Those that differ from run to run, also where every bit is the same.
+TIMES = (
+    "images_per_second",
+    "step_milliseconds",
+    "input_wait_milliseconds",
+    "reassign_seconds",
+)
 METRICS_FILE = "metrics.jsonl"
 _REDRAW_SECONDS = 0.2
 

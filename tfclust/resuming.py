@@ -45,7 +45,7 @@ def check(recipe, about, saved, say=print):
     if changes:
         knobs = {name: [was, now] for name, was, now in changes}
         about["changes"].append({"step": saved.step, "knobs": knobs})
-        say(f"Other flags from step {saved.step:,} on: {_told(changes)}.")
+        say(f"Other flags from step {saved.step:,} on: {told(changes)}.")
     _tell_machine(about, saved, say)
     return changes
 
@@ -68,7 +68,7 @@ def load_state(method, recipe, saved, changes):
             raise
         raise ValueError(
             f"workdir={recipe.run.workdir} holds a state that does not fit the "
-            f"changed flags. Received: {_told(changes)}: {error} Leave what "
+            f"changed flags. Received: {told(changes)}: {error} Leave what "
             f"gives weights or memories their shape as it was, or {_ANOTHER}"
         ) from error
 
@@ -90,7 +90,7 @@ def _check_flags(recipe, changes):
             )
     if changes and not recipe.run.allow_config_change:
         raise ValueError(
-            f"{where} holds another run. Received: {_told(changes)}. To go on "
+            f"{where} holds another run. Received: {told(changes)}. To go on "
             "with these flags add --allow_config_change; to keep that run, "
             + _ANOTHER
         )
@@ -121,5 +121,6 @@ def _tell_machine(about, saved, say):
         )
 
 
-def _told(changes):
+def told(changes):
+    """The knobs that changed, in words, for a sentence."""
     return ", ".join(f"{name}={now} (was {was})" for name, was, now in changes)

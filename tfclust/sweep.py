@@ -24,6 +24,7 @@ from tfclust import (
     progress,
     recipe_flags,
     recipes,
+    resuming,
     run_checks,
 )
 from tfclust.options import option
@@ -250,10 +251,9 @@ def _refuse_another(variant, test_data):
     then = json.loads(path.read_text("utf-8")) if path.exists() else now
     other += [(n, then.get(n), now[n]) for n in now if then.get(n) != now[n]]
     if other:
-        told = ", ".join(f"{n}={now} (was {was})" for n, was, now in other)
         raise ValueError(
-            f"{variant.workdir} holds another run. Received: {told}. Give "
-            "another workdir."
+            f"{variant.workdir} holds another run. Received: "
+            f"{resuming.told(other)}. Give another workdir."
         )
 
 

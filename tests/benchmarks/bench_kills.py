@@ -32,12 +32,6 @@ SCAN, REASSIGN, CHECKPOINT, STEP = "scan", "reassign", "checkpoint", "step"
 NUM_KILLS = 50
 NUM_IMAGES, NUM_CLASSES, STEPS_PER_EPOCH = 64, 5, 4
 TIMEOUT = 900  # seconds a start
-TIMES = (
-    "images_per_second",
-    "step_milliseconds",
-    "input_wait_milliseconds",
-    "reassign_seconds",
-)
 COMMON = (
     "--backbone=small --image_size=8 --batch_size=16 --epochs=8 "
     "--flip_probability=0 --knn_images=0 --learning_rate=0.1 "
@@ -184,7 +178,7 @@ def difference(whole, parts):
             return f"{name} differs"
     figures = [
         [
-            {k: v for k, v in epoch.items() if k not in TIMES}
+            {k: v for k, v in epoch.items() if k not in progress.TIMES}
             for epoch in progress.read_metrics(path)
         ]
         for path in (whole, parts)
