@@ -177,6 +177,26 @@ def test_an_image_that_vanishes_in_training_is_replaced_and_listed(
     assert listed == "7.png\tNo such file or directory (after the check)\n"
 
 
+def test_a_disk_that_goes_in_training_ends_it_with_one_line(
+    tmp_path, capfd, monkeypatch
+):
+    images = write_digits(tmp_path / "images", count=64, by_class=False)
+    Image.new("RGB", (17, 16)).save(images / "0.png")  # a size of its own
+    real = train.pretraining.run_checks.check_images
+
+    def vanish(*arguments):
+        for path in images.iterdir():
+            path.unlink()
+        return real(*arguments)
+
+    monkeypatch.setattr(train.pretraining.run_checks, "check_images", vanish)
+    arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
+    run = tmp_path / "run"
+    assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "Is the disk still there?" in error
+
+
 def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):
     image = encoded(np.zeros((8, 8, 3), np.uint8))
     records = [example(image, None if i < 4 else 1) for i in range(20)]
@@ -399,9 +419,15 @@ def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
         while not first.startswith("Goes on") and time.monotonic() < limit:
             first = again.stdout.readline()
         assert f"from step {step:,}" in first
+        # Ctrl-C, once steps are made.
+        while not again.stdout.readline().startswith("epoch"):
+            assert time.monotonic() < limit
+        again.send_signal(signal.SIGINT)
+        out, _ = again.communicate(timeout=120)
     finally:
         again.kill()
-        again.wait()
+    assert again.returncode == 130 and "is saved in" in out
+    assert checkpoints.latest(tmp_path).step > step
 
 
 MIRRORED = [*TINY, "--num_replicas=2", "--epochs=1"]

@@ -10,6 +10,7 @@ from test_sources import encoded, example, write_records
 
 from tfclust import data
 from tfclust.data import sampling
+from tfclust.evaluation.features import extract_features, pixels
 
 COUNT = 24
 GONE = 5
@@ -135,12 +136,30 @@ def test_a_part_of_a_source_replaces_within_itself(tmp_path):
     assert part.failures == source.failures
 
 
-def test_a_disk_that_is_gone_is_an_error(tmp_path):
+@pytest.mark.parametrize("one_size", [False, True])
+def test_a_disk_that_is_gone_is_told_in_a_sentence(tmp_path, one_size):
+    source = write_folder(tmp_path / "set", one_size)
+    for path in (tmp_path / "set").iterdir():
+        path.unlink()
+    told = r"set: \d\d.png cannot .*No such file.*Is the disk still there\?$"
+    with pytest.raises(OSError, match=told), data.telling_lost_images():
+        read(views_of(source))
+
+
+def test_features_of_images_that_are_gone_are_an_error(tmp_path):
     source = write_folder(tmp_path / "set", one_size=False)
     for path in (tmp_path / "set").iterdir():
         path.unlink()
-    with pytest.raises(tf.errors.OpError, match="Is the disk still there"):
-        read(views_of(source))
+    with pytest.raises(OSError, match="Is the disk still there"):
+        extract_features(pixels, source, image_size=8)
+
+
+def test_other_errors_of_tensorflow_pass_as_they_are():
+    with (
+        pytest.raises(tf.errors.InvalidArgumentError),
+        data.telling_lost_images(),
+    ):
+        tf.debugging.assert_equal(tf.constant(1), tf.constant(2))
 
 
 def test_replacements_of_a_part_of_a_batch_are_those_of_the_whole():

@@ -3,7 +3,7 @@
 import pathlib
 from typing import NamedTuple
 
-from tfclust import devices, health, methods, optimizers
+from tfclust import data, devices, health, methods, optimizers
 from tfclust.label_figures import LabelFigures
 from tfclust.methods.epochs import total_steps
 from tfclust.progress import Console, Metrics, read_metrics
@@ -37,6 +37,7 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
     Raises:
       ValueError: if the loss is no number, or the run collapses and
         `stop_on_collapse` is on.
+      OSError: if images are gone, with those that were to stand in for them.
     """
     run = recipe.run
     total = total_steps(views, run.epochs, run.steps)
@@ -48,7 +49,7 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
     stop, collapse = StopRequest(), _collapse(recipe, workdir, about, start)
     tell = _tell(recipe, views, test, workdir, start, total, chief)
     lost = devices.telling_lost_hosts(method.distribute_strategy)
-    with stop.listening(), lost:
+    with stop.listening(), lost, data.telling_lost_images():
         method.fit(
             views,
             epochs=run.epochs,

@@ -1,6 +1,7 @@
 """Images in, batches of views out: sources, sampling, crops, colours."""
 
 from tfclust.data.config import PRESETS, ViewsConfig
+from tfclust.data.encoded import telling_lost_images
 from tfclust.data.evaluation import default_resize, evaluation_batches
 from tfclust.data.parts import Sample, held_out
 from tfclust.data.scan import MAX_BAD_SHARE, UnreadableImages, printable
@@ -23,4 +24,5 @@ __all__ = [
     "held_out",
     "open_source",
     "printable",
+    "telling_lost_images",
 ]

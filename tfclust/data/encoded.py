@@ -5,13 +5,35 @@ Between the check and a later use a file may vanish, change or lose its disk.
 and lists the failure; it opens no image as another one than was checked.
 """
 
+import contextlib
+import re
+
 import numpy as np
 import tensorflow as tf
 
 from tfclust.data import checking, decoding
-from tfclust.data.source import Source
+from tfclust.data.source import LOST, Source
 
 CHANGED = "changed since the check"
+
+
+@contextlib.contextmanager
+def telling_lost_images():
+    """Says in a sentence that images are gone, where TensorFlow fails.
+
+    What a pipeline's Python raises comes out as an error of TensorFlow's, with
+    a trace in its message.
+
+    Raises:
+      OSError: in place of that error.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        told = re.search(rf"OSError: (.*{re.escape(LOST)})", str(error), re.S)
+        if told is None:
+            raise
+        raise OSError(told[1]) from error
 
 
 class EncodedSource(Source):
@@ -63,12 +85,7 @@ class EncodedSource(Source):
     def _first(self, indices):
         data, choice = self._first_that_may_fail(indices)
         if choice == len(indices):
-            name = self._manifest.names[indices[0]]
-            raise OSError(
-                f"{self.uri}: {name} cannot be read "
-                f"({self.failures.get(name)}), nor can {len(indices) - 1} "
-                "others drawn in its stead. Is the disk still there?"
-            )
+            raise self._lost(indices[0], len(indices) - 1)
         return data, choice
 
     def _first_that_may_fail(self, indices):

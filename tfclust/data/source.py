@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfclust.data import scan
+
 # Images of one size that need no more than this are decoded once and kept.
 STORE_LIMIT_BYTES = 1 << 30
+LOST = "Is the disk still there?"
 
 
 class Manifest(NamedTuple):
@@ -149,6 +152,15 @@ class Source:
         del data
         return self.image(index, ratio)
 
+    def _lost(self, position, num_others):
+        """The error of an image and those in its stead that are all gone."""
+        name = self._manifest.names[position]
+        reason = self.failures.get(name)
+        return OSError(
+            f"{self.uri}: {scan.printable(name)} cannot be read ({reason}), nor "
+            f"can {num_others} others that were to stand in its stead. {LOST}"
+        )
+
     def when_failing(self, tell):
         """Has `tell` called with name and reason of each new failure."""
         self._when_failing = tell
@@ -199,6 +211,8 @@ class Source:
         for i, (block, missing) in enumerate(images.batch(rows)):
             part = slice(i * rows, i * rows + rows)
             pixels[part], self.missing[part] = block.numpy(), missing.numpy()
+        if self.missing.all():
+            raise self._lost(0, self.num_images - 1)
         return with_edge(pixels)
 
 

@@ -81,6 +81,7 @@ def extract_features(
 
     Raises:
       ValueError: if the backbone gives anything but finite rows of numbers.
+      OSError: if images are gone, with those that were to stand in for them.
     """
     batch_size = min(batch_size, source.num_images)
     batches = data.evaluation_batches(
@@ -95,14 +96,15 @@ def extract_features(
         return tf.cast(backbone(_to_float(images)), tf.float32)
 
     features = None
-    for batch in batches:
-        rows = forward(batch["images"])
-        if features is None:
-            _check_rank(rows)
-            shape = (source.num_images, rows.shape[-1])
-            features = np.empty(shape, np.float32)
-        kept = batch["mask"].numpy()
-        features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
+    with data.telling_lost_images():
+        for batch in batches:
+            rows = forward(batch["images"])
+            if features is None:
+                _check_rank(rows)
+                shape = (source.num_images, rows.shape[-1])
+                features = np.empty(shape, np.float32)
+            kept = batch["mask"].numpy()
+            features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
     _check_finite(features, source)
     return features
 
