@@ -95,11 +95,14 @@ def decode_by_pillow(data):
 def upright(image, orientation):
     """`image` `[H, W, 3]` turned as EXIF's `orientation`, 1 to 8, asks."""
 
+    def exchange():
+        # oneDNN complains of uint8 where there is no AVX-512.
+        wide = tf.transpose(tf.cast(image, tf.int16), [1, 0, 2])
+        return tf.cast(wide, tf.uint8)
+
     def turned():
         aside = orientation >= 5
-        exchanged = tf.cond(
-            aside, lambda: tf.transpose(image, [1, 0, 2]), lambda: image
-        )
+        exchanged = tf.cond(aside, exchange, lambda: image)
         # After the exchange: which turns mirror rows, which columns.
         columns = tf.reduce_any(orientation == [2, 3, 6, 7])
         rows = tf.reduce_any(orientation == [3, 4, 7, 8])

@@ -129,7 +129,8 @@ def to_float(images):
 @tf.function(jit_compile=True)
 def _colored(views, parameters, steps):
     """Colour and grey: uint8 `[b, n, S, S, 3]` to float `[n, b, S, S, 3]`."""
-    views = tf.transpose(views, [1, 0, 2, 3, 4])  # [n, b, S, S, 3]
+    # A transpose of uint8 makes oneDNN complain where there is no AVX-512.
+    views = tf.stack(tf.unstack(views, axis=1))  # [n, b, S, S, 3]
     images = tf.cast(_flat(views), tf.float32) * (1 / 255)
     if steps.color:
         change = _change_in_turn if steps.sequential else _change_at_once
