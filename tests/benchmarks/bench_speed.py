@@ -1,6 +1,7 @@
 """A training run of SwAV from JPEGs on the disk: images a second, and what for.
 
     python tests/benchmarks/bench_speed.py [--quick] [--backbone=resnet50]
+        [--bfloat16]
 
 A real run (`pretraining.pretrain`: input, queue, LARS, figures), which saves
 every eight steps, far more often than a run of use. After each eight the parts
@@ -9,7 +10,8 @@ busy for all; medians over these rounds. Checkpoints, and the figures at the end
 of the epoch, are timed in the run itself. To hold: all but forward and backward
 at most 10 % of the run.
 
-Each case is a process of its own.
+Each case is a process of its own. bfloat16 is left out, unless asked for, where
+the processor has no instructions for it.
 """
 
 import argparse
@@ -33,6 +35,7 @@ import keras
 import tensorflow as tf
 from bench_input import write_photos
 from pairs import time_pairs
+from processor import has_bfloat16
 from steps import ConstantCodes, assigner, fill_queues, unit_rows
 
 from tfclust import methods, pretraining
@@ -72,21 +75,27 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--backbone", help="this one's cases alone")
-    parser.add_argument("--precision", help="none or bfloat16 alone")
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="also without its instructions"
+    )
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.case:
         print(json.dumps(measure(Case(*json.loads(options.case)))))
         return None
+    half = options.bfloat16 or has_bfloat16()
     found = {}
     for case in QUICK_CASES if options.quick else CASES:
-        backbone, precision = options.backbone, options.precision
-        if backbone in (None, case.backbone) and precision in (
-            None,
-            case.precision,
-        ):
-            found[case] = measure_apart(case)
-            print_parts(case, found[case])
+        if options.backbone not in (None, case.backbone):
+            continue
+        if case.precision == "bfloat16" and not half:
+            print(
+                f"{case.backbone} in bfloat16 left out: the processor has no "
+                "instructions for it (--bfloat16)."
+            )
+            continue
+        found[case] = measure_apart(case)
+        print_parts(case, found[case])
     return found
 
 

@@ -10,8 +10,8 @@ dependency: `--torch_python` names an interpreter that has it, and without one
 only ours is timed. "channels last" is PyTorch's other layout.
 
 To hold: 1.05 times the images a second of plain PyTorch in float32, and with
-bfloat16 1.6 times, on a processor that has its instructions; without them both
-sides take ten times as long and more, so `--bfloat16` asks for it.
+bfloat16 1.6 times, on a processor that has its instructions; without them it
+takes ten times as long and more, and is left out unless `--bfloat16` asks.
 """
 
 import argparse
@@ -27,6 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
 from pairs import median_ratio, print_table, time_pairs
+from processor import has_bfloat16
 from workers import Worker, serve
 
 OURS, OURS_HALF = "tfclust", "tfclust, bfloat16"
@@ -48,6 +49,7 @@ def main(arguments=None):
         precision, *numbers = options.worker
         serve_ours(precision, *map(int, numbers))
         return None
+    options.bfloat16 |= has_bfloat16()
     threads = options.threads or len(os.sched_getaffinity(0))
     batch, size, repeats = (4, 32, 1) if options.quick else (16, 96, 9)
     rivals = commands(options, threads, batch, size)
