@@ -1,10 +1,12 @@
 """The runner of the benchmarks: what it refuses, runs and reports."""
 
+import argparse
 import subprocess
 import sys
 
 import pytest
 from benchmarks import __main__ as runner
+from benchmarks import bench_torch, pairs, workers
 from conftest import ROOT
 
 
@@ -31,7 +33,7 @@ def test_unknown_name_exits_2_with_one_line():
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "Received: sinkhron." in line
-    for name in ("coke", "growth", "input", "kmeans", "transport", "step"):
+    for name in ("coke", "growth", "input", "kmeans", "speed", "step", "torch"):
         assert name in line
 
 
@@ -64,3 +66,35 @@ def test_chosen_names_run_and_hear_of_quick(folder, capfd):
     out, err = capfd.readouterr()
     assert "calm --quick\n" in out
     assert err == ""
+
+
+def test_workers_take_turns_and_tell_their_processor_seconds(tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(runner.HERE)!r})\n"
+        "from workers import serve\n"
+        "clock = iter(range(100))\n"
+        "serve(lambda: None, {'name': sys.argv[1]}, lambda: next(clock))\n"
+    )
+    with (
+        workers.Worker([sys.executable, str(script), "one"]) as one,
+        workers.Worker([sys.executable, str(script), "two"]) as two,
+    ):
+        turns = {"one": one.turn, "two": two.turn}
+        seconds = pairs.time_pairs(turns, repeats=3)
+    assert (one.about, two.about) == ({"name": "one"}, {"name": "two"})
+    assert one.seconds == two.seconds == [1, 1, 1, 1]  # the warm-up too
+    assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_a_worker_that_dies_is_told():
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        workers.Worker([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_without_pytorch_ours_is_timed_alone(capsys):
+    options = argparse.Namespace(torch_python="false", bfloat16=False)
+    found = bench_torch.commands(options, threads=1, batch=4, size=32)
+    assert list(found) == [bench_torch.OURS]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("PyTorch left out: false does not have it")

@@ -9,16 +9,15 @@ prediction head, which alone is in the loss. To hold: at most 0.6 of SwAV's time
 """
 
 import argparse
-import os
 import pathlib
 import statistics
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
+import tfclust.quiet  # isort: skip # noqa: F401
 from pairs import median_ratio, print_table, time_pairs
 from steps import RATE, build, noise_views, stepper
 

@@ -10,14 +10,12 @@ XLA's compilation are in it, so look at differences.
 
 import argparse
 import json
-import os
 import pathlib
 import resource
 import statistics
 import subprocess
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 

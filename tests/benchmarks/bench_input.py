@@ -15,7 +15,6 @@ with the fused photometric part 1.5 times.
 
 import argparse
 import io
-import os
 import pathlib
 import statistics
 import sys
@@ -23,10 +22,10 @@ import tempfile
 import time
 import zipfile
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
+import tfclust.quiet  # isort: skip # noqa: F401
 import numpy as np
 from pairs import median_ratio, print_table
 from PIL import Image, ImageEnhance, ImageFilter
@@ -165,13 +164,13 @@ def hue_turned(view, turn):
     return Image.merge("HSV", parts).convert("RGB")
 
 
-def write_photos(folder):
+def write_photos(folder, count=NUM_IMAGES):
     """JPEGs of 500 x 400: the shared photos where they are, else noise."""
     archive = ROOT.parent / "shared" / "data" / "photos.zip"
     for i, image in enumerate(photos(archive)):
         encoded = io.BytesIO()
         image.resize((500, 400)).save(encoded, "JPEG", quality=90)
-        for copy in range(i, NUM_IMAGES, NUM_PHOTOS):
+        for copy in range(i, count, NUM_PHOTOS):
             (folder / f"{copy:03d}.jpg").write_bytes(encoded.getvalue())
 
 

@@ -8,14 +8,13 @@ The reference normalises the whole matrix at every pass, as SwAV's
 """
 
 import argparse
-import os
 import pathlib
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
+import tfclust.quiet  # isort: skip # noqa: F401
 import numpy as np
 import tensorflow as tf
 from pairs import median_ratio, print_table, time_pairs

@@ -9,15 +9,14 @@ the assignment is timed alone, which noise in the long step does not hide.
 """
 
 import argparse
-import os
 import pathlib
 import statistics
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
+import tfclust.quiet  # isort: skip # noqa: F401
 from pairs import median_ratio, print_table, time_pairs
 from steps import ConstantCodes, assigner, build, stepper, two_views
 

@@ -11,14 +11,12 @@ how many a label step needs depends on the features and on lambda.
 
 import argparse
 import json
-import os
 import pathlib
 import resource
 import subprocess
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
@@ -85,6 +83,7 @@ def measure_apart(*case):
 
 def measure(num_rows, num_clusters, cache_bytes, num_passes):
     """Seconds of a pass and of the rest, and bytes added to the peak."""
+    import tfclust.quiet  # isort: skip # noqa: F401
     import numpy as np
 
     from tfclust.ops.transport import balanced_labels

@@ -1,5 +1,6 @@
 """SwAV's training steps on one fixed batch, for benchmarks to time."""
 
+import tfclust.quiet  # isort: skip # noqa: F401
 import numpy as np
 import tensorflow as tf
 
@@ -24,8 +25,8 @@ def two_views(batch_size, image_size):
     return noise_views(batch_size, image_size, num_views=2)
 
 
-def noise_views(batch_size, image_size, num_views):
-    """Views of noise, as many images as a batch."""
+def noise_views(batch_size, image_size, num_views, **knobs):
+    """Views of noise, as many images as a batch; `knobs` are `Views`'s."""
     shape = (batch_size, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return data.Views(
@@ -34,6 +35,7 @@ def noise_views(batch_size, image_size, num_views):
         image_size=image_size,
         num_views=(num_views,),
         view_scales=((0.14, 1.0),),
+        **knobs,
     )
 
 
@@ -56,11 +58,16 @@ def build(method_class, backbone, views, *, num_clusters, queue_rows=0):
     method.compile(optimizer=optimizers.SGD(RATE))
     method.prepare(views)
     if queue_rows:
-        for view in range(views.num_global_views):
-            queue = getattr(method, f"queue_{view}")
-            queue.features.assign(unit_rows(queue_rows, queue.features.shape))
-            queue.filled.assign(queue_rows)
+        fill_queues(method)
     return method
+
+
+def fill_queues(method):
+    """Puts random projections into all rows of SwAV's queues."""
+    for view in range(method.views.num_global_views):
+        queue = getattr(method, f"queue_{view}")
+        queue.features.assign(unit_rows(queue.rows, queue.features.shape))
+        queue.filled.assign(queue.rows)
 
 
 def stepper(method):
