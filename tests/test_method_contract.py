@@ -118,6 +118,16 @@ def test_compiled_step_equals_the_plain_one(name):
     _assert_close(*states)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_optimizer_that_accumulates_gradients_is_refused(wrapped):
+    method = contract_run.build("swav")
+    optimizer = keras.optimizers.SGD(gradient_accumulation_steps=4)
+    if wrapped:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    with pytest.raises(ValueError, match="gradient_accumulation_steps=4"):
+        method.compile(optimizer=optimizer)
+
+
 def test_saved_and_resumed_equals_never_stopped(name):
     whole = contract_run.build(name)
     whole.fit(contract_run.views(), epochs=3)
