@@ -1,6 +1,6 @@
-"""Trains a method for the contract tests: once a process.
+"""Trains a method for the contract tests, on some numbers of replicas.
 
-python tests/contract_run.py METHOD REPLICAS OUTPUT.npz
+python tests/contract_run.py METHOD OUTPUT.npz REPLICAS ...
 """
 
 import os
@@ -127,9 +127,17 @@ def method_class(name):
     return methods.METHODS[name]
 
 
-def build(name, *, jit_compile=False, rate=0.1, momentum=0.9, **knobs):
+def build(
+    name,
+    *,
+    jit_compile=False,
+    rate=0.1,
+    momentum=0.9,
+    batch_norm=False,
+    **knobs,
+):
     """A compiled tiny method; the same weights at every call."""
-    backbone = tiny_backbone()
+    backbone = tiny_backbone(batch_norm=batch_norm)
     keras.utils.set_random_seed(4)
     method = method_class(name)(backbone, **{**KNOBS[name], **knobs})
     optimizer = optimizers.SGD(rate, momentum=momentum, weight_decay=1e-4)
@@ -175,27 +183,42 @@ def codes_of_fixed_units(method, strategy, batch):
     return {f"codes/{i}": part for i, part in enumerate(parts)}
 
 
-def main(name, num_replicas, output):
-    num_replicas = int(num_replicas)
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    logical = [tf.config.LogicalDeviceConfiguration()] * num_replicas
-    tf.config.set_logical_device_configuration(cpu, logical)
-    if num_replicas == 1:
-        strategy = tf.distribute.get_strategy()
-    else:
-        devices = [f"CPU:{i}" for i in range(num_replicas)]
-        strategy = tf.distribute.MirroredStrategy(devices)
+def trained(name, strategy):
+    """The state after two epochs, and codes, of the same run on `strategy`."""
     with strategy.scope():
         # At a low rate eight steps do not amplify the rounding of sums.
-        method = build(name, rate=0.02)
-    method.prepare(views())
+        method = build(name, rate=0.02, batch_norm=True)
+    # Colours would be compiled anew for each device; test_views has them.
+    method.prepare(views(augmentation="none"))
     arrays = {}
     if name == "swav":  # training moves the prototypes that codes rest on
         arrays = codes_of_fixed_units(method, strategy, batch=16)
     method.fit(method.views, epochs=2)
     if name != "swav":  # training fills the label memory
         arrays = codes_of_fixed_units(method, strategy, batch=16)
-    arrays.update(method.state())
+    return {**arrays, **method.state()}
+
+
+def main(name, output, *counts):
+    """Writes `<replicas>/<array>` of each count of replicas, one after another.
+
+    All share the logical CPUs of the largest, into which this process is split.
+    """
+    counts = [int(count) for count in counts]
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * max(counts)
+    tf.config.set_logical_device_configuration(cpu, logical)
+    arrays = {}
+    for count in counts:
+        strategy = tf.distribute.get_strategy()
+        if count > 1:
+            # Strategies of one process must not share keys; TensorFlow's own
+            # tests part them so.
+            tf.distribute.MirroredStrategy._collective_key_base = 1000 * count
+            devices = [f"CPU:{i}" for i in range(count)]
+            strategy = tf.distribute.MirroredStrategy(devices)
+        found = trained(name, strategy)
+        arrays.update({f"{count}/{k}": v for k, v in found.items()})
     np.savez(output, **arrays)
 
 

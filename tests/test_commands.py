@@ -270,6 +270,12 @@ def test_export_prints_the_version_it_wrote(run, tmp_path, capsys):
             "64 of 1797 images are in data",
         ),
         ("train", ["--method=swaw"], "--method must be one of swav"),
+        (
+            "train",
+            [*SHORT, "--accumulate_steps=2"],
+            "accumulate_steps must be 1: codes or labels, batch norm",
+        ),
+        ("train", [*SHORT, "--accumulate_steps=0"], "at least 1"),
         ("train", [*SHORT, "--seed=4294967296"], "seed must be at most 42949"),
         ("train", [*SHORT, "--learning_rate=inf"], "learning_rate must be a f"),
         ("train", ["--workdir=/dev/null", "--epochs=1"], "workdir=/dev/null"),

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import signal
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import full_disk
+from conftest import full_disk, run_in_subprocess
 from PIL import Image
 
 from tfclust import (
@@ -21,6 +22,7 @@ from tfclust import (
     pretraining,
     progress,
     recipes,
+    resuming,
 )
 from tfclust.label_figures import Sample
 
@@ -275,6 +277,11 @@ def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
         ({"warmup_epochs": 3.0}, "warmup_epochs=3, epochs=2"),
         ({"num_replicas": 2, "strategy": "one"}, "num_replicas=2"),
         ({"strategy": "multi_worker"}, "TF_CONFIG"),
+        (
+            {"accumulate_steps": 2},
+            "must be 1.*whole batch.*accumulate_steps=2.*mixed_precision.*"
+            "num_views.*num_replicas.*queue_rows",
+        ),
         ({"num_views": (1,)}, "num_views must sum to at least 2"),
         ({"learning_rat": 3}, "no knob.*Did you mean learning_rate"),
         ({"min_cluster": 3}, "read by odc alone"),
@@ -398,6 +405,62 @@ def test_resuming_on_another_machine_says_what_can_differ(tmp_path):
     _, said = quietly(recipe(tmp_path))
     assert "replicas 8 then, 1 now" in said[0]
     assert "last digits" in said[0]
+    assert "keras.applications" not in said[0]
+
+
+ON_TWO_REPLICAS = """
+import pathlib
+import test_pretraining as here
+
+folder = pathlib.Path({folder!r})
+there, said = here.quietly(here.plain(folder / "to_two", num_replicas=2))
+print(said[0])
+assert there.step == 8
+here.interrupted(here.plain(folder / "to_one", num_replicas=2), 5)
+"""
+
+
+def plain(workdir, **knobs):
+    """`recipe` without colours, which would be compiled for each device."""
+    return recipe(workdir, augmentation="none", **knobs)
+
+
+def test_run_goes_on_on_another_number_of_replicas(tmp_path):
+    """From one to two and from two to one; both end as on one throughout."""
+    expected, _ = quietly(plain(tmp_path / "whole"))
+    interrupted(plain(tmp_path / "to_two"), 5)
+    said = run_in_subprocess(
+        ON_TWO_REPLICAS.format(folder=str(tmp_path)),
+        env={"PYTHONPATH": "tests"},
+    )
+    assert "replicas 1 then, 2 now. Images, their order and crops stay" in said
+    back, said = quietly(plain(tmp_path / "to_one"))
+    assert "replicas 2 then, 1 now" in said[0]
+    assert "from step 6" in said[1]
+    wanted = expected.method.state()
+    to_two = checkpoints.latest(tmp_path / "to_two")
+    for found in (to_two.arrays, back.method.state()):
+        assert found.keys() == wanted.keys()
+        for name, array in wanted.items():
+            # Rounding that few steps amplify; another order of images or
+            # crops would differ in the first digit.
+            np.testing.assert_allclose(
+                found[name], array, rtol=2e-3, atol=5e-4, err_msg=name
+            )
+
+
+def test_random_layers_of_keras_are_told_on_other_replicas():
+    said = []
+    about = {"machine": {"replicas": 2}}
+    saved = checkpoints.Checkpoint(
+        pathlib.Path("W"), 1, {}, {"machine": {"replicas": 1}}
+    )
+    for backbone in ("small", "EfficientNetB0"):
+        resuming._tell_machine(
+            recipe("W", backbone=backbone), about, saved, said.append
+        )
+    assert "keras.applications" not in said[0]
+    assert "keras.applications that drop units drop others" in said[1]
 
 
 def test_workdir_in_use_is_refused(tmp_path):

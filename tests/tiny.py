@@ -9,12 +9,17 @@ from tfclust import data
 NUM_IMAGES = 64
 
 
-def tiny_backbone(width=6):
-    """A convolution and average pooling: what `oracles.features` computes."""
+def tiny_backbone(width=6, batch_norm=False):
+    """A convolution and average pooling: what `oracles.features` computes.
+
+    Without `batch_norm`, which stands between the two.
+    """
     keras.utils.set_random_seed(3)
     images = keras.Input([None, None, 3])
     # ELU has no kink, where central differences are half the derivative.
     x = keras.layers.Conv2D(width, 3, strides=2, activation="elu")(images)
+    if batch_norm:
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(images, x, name="tiny")
 

@@ -9,7 +9,7 @@ from tfclust.backbones import BackboneConfig
 from tfclust.data import MAX_BAD_SHARE, ViewsConfig
 from tfclust.devices import PRECISIONS, STRATEGIES
 from tfclust.methods import METHODS
-from tfclust.methods.base import MethodConfig
+from tfclust.methods.base import WHOLE_BATCH, MethodConfig
 from tfclust.optimizers import OptimizerConfig
 from tfclust.options import option
 
@@ -70,6 +70,13 @@ class RunConfig:
     )
     batch_size: int = option(
         256, "Images in a step, over all replicas.", source="SwAV", lower=1
+    )
+    accumulate_steps: int = option(
+        1,
+        "Batches whose gradients make a step: 1, for codes, batch norm and "
+        "memories are of the whole batch; other values are refused with what "
+        "to do instead.",
+        lower=1,
     )
     image_size: int = option(
         224,
@@ -147,6 +154,15 @@ class RunConfig:
             raise ValueError(
                 "give either epochs or steps. Received: "
                 f"epochs={self.epochs}, steps={self.steps}."
+            )
+        if self.accumulate_steps != 1:
+            raise ValueError(
+                f"accumulate_steps must be 1: {WHOLE_BATCH} Received: "
+                f"accumulate_steps={self.accumulate_steps}. Where memory is "
+                "short give --mixed_precision=bfloat16, smaller or fewer views "
+                "(--view_sizes, --num_views), or several devices "
+                "(--num_replicas); or a smaller --batch_size, to which swav's "
+                "--queue_rows adds the projections of earlier steps."
             )
         if self.resize_size is not None and self.resize_size < self.image_size:
             raise ValueError(

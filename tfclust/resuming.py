@@ -8,6 +8,7 @@ where the state still fits them; other images never pass.
 import dataclasses
 
 from tfclust import recipes
+from tfclust.backbones import applications
 
 # Knobs that no run can change, and why.
 _FIXED = {
@@ -46,7 +47,7 @@ def check(recipe, about, saved, say=print):
         knobs = {name: [was, now] for name, was, now in changes}
         about["changes"].append({"step": saved.step, "knobs": knobs})
         say(f"Other flags from step {saved.step:,} on: {told(changes)}.")
-    _tell_machine(about, saved, say)
+    _tell_machine(recipe, about, saved, say)
     return changes
 
 
@@ -108,17 +109,28 @@ def _check_images(recipe, about, saved):
     )
 
 
-def _tell_machine(about, saved, say):
+def _tell_machine(recipe, about, saved, say):
+    now, then = about["machine"], saved.about["machine"]
     changed = [
-        f"{name} {was} then, {about['machine'].get(name)} now"
-        for name, was in saved.about["machine"].items()
-        if about["machine"].get(name) != was
+        f"{name} {was} then, {now.get(name)} now"
+        for name, was in then.items()
+        if now.get(name) != was
     ]
-    if changed:
-        say(
-            "Goes on elsewhere: " + "; ".join(changed) + ". Sums may be taken "
-            "in another order, so figures can differ in their last digits."
+    if not changed:
+        return
+    sentence = (
+        f"Goes on elsewhere: {'; '.join(changed)}. Images, their order and "
+        "crops stay the run's. Sums may be taken in another order, so the next "
+        "steps can differ in their last digits, and a long run may end a "
+        "little elsewhere."
+    )
+    other_shares = now.get("replicas") != then.get("replicas")
+    if other_shares and recipe.backbone.backbone in applications.names():
+        sentence += (
+            " Layers of keras.applications that drop units drop others on "
+            "another number of replicas."
         )
+    say(sentence)
 
 
 def told(changes):

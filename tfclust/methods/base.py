@@ -24,6 +24,11 @@ from tfclust.methods.monitor import Monitor
 from tfclust.ops import partitions, replicas
 from tfclust.options import check, option
 
+# Why no step is made of several smaller batches.
+WHOLE_BATCH = (
+    "codes or labels, batch norm and memories are those of a whole batch, so "
+    "that summing gradients over parts of it would be another algorithm."
+)
 _SAME_EVERYWHERE = "only_first_replica"
 
 
@@ -246,8 +251,18 @@ class Method(keras.Model):
 
         Raises:
           ValueError: if `jit_compile` is asked for under several replicas: one
-            traced step would be shared by all of them (keras#19005).
+            traced step would be shared by all of them (keras#19005); or if the
+            optimizer accumulates gradients.
         """
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        parts = getattr(inner, "gradient_accumulation_steps", None)
+        if (parts or 1) > 1:
+            raise ValueError(
+                f"an optimizer must take a step a batch: {WHOLE_BATCH} "
+                f"Received: gradient_accumulation_steps={parts}. Leave it out; "
+                "where memory is short, give smaller or fewer views, mixed "
+                "precision or several devices."
+            )
         count = self.distribute_strategy.num_replicas_in_sync
         if jit_compile and count > 1:
             raise ValueError(

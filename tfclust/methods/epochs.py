@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 _PROBE_STEPS = 16  # from one look at how long images are waited for to the next
 
@@ -38,15 +39,21 @@ def distribute(strategy, make_batches, replica_rows):
     """Batches of `replica_rows` for each replica, from one maker of datasets.
 
     Each host's pipeline makes its slice of the global batch, so that the
-    number of hosts and replicas changes no batch.
+    number of hosts and replicas changes no batch. While a GPU computes, the
+    next batch is copied to it; the datasets of several replicas do so anyway.
     """
-    return strategy.distribute_datasets_from_function(
+    batches = strategy.distribute_datasets_from_function(
         lambda context: make_batches(
             num_shards=context.num_input_pipelines,
             shard=context.input_pipeline_id,
             rows_per_batch=replica_rows,
         )
     )
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus and isinstance(batches, tf.data.Dataset):  # one replica
+        to_device = tf.data.experimental.prefetch_to_device
+        batches = batches.apply(to_device(gpus[0].name, buffer_size=1))
+    return batches
 
 
 def run(method, views, *, total_steps, start_step, callbacks):
