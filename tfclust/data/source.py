@@ -157,8 +157,8 @@ class Source:
         name = self._manifest.names[position]
         reason = self.failures.get(name)
         return OSError(
-            f"{self.uri}: {scan.printable(name)} cannot be read ({reason}), nor "
-            f"can {num_others} others that were to stand in its stead. {LOST}"
+            f"{self.uri}: {scan.printable(name)} cannot be read ({reason}), "
+            f"nor can {num_others} others drawn in its stead. {LOST}"
         )
 
     def when_failing(self, tell):
