@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from benchmarks import __main__ as runner
+from benchmarks import bench_scale
 from conftest import ROOT
 
 
@@ -31,7 +32,8 @@ def test_unknown_name_exits_2_with_one_line():
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "Received: sinkhron." in line
-    for name in ("coke", "growth", "input", "kmeans", "transport", "step"):
+    names = ("coke", "growth", "input", "kmeans", "scale", "transport", "step")
+    for name in names:
         assert name in line
 
 
@@ -64,3 +66,20 @@ def test_chosen_names_run_and_hear_of_quick(folder, capfd):
     out, err = capfd.readouterr()
     assert "calm --quick\n" in out
     assert err == ""
+
+
+def test_fitted_model_finds_what_made_the_points():
+    truth = {"N K d": 2e-11, "N K": 0.0, "N d": 3e-9, "1": 0.01}
+
+    def seconds(*point):
+        return bench_scale.predicted(bench_scale.pass_terms, truth, point)
+
+    points = bench_scale.FITTED
+    model = bench_scale.fit(
+        bench_scale.pass_terms, points, [seconds(*p) for p in points]
+    )
+    for name, coefficient in truth.items():
+        assert model[name] == pytest.approx(coefficient, rel=1e-6, abs=1e-16)
+    elsewhere = (1_281_167, 10_000, 256)
+    guess = bench_scale.predicted(bench_scale.pass_terms, model, elsewhere)
+    assert guess == pytest.approx(seconds(*elsewhere))
