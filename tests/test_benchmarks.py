@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from benchmarks import __main__ as runner
-from benchmarks import bench_torch, pairs, workers
+from benchmarks import bench_scale, bench_torch, pairs, workers
 from conftest import ROOT
 
 
@@ -33,8 +33,8 @@ def test_unknown_name_exits_2_with_one_line():
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "Received: sinkhron." in line
-    for name in ("coke", "growth", "input", "kmeans", "speed", "step", "torch"):
-        assert name in line
+    for path in runner.HERE.glob("bench_*.py"):
+        assert path.stem.removeprefix("bench_") in line
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,20 @@ def test_without_pytorch_ours_is_timed_alone(capsys):
     assert list(found) == [bench_torch.OURS]
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("PyTorch left out: false does not have it")
+
+
+def test_fitted_model_finds_what_made_the_points():
+    truth = {"N K d": 2e-11, "N K": 0.0, "N d": 3e-9, "1": 0.01}
+
+    def seconds(*point):
+        return bench_scale.predicted(bench_scale.pass_terms, truth, point)
+
+    points = bench_scale.FITTED
+    model = bench_scale.fit(
+        bench_scale.pass_terms, points, [seconds(*p) for p in points]
+    )
+    for name, coefficient in truth.items():
+        assert model[name] == pytest.approx(coefficient, rel=1e-6, abs=1e-16)
+    elsewhere = (1_281_167, 10_000, 256)
+    guess = bench_scale.predicted(bench_scale.pass_terms, model, elsewhere)
+    assert guess == pytest.approx(seconds(*elsewhere))
