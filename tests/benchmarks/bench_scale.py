@@ -442,7 +442,7 @@ def order_of_rows(*counts):
     from tfclust.data import sampling
 
     positions = tf.range(ORDER_ROWS, dtype=tf.int64)
-    sampling.shuffled(positions, 0, 0, 100)
+    sampling.shuffled(positions, 0, 0, ORDER_ROWS)
     before = _peak()
     seconds = [
         seconds_a_call(lambda n=n: sampling.shuffled(positions, 0, 0, n))
