@@ -200,15 +200,15 @@ def parts_of(method):
         for _ in views.batches(0).take(READ_STEPS):
             pass
 
-    @tf.function
+    @tf.function(autograph=False)
     def colours(batch):
         return views.on_device(batch)
 
-    @tf.function
+    @tf.function(autograph=False)
     def memory(outputs, index):
         method.update_memory(outputs, (), index)
 
-    @tf.function
+    @tf.function(autograph=False)
     def metrics(scores, index):
         method.monitor.update(loss, method._nearest(scores), index)
 
