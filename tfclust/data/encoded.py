@@ -30,7 +30,7 @@ def telling_lost_images():
     try:
         yield
     except tf.errors.OpError as error:
-        told = re.search(rf"OSError: (.*{re.escape(LOST)})", str(error), re.S)
+        told = re.search(rf"OSError: (.*?{re.escape(LOST)})", str(error), re.S)
         if told is None:
             raise
         raise OSError(told[1]) from error
