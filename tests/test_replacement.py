@@ -10,6 +10,7 @@ from test_sources import encoded, example, write_records
 
 from tfclust import data
 from tfclust.data import sampling
+from tfclust.evaluation import sgd_probe
 from tfclust.evaluation.features import extract_features, pixels
 
 COUNT = 24
@@ -142,16 +143,22 @@ def test_a_disk_that_is_gone_is_told_in_a_sentence(tmp_path, one_size):
     for path in (tmp_path / "set").iterdir():
         path.unlink()
     told = r"set: \d\d.png cannot .*No such file.*Is the disk still there\?$"
-    with pytest.raises(OSError, match=told), data.telling_lost_images():
+    lost = pytest.raises(OSError, match=told)
+    with lost as caught, data.telling_lost_images():
         read(views_of(source))
+    assert "Traceback" not in str(caught.value)
 
 
-def test_features_of_images_that_are_gone_are_an_error(tmp_path):
+def test_figures_of_images_that_are_gone_are_an_error(tmp_path):
     source = write_folder(tmp_path / "set", one_size=False)
+    source.labels = np.arange(COUNT) % 2
+    features = extract_features(pixels, source, image_size=8)
     for path in (tmp_path / "set").iterdir():
         path.unlink()
     with pytest.raises(OSError, match="Is the disk still there"):
         extract_features(pixels, source, image_size=8)
+    with pytest.raises(OSError, match="Is the disk still there"):
+        sgd_probe(pixels, source, features, source.labels, image_size=8)
 
 
 def test_other_errors_of_tensorflow_pass_as_they_are():

@@ -63,6 +63,7 @@ class Subject:
         )
 
 
+@data.telling_lost_images()
 def extract_features(
     backbone, source, *, image_size, resize_size=None, batch_size=256
 ):
@@ -96,15 +97,14 @@ def extract_features(
         return tf.cast(backbone(_to_float(images)), tf.float32)
 
     features = None
-    with data.telling_lost_images():
-        for batch in batches:
-            rows = forward(batch["images"])
-            if features is None:
-                _check_rank(rows)
-                shape = (source.num_images, rows.shape[-1])
-                features = np.empty(shape, np.float32)
-            kept = batch["mask"].numpy()
-            features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
+    for batch in batches:
+        rows = forward(batch["images"])
+        if features is None:
+            _check_rank(rows)
+            shape = (source.num_images, rows.shape[-1])
+            features = np.empty(shape, np.float32)
+        kept = batch["mask"].numpy()
+        features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
     _check_finite(features, source)
     return features
 

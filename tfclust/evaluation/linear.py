@@ -36,6 +36,7 @@ class SGDResult(NamedTuple):
     weights: Weights
 
 
+@data.telling_lost_images()
 def sgd_probe(
     backbone,
     train,
@@ -76,6 +77,7 @@ def sgd_probe(
     Raises:
       ValueError: if shapes do not fit, features are not finite, or there is
         only one class.
+      OSError: if images are gone, with those that were to stand in for them.
 
     Source:
       Caron et al. 2020, arXiv:2006.09882, appendix A.
