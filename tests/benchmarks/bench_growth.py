@@ -11,13 +11,13 @@ XLA's compilation are in it, so look at differences.
 import argparse
 import json
 import pathlib
-import resource
 import statistics
-import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
+
+from cases import measured_apart, peak_bytes
 
 IMAGE_SIZE = 32
 TIMEOUT = 900  # seconds a case
@@ -51,7 +51,9 @@ def main(arguments=None):
     found = []
     for num_clusters, batch, queue_batches in cases:
         rows = queue_batches * batch
-        figures = measure_apart(num_clusters, batch, rows, repeats)
+        figures = measured_apart(
+            __file__, num_clusters, batch, rows, repeats, timeout=TIMEOUT
+        )
         found.append(figures)
         print(
             f"{num_clusters:6d} {batch:4d} {rows:5d} "
@@ -60,21 +62,6 @@ def main(arguments=None):
             flush=True,
         )
     return found
-
-
-def measure_apart(*case):
-    """`measure` in a fresh process, which has made no other peak.
-
-    This process must stay small: a child's `ru_maxrss` begins at its parent's.
-    """
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", *map(str, case)],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(num_clusters, batch, queue_rows, repeats):
@@ -95,9 +82,7 @@ def measure(num_clusters, batch, queue_rows, repeats):
         queue_rows=queue_rows,
     )
     steps = time_pairs({"step": stepper(method)}, repeats=repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if sys.platform != "darwin":
-        peak *= 1024  # kilobytes, but on macOS bytes
+    peak = peak_bytes()
     alone = time_pairs({"assign": assigner(method)}, repeats=repeats)
     medians = {k: statistics.median(v) for k, v in {**steps, **alone}.items()}
     return {**medians, "peak": peak}

@@ -13,20 +13,16 @@ docs/scale.md tells what follows from it.
 
 import argparse
 import json
-import os
 import pathlib
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
 import numpy as np
+from cases import measured_apart, peak_bytes
 
 TIMEOUT = 1800  # seconds a process
 HEADS = 10
@@ -80,6 +76,8 @@ def main(arguments=None):
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.case:
+        import tfclust.quiet  # noqa: F401
+
         kind, *numbers = options.case
         print(json.dumps(CASES[kind](*map(int, numbers))))
         return None
@@ -158,24 +156,20 @@ def predicted(terms, coefficients, point):
 def tell_model(terms, model, points, values, held_out, held_values):
     """Prints coefficients and errors; returns the worst held-out error."""
     print("  " + ", ".join(f"{x:.3g} x {name}" for name, x in model.items()))
-    worst = 0.0
     for names, some, measured in (
         ("fitted", points, values),
         ("held out", held_out, held_values),
     ):
+        errors = []
         for point, value in zip(some, measured, strict=True):
             guess = predicted(terms, model, point)
+            errors.append(guess / value - 1)
             print(
                 f"  {names:8} {point!s:24} measured {value:10.4g}, "
-                f"model {guess:10.4g}, {guess / value - 1:+.0%}",
+                f"model {guess:10.4g}, {errors[-1]:+.0%}",
                 flush=True,
             )
-        errors = [
-            abs(predicted(terms, model, p) / v - 1)
-            for p, v in zip(some, measured, strict=True)
-        ]
-        worst = max(errors)
-    return worst
+    return max(map(abs, errors))
 
 
 def tell_growth():
@@ -199,8 +193,8 @@ def tell_growth():
 
 def tell_fit(kind, names, terms, points, held_out):
     print(f"\n{kind}: processor seconds by ({names.replace(' ', ', ')})")
-    found = measure_apart(kind, *[x for point in points for x in point])
-    held = measure_apart(kind, *[x for point in held_out for x in point])
+    found = measured(kind, *[x for point in points for x in point])
+    held = measured(kind, *[x for point in held_out for x in point])
     values = found["seconds"]
     model = fit(terms, points, values)
     error = tell_model(terms, model, points, values, held_out, held["seconds"])
@@ -213,7 +207,7 @@ def tell_fit(kind, names, terms, points, held_out):
 
 
 def tell_bytes(kind, counts):
-    few, many = (measure_apart(kind, n) for n in counts)
+    few, many = (measured(kind, n) for n in counts)
     a_row = (many["peak"] - few["peak"]) / (counts[1] - counts[0])
     seconds = (many["seconds"] - few["seconds"]) / (counts[1] - counts[0])
     print(
@@ -225,7 +219,7 @@ def tell_bytes(kind, counts):
 
 
 def tell_order(counts):
-    found = measure_apart("order", *counts)
+    found = measured("order", *counts)
     print(
         f"\norder of {ORDER_ROWS} rows: "
         + ", ".join(
@@ -238,7 +232,7 @@ def tell_order(counts):
 
 
 def tell_replicas(count):
-    found = measure_apart("replicas", count)
+    found = measured("replicas", count)
     print(
         f"replicas {count}: {found['seconds'] * 1e3:.0f} ms of processor a "
         f"step, peak {found['peak'] / 1e6:.0f} MB",
@@ -250,19 +244,8 @@ def tell_replicas(count):
 # What is measured, each in a process of its own.
 
 
-def measure_apart(kind, *numbers):
-    """A case in a fresh process, which has made no other peak.
-
-    This process must stay small: a child's `ru_maxrss` begins at its parent's.
-    """
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", kind, *map(str, numbers)],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+def measured(kind, *numbers):
+    return measured_apart(__file__, kind, *numbers, timeout=TIMEOUT)
 
 
 def each_point(numbers, measure):
@@ -270,9 +253,9 @@ def each_point(numbers, measure):
     points = [numbers[i : i + 3] for i in range(0, len(numbers), 3)]
     seconds, added = [], 0
     for point in points:
-        before = _peak()
+        before = peak_bytes()
         seconds.append(measure(*point))
-        added = _peak() - before
+        added = peak_bytes() - before
     return {"seconds": seconds, "added": added}
 
 
@@ -419,7 +402,7 @@ def _held_source(uri, folder, num_images):
     source = data.open_source(uri, cache_dir=str(folder))
     assert source.num_images == num_images
     assert source.manifest_hash
-    return {"peak": _peak(), "seconds": time.process_time() - began}
+    return {"peak": peak_bytes(), "seconds": time.process_time() - began}
 
 
 def held_labels(num_images):
@@ -432,7 +415,7 @@ def held_labels(num_images):
     monitor = Monitor(num_images, (1_000,) * HEADS, uniform_loss=1.0)
     monitor.next_epoch()
     del labels
-    return {"peak": _peak(), "seconds": time.process_time() - began}
+    return {"peak": peak_bytes(), "seconds": time.process_time() - began}
 
 
 def order_of_rows(*counts):
@@ -443,12 +426,12 @@ def order_of_rows(*counts):
 
     positions = tf.range(ORDER_ROWS, dtype=tf.int64)
     sampling.shuffled(positions, 0, 0, ORDER_ROWS)
-    before = _peak()
+    before = peak_bytes()
     seconds = [
         seconds_a_call(lambda n=n: sampling.shuffled(positions, 0, 0, n))
         for n in counts
     ]
-    return {"seconds": seconds, "added": _peak() - before}
+    return {"seconds": seconds, "added": peak_bytes() - before}
 
 
 def replicas_step(num_replicas):
@@ -472,7 +455,7 @@ def replicas_step(num_replicas):
     )
     method.make_train_function()
     seconds = seconds_a_call(lambda: method.train_function(batch)[0].numpy())
-    return {"seconds": seconds, "peak": _peak()}
+    return {"seconds": seconds, "peak": peak_bytes()}
 
 
 def seconds_a_call(function, repeats=20):
@@ -509,11 +492,6 @@ def _small_png():
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (200, 100, 50)).save(file, "PNG")
     return file.getvalue()
-
-
-def _peak():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 CASES = {

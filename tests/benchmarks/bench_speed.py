@@ -20,7 +20,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ import tfclust.quiet  # isort: skip # noqa: F401
 import keras
 import tensorflow as tf
 from bench_input import write_photos
+from cases import measured_apart
 from pairs import time_pairs
 from processor import has_bfloat16
 from steps import ConstantCodes, assigner, fill_queues, unit_rows
@@ -94,21 +94,11 @@ def main(arguments=None):
                 "instructions for it (--bfloat16)."
             )
             continue
-        found[case] = measure_apart(case)
+        found[case] = measured_apart(
+            __file__, json.dumps(case), timeout=TIMEOUT
+        )
         print_parts(case, found[case])
     return found
-
-
-def measure_apart(case):
-    """`measure` in a fresh process."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", json.dumps(case)],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(case):

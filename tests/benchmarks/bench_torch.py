@@ -69,20 +69,25 @@ def main(arguments=None):
         told = {name: worker.about for name, worker in workers.items()}
     print(f"\nresnet50, {size} px, B={batch}, 2 views, K={NUM_CLUSTERS}")
     print(", ".join(f"{name}: {about}" for name, about in told.items()))
-    reference = PLAIN if PLAIN in rivals else None
-    for title, values in (("clock", seconds), ("processor", processor)):
-        notes = {
-            name: f"{batch / statistics.median(taken):.1f} images/s"
-            for name, taken in values.items()
-        }
-        title = f"time of a step by the {title}, {threads} threads"
-        print_table(title, values, reference=reference, notes=notes)
-        for name in LEAST_SPEED if reference else ():
-            if name in values:
-                speed = 1 / median_ratio(values, name, reference)
-                least = LEAST_SPEED[name]
-                print(f"{name} {speed:.2f}x, to hold: at least {least}x")
+    tell("clock", seconds, threads, batch)
+    tell("processor", processor, threads, batch)
     return seconds, processor
+
+
+def tell(clock, values, threads, batch):
+    """Prints a table of the rivals, and whether ours hold their bounds."""
+    reference = PLAIN if PLAIN in values else None
+    notes = {
+        name: f"{batch / statistics.median(taken):.1f} images/s"
+        for name, taken in values.items()
+    }
+    title = f"time of a step by the {clock}, {threads} threads"
+    print_table(title, values, reference=reference, notes=notes)
+    for name in LEAST_SPEED if reference else ():
+        if name in values:
+            speed = 1 / median_ratio(values, name, reference)
+            least = LEAST_SPEED[name]
+            print(f"{name} {speed:.2f}x, to hold: at least {least}x")
 
 
 def commands(options, threads, batch, size):

@@ -12,13 +12,13 @@ how many a label step needs depends on the features and on lambda.
 import argparse
 import json
 import pathlib
-import resource
-import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
+
+from cases import measured_apart, peak_bytes
 
 WIDTH = 128
 TIMEOUT = 1800  # seconds a case
@@ -52,7 +52,7 @@ def main(arguments=None):
     found = []
     for case in QUICK_CASES if options.quick else CASES:
         num_rows, num_clusters, cache_bytes, _ = case
-        figures = measure_apart(*case)
+        figures = measured_apart(__file__, *case, timeout=TIMEOUT)
         found.append(figures)
         print(
             f"{num_rows:8d} {num_clusters:5d} "
@@ -64,21 +64,6 @@ def main(arguments=None):
             flush=True,
         )
     return found
-
-
-def measure_apart(*case):
-    """`measure` in a fresh process, which has made no other peak.
-
-    This process must stay small: a child's `ru_maxrss` begins at its parent's.
-    """
-    done = subprocess.run(
-        [sys.executable, __file__, "--case", *map(str, case)],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=TIMEOUT,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(num_rows, num_clusters, cache_bytes, num_passes):
@@ -106,18 +91,13 @@ def measure(num_rows, num_clusters, cache_bytes, num_passes):
     kernel /= WIDTH**0.5
     label_step(generator.standard_normal((100, WIDTH), np.float32), 1)
     rows = generator.standard_normal((num_rows, WIDTH), np.float32)
-    before = _peak()
+    before = peak_bytes()
     # Traces and compiles as well; the peak is of this call alone.
     label_step(rows, 1)
-    added = _peak() - before
+    added = peak_bytes() - before
     least, most = (label_step(rows, n) for n in (1, 1 + num_passes))
     seconds = (most - least) / num_passes
     return {"pass": seconds, "label": least - seconds, "added": added}
-
-
-def _peak():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
