@@ -222,5 +222,32 @@ def main(name, output, *counts):
     np.savez(output, **arrays)
 
 
+def read_states(output):
+    """`{replicas: {array: values}}` of what `main` wrote."""
+    states = {}
+    for key, array in np.load(output).items():
+        count, name = key.split("/", 1)
+        states.setdefault(count, {})[name] = array
+    return states
+
+
+def assert_close(one, two):
+    """Equal integers, floats to what reordered float32 sums leave.
+
+    Steps amplify rounding of 1e-7: differences of 6e-5 were seen on one
+    processor and of 2e-4 on another, where Keras's synchronised variance (the
+    mean of squares less the square of the mean) cancels digits. Eight steps
+    move these weights by 0.05 to 1.
+    """
+    assert set(one) == set(two)
+    for key, value in one.items():
+        if np.issubdtype(value.dtype, np.floating):
+            np.testing.assert_allclose(
+                value, two[key], rtol=2e-3, atol=5e-4, err_msg=key
+            )
+        else:
+            np.testing.assert_array_equal(value, two[key], err_msg=key)
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -115,7 +115,7 @@ def test_compiled_step_equals_the_plain_one(name):
         method.fit(contract_run.views(), epochs=1)
         assert _is_compiled(method) == jit_compile
         states.append(method.state())
-    _assert_close(*states)
+    contract_run.assert_close(*states)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -223,15 +223,12 @@ def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
         timeout=500,
     )
     assert done.returncode == 0, done.stderr[-5000:]
-    states = {"1": {}, "2": {}, "4": {}}
-    for key, array in np.load(output).items():
-        count, name = key.split("/", 1)
-        states[count][name] = array
+    states = contract_run.read_states(output)
     for several in (states["2"], states["4"]):
         for key, array in states["1"].items():
             if key.startswith("codes/"):
                 np.testing.assert_array_equal(array, several[key], err_msg=key)
-        _assert_close(states["1"], several)
+        contract_run.assert_close(states["1"], several)
 
 
 def test_clusterer_assigns_as_the_scores_do(name):
@@ -264,24 +261,6 @@ def _is_compiled(method):
         and operation.node_def.attr["_XlaMustCompile"].b
         for operation in graph.get_operations()
     )
-
-
-def _assert_close(one, two):
-    """Equal integers, floats to what reordered float32 sums leave.
-
-    Steps amplify rounding of 1e-7: differences of 6e-5 were seen on one
-    processor and of 2e-4 on another, where Keras's synchronised variance (the
-    mean of squares less the square of the mean) cancels digits. Eight steps
-    move these weights by 0.05 to 1.
-    """
-    assert set(one) == set(two)
-    for key, value in one.items():
-        if np.issubdtype(value.dtype, np.floating):
-            np.testing.assert_allclose(
-                value, two[key], rtol=2e-3, atol=5e-4, err_msg=key
-            )
-        else:
-            np.testing.assert_array_equal(value, two[key], err_msg=key)
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
