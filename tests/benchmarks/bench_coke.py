@@ -61,10 +61,10 @@ def make_rivals(batch, size):
     swav = build(
         methods.METHODS["swav"],
         BACKBONE,
-        noise_views(batch, size, num_views=2),
+        noise_views(batch, size, num_views=(2,)),
         num_clusters=NUM_CLUSTERS,
     )
-    one_view = noise_views(batch, size, num_views=1)
+    one_view = noise_views(batch, size, num_views=(1,))
     return {
         SWAV: swav,
         COKE: build_coke(one_view, NUM_CLUSTERS),

@@ -129,7 +129,7 @@ def serve_ours(precision, threads, batch, size):
 
     held = devices.set_threads(threads)
     devices.seed_everything(0)
-    views = noise_views(batch, size, num_views=2, augmentation="none")
+    views = noise_views(batch, size, num_views=(2,), augmentation="none")
     with devices.precision(precision):
         method = build(
             methods.METHODS["swav"],

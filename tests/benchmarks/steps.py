@@ -22,10 +22,10 @@ class ConstantCodes(methods.METHODS["swav"]):
 
 def two_views(batch_size, image_size):
     """Two views of noise, as many images as a batch."""
-    return noise_views(batch_size, image_size, num_views=2)
+    return noise_views(batch_size, image_size, num_views=(2,))
 
 
-def noise_views(batch_size, image_size, num_views, **knobs):
+def noise_views(batch_size, image_size, **knobs):
     """Views of noise, as many images as a batch; `knobs` are `Views`'s."""
     shape = (batch_size, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -33,9 +33,7 @@ def noise_views(batch_size, image_size, num_views, **knobs):
         data.ArraySource(images),
         batch_size=batch_size,
         image_size=image_size,
-        num_views=(num_views,),
-        view_scales=((0.14, 1.0),),
-        **knobs,
+        **({"view_scales": ((0.14, 1.0),)} | knobs),
     )
 
 
