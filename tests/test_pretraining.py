@@ -450,10 +450,24 @@ def test_random_layers_of_keras_are_told_on_other_replicas():
     )
     for backbone in ("small", "EfficientNetB0"):
         resuming._tell_machine(
-            recipe("W", backbone=backbone), about, saved, said.append
+            recipe("W", backbone=backbone), about, saved, [], said.append
         )
     assert "keras.applications" not in said[0]
     assert "keras.applications that drop units drop others" in said[1]
+
+
+def test_changed_flags_are_left_out_of_what_stays_elsewhere():
+    """Of a seed or crops that changed nobody can say that they stay."""
+    said = []
+    saved = checkpoints.Checkpoint(
+        pathlib.Path("W"), 1, {}, {"machine": {"onednn": "0"}}
+    )
+    about = {"machine": {"onednn": "1"}}
+    for changes in ([], [("seed", 0, 1)]):
+        resuming._tell_machine(recipe("W"), about, saved, changes, said.append)
+    assert "onednn 0 then, 1 now" in said[0]
+    assert "crops stay the run's. " in said[0]
+    assert "crops stay the run's, but for these flags. " in said[1]
 
 
 def test_workdir_in_use_is_refused(tmp_path):

@@ -102,6 +102,7 @@ def evaluate(command, config, tell=None):
     Raises:
       ValueError: if the run, the images and the protocols do not fit.
       FileNotFoundError: if the run or images are not there.
+      OSError: if the disk of the images goes away.
     """
     if command.workdir:
         trained = _from_run(command.workdir)

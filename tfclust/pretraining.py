@@ -11,6 +11,7 @@ needs no flags. `load_run` reads a finished run again, without its images.
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import platform
 from typing import NamedTuple
@@ -88,6 +89,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
       ValueError: if the recipe makes no sense, alone, with the images, or with
         the run in the workdir.
       FileNotFoundError: if the images are not there.
+      OSError: if the disk is full, or the images' disk goes away.
     """
     run_checks.check_alone(recipe)
     run = recipe.run
@@ -287,6 +289,8 @@ def _about(recipe, views, strategy, threads):
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "processor": platform.machine(),
+            # Its kernels sum in another order; unset, TensorFlow decides.
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         },
     }
 

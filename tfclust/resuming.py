@@ -47,7 +47,7 @@ def check(recipe, about, saved, say=print):
         knobs = {name: [was, now] for name, was, now in changes}
         about["changes"].append({"step": saved.step, "knobs": knobs})
         say(f"Other flags from step {saved.step:,} on: {told(changes)}.")
-    _tell_machine(recipe, about, saved, say)
+    _tell_machine(recipe, about, saved, changes, say)
     return changes
 
 
@@ -109,7 +109,7 @@ def _check_images(recipe, about, saved):
     )
 
 
-def _tell_machine(recipe, about, saved, say):
+def _tell_machine(recipe, about, saved, changes, say):
     now, then = about["machine"], saved.about["machine"]
     changed = [
         f"{name} {was} then, {now.get(name)} now"
@@ -118,11 +118,12 @@ def _tell_machine(recipe, about, saved, say):
     ]
     if not changed:
         return
+    but = ", but for these flags" if changes else ""
     sentence = (
         f"Goes on elsewhere: {'; '.join(changed)}. Images, their order and "
-        "crops stay the run's. Sums may be taken in another order, so the next "
-        "steps can differ in their last digits, and a long run may end a "
-        "little elsewhere."
+        f"crops stay the run's{but}. Sums may be taken in another order, so "
+        "the next steps can differ in their last digits, and a long run may "
+        "end a little elsewhere."
     )
     other_shares = now.get("replicas") != then.get("replicas")
     if other_shares and recipe.backbone.backbone in applications.names():

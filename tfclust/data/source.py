@@ -178,6 +178,9 @@ class Source:
         Returns:
           uint8 tensor `[N, H + 2, W + 2, 3]` on the CPU, or None where sizes
           differ or the images need more than `STORE_LIMIT_BYTES`.
+
+        Raises:
+          OSError: if the disk of the images goes away.
         """
         if self._store is None and self._fits_in_store():
             with tf.init_scope(), tf.device("CPU:0"):
