@@ -63,15 +63,20 @@ class Clusters:
 
 def add_vote(votes, label, share, num_places=5):
     """`[[cluster, weight], ...]` of one image after one more label."""
-    votes = [[cluster, (1 - share) * weight] for cluster, weight in votes]
+    votes = [list(vote) for vote in votes]
+    if label not in [cluster for cluster, _ in votes]:
+        if len(votes) < num_places:
+            votes.append([label, 0.0])
+        else:  # the others share what the evicted one had
+            weights = [weight for _, weight in votes]
+            evicted = weights.index(min(weights))
+            votes[evicted] = [label, 0.0]
+            left = 1 - weights[evicted]
+            votes = [[cluster, weight / left] for cluster, weight in votes]
     for vote in votes:
+        vote[1] *= 1 - share
         if vote[0] == label:
             vote[1] += share
-            return votes
-    if len(votes) < num_places:
-        return [*votes, [label, share]]
-    weights = [weight for _, weight in votes]
-    votes[weights.index(min(weights))] = [label, share]
     return votes
 
 

@@ -285,18 +285,29 @@ def test_images_without_a_label_take_the_one_just_computed():
     np.testing.assert_array_equal(labels.clusters[:8, :, 0], labels.current[:8])
 
 
-def test_other_labels_and_centroids_of_table_2():
+@pytest.mark.parametrize(
+    "of_labels, of_centroids",
+    [("current", "current"), ("current", "last"), ("last", "current")],
+)
+def test_other_labels_and_centroids_of_table_2(of_labels, of_centroids):
     method = contract_run.build(
-        "coke", loss_labels="current", loss_centroids="current", **PUBLISHED
+        "coke",
+        loss_labels=of_labels,
+        loss_centroids=of_centroids,
+        **PUBLISHED,
     )
     views = contract_run.views()
     method.fit(views, steps=6)
     batch = next(iter(views.batches(1, start_step=2)))
     outputs = method.forward(views.on_device(batch), training=True)
     labels = method.assign(outputs, batch["index"])
-    np.testing.assert_array_equal(labels.clusters[..., 0], labels.current)
-    current = outputs.units.numpy() @ method.clusters[1].current.numpy()
-    np.testing.assert_allclose(outputs.scores[1], current, atol=1e-6)
+    last = method.labels.rows.numpy()[batch["index"]]
+    wanted = labels.current if of_labels == "current" else last
+    np.testing.assert_array_equal(labels.clusters[..., 0], wanted)
+    assert (labels.current.numpy() != last).any()
+    centroids = getattr(method.clusters[1], of_centroids).numpy()
+    scores = outputs.units.numpy() @ centroids
+    np.testing.assert_allclose(outputs.scores[1], scores, atol=1e-6)
 
 
 def test_second_stage_is_refused_beside_current_labels():

@@ -1,5 +1,6 @@
 """Labels of a finished run, or of the images, train another network."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -67,6 +68,22 @@ def test_labels_of_every_head_are_taken_over(deepcluster, transferred):
     assert trained.method.config.num_clusters == (5, 7)
     assert f"those of {deepcluster.workdir} (deepcluster_v2, step 4)" in said[0]
     assert "2 heads of 5, 7 classes, not for 16 of 64 images." in said[0]
+
+
+def test_labels_of_sela_train_another_backbone_from_scratch(tmp_path):
+    other = dict.fromkeys(SWAV) | {"method": "sela"}
+    knobs = {"num_clusters": (5, 7), "num_views": (1,), "view_scales": None}
+    first, _ = quietly(recipe(tmp_path / "sela", **other | knobs))
+    words = fixed(tmp_path / "fixed", str(tmp_path / "sela"))
+    backbone = dataclasses.replace(words.backbone, backbone="resnet18")
+    second, said = quietly(words._replace(backbone=backbone))
+    np.testing.assert_array_equal(
+        second.method.labels.rows, first.method.labels.rows
+    )
+    assert "2 heads of 5, 7 classes" in said[0]
+    widths = [x.method.backbone.output_shape[-1] for x in (first, second)]
+    assert widths == [first.method.backbone.output_shape[-1], 512]
+    assert widths[0] < 512
 
 
 def test_last_assignments_stand_in_for_a_method_without_labels(swav, tmp_path):

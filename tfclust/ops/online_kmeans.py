@@ -135,7 +135,8 @@ def add_vote(votes, labels, share):
     """Votes, a running mean over epochs, that take in one more label.
 
     All weights shrink by 1 - share, and the label's grows by share. A label
-    without a place takes that of the smallest weight, whose vote is lost.
+    without a place takes that of the smallest weight; its vote goes to the
+    others in their proportions, so that the weights' sum stays 1.
 
     Args:
       votes: `Votes` of `[..., J]`.
@@ -150,7 +151,9 @@ def add_vote(votes, labels, share):
     """
     same = votes.clusters == labels[..., None]  # [..., J]
     known = tf.reduce_any(same, axis=-1)
-    kept = (1.0 - share) * votes.weights
+    smallest = tf.reduce_min(votes.weights, axis=-1)
+    lost = tf.where(known, tf.zeros_like(smallest), smallest)[..., None]
+    kept = (1.0 - share) / (1.0 - lost) * votes.weights
     place = tf.where(
         known,
         tf.argmax(tf.cast(same, tf.int32), axis=-1),
