@@ -102,6 +102,39 @@ def test_damaged_checkpoint_is_left_out_with_a_word(tmp_path, damage):
     assert "damaged" in sentence and "0000000010" in sentence
 
 
+def test_no_flipped_bit_of_a_checkpoint_loads_something_else(tmp_path):
+    about = {"recipe": {"run": {"seed": 3}}}
+    path = checkpoints.save(tmp_path, 12, ARRAYS, about=about)
+    refused = 0
+    for file in (path / "manifest.json", path / "arrays.npz"):
+        whole = file.read_bytes()
+        for place in range(len(whole)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << place % 8
+            file.write_bytes(damaged)
+            try:
+                found = checkpoints.load(path)
+            except checkpoints.DamagedCheckpoint:
+                refused += 1
+                continue
+            # Padding and times of the archive, which nobody reads.
+            assert (found.step, found.about) == (12, about)
+            for name, array in ARRAYS.items():
+                assert found.arrays[name].tobytes() == array.tobytes()
+        file.write_bytes(whole)
+    assert refused > 1_000
+
+
+def test_a_damaged_newer_checkpoint_costs_no_good_one(tmp_path):
+    checkpoints.save(tmp_path, 5, ARRAYS)
+    _cut(checkpoints.save(tmp_path, 10, ARRAYS))
+    path = checkpoints.save(tmp_path, 7, ARRAYS, keep=2)
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "0000000005",
+        "0000000007",
+    ]
+
+
 def test_names_that_differ_from_the_manifest_are_told(tmp_path):
     path = checkpoints.save(tmp_path, 5, {"a": np.zeros(1), "b": np.ones(1)})
     np.savez(path / "arrays.npz", b=np.ones(1), c=np.ones(1))

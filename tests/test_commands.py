@@ -455,6 +455,17 @@ def test_batch_that_replicas_cannot_share_is_refused(tmp_path):
     assert "batch_size=15 with 2 replicas. Try 14" in line
 
 
+def test_a_compiled_step_is_refused_on_several_replicas(tmp_path):
+    """Before the images are opened, which may take long."""
+    done = command(
+        "train", *MIRRORED, f"--workdir={tmp_path}", "--jit_compile=true",
+        "--data=folder:/nowhere",
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "jit_compile=True with 2 replicas. Leave it off" in line
+
+
 def start_worker(workdir, ports, index):
     """One of two hosts on this computer."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}

@@ -296,9 +296,9 @@ def test_impossible_setting_is_refused_with_its_numbers(
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-def write_folder(folder, *, num=20, labelled=False):
-    generator = np.random.default_rng(0)
-    for i in range(num):
+def write_folder(folder, *, num=20, labelled=False, start=0):
+    generator = np.random.default_rng(start)
+    for i in range(start, start + num):
         where = folder / (f"class{i % 2}" if labelled else "")
         where.mkdir(parents=True, exist_ok=True)
         pixels = generator.integers(0, 256, (12, 12, 3), np.uint8)
@@ -333,6 +333,30 @@ def test_unreadable_images_are_left_out_by_name(tmp_path):
     lenient = recipe(tmp_path / "run", data=data, epochs=1, max_bad_share=0.1)
     _, said = quietly(lenient)
     assert said[0].startswith("Left out: broken.jpg: ")
+
+
+def test_unreadable_test_images_are_listed_too(tmp_path):
+    data = write_folder(tmp_path / "images", labelled=True)
+    test = write_folder(tmp_path / "test", labelled=True, start=20)
+    (tmp_path / "test" / "class0" / "broken.jpg").write_bytes(b"no image")
+    knobs = {"data": data, "eval_data": test, "epochs": 1}
+    listed = tmp_path / "run" / "skipped.txt"
+    _, said = quietly(recipe(tmp_path / "run", max_bad_share=0.1, **knobs))
+    assert said[0].startswith("Left out: class0/broken.jpg: ")
+    assert listed.read_text().startswith("class0/broken.jpg\t")
+    with pytest.raises(ValueError, match="1 of .* listed in .*skipped.txt"):
+        quietly(recipe(tmp_path / "run", max_bad_share=0.02, **knobs))
+    (tmp_path / "images" / "class0" / "empty.jpg").touch()
+    with pytest.raises(ValueError, match="1 of .* listed in .*skipped.txt"):
+        quietly(recipe(tmp_path / "run", max_bad_share=0.02, **knobs))
+    assert listed.read_text().startswith("class0/empty.jpg\tempty")
+
+
+def test_an_image_that_cannot_be_listed_ends_no_run(tmp_path):
+    said = []
+    pretraining._tell_failure(tmp_path / "gone", said.append, "a.jpg", "why")
+    assert said[0] == "Replaced by others from now on: a.jpg: why"
+    assert "could not be listed in skipped.txt: No such file" in said[1]
 
 
 def test_workdir_of_another_run_is_refused_by_the_knob(finished):

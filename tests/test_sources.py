@@ -6,14 +6,17 @@ import os
 import pathlib
 import shutil
 import sys
+import threading
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import full_disk
 from PIL import Image
 
 from tfclust import data
-from tfclust.data import scan, shards, tfrecord
+from tfclust.data import checking, scan, shards, tfrecord
 from tfclust.data.parts import with_class_shares
 
 RNG = np.random.default_rng(0)
@@ -342,6 +345,43 @@ def test_an_interrupted_check_of_records_goes_on(tmp_path, monkeypatch):
     source = data.open_source(uri)
     assert checked == [5, 3]
     np.testing.assert_array_equal(pixels(source)[22], images[22])
+
+
+def test_images_for_pillow_are_checked_side_by_side(tmp_path, monkeypatch):
+    for i in range(32):
+        write(tmp_path, f"{i:02d}.gif", kind="GIF")
+    both = threading.Barrier(2, timeout=60)
+    decode = checking.decoding.decode_by_pillow
+
+    def met(data):
+        both.wait()
+        return decode(data)
+
+    monkeypatch.setattr(checking.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(checking.decoding, "decode_by_pillow", met)
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.num_images == 32 and not source.skipped
+
+
+def test_one_long_name_makes_no_wide_cache(tmp_path):
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    picture = write(images, "0.png").read_bytes()
+    for i in range(1, 300):
+        (images / f"{i}.png").write_bytes(picture)
+    (images / ("ü" * 120 + ".png")).write_bytes(picture)
+    first = data.open_source(f"folder:{images}", cache_dir=cache)
+    (kept,) = cache.glob("scan-*.npz")
+    assert kept.stat().st_size < 300 * 100
+    with mock.patch.object(scan, "check_images") as never:
+        again = data.open_source(f"folder:{images}", cache_dir=cache)
+    assert not never.called
+    assert again.manifest_hash == first.manifest_hash
+
+
+def test_a_full_disk_leaves_no_half_written_cache(tmp_path):
+    with full_disk(100), pytest.raises(OSError, match="File too large"):
+        scan.write_npz(tmp_path / "c" / "scan.npz", marks=np.zeros(1000))
+    assert not list((tmp_path / "c").iterdir())
 
 
 def test_what_an_older_check_kept_is_not_read(tmp_path, monkeypatch):

@@ -99,6 +99,18 @@ def test_bad_records_of_a_window_are_replaced_within_it(tmp_path):
     assert numbers_in(views_of(uri), 1) == second
 
 
+def test_bad_records_of_a_window_that_is_refused_are_told(tmp_path):
+    records = [example(encoded(image(i))) for i in range(16)]
+    records[9:13] = [example(b"junk")] * 4
+    write_records(tmp_path / "a.tfrecord", records)
+    views = views_of(f"tfrecord_stream:{tmp_path}/a.tfrecord?window=8")
+    told = []
+    views.source.when_failing(lambda *failure: told.append(failure[0]))
+    with pytest.raises(ValueError, match="4 of 8 images cannot be read"):
+        views.source.begin_epoch(1)
+    assert told == [f"a.tfrecord@{i}" for i in range(9, 13)]
+
+
 def test_streams_that_are_none_are_refused(tmp_path):
     uri = write_stream(tmp_path, [3])
     path = tmp_path / "0.tfrecord"

@@ -2,8 +2,9 @@
 
 `<workdir>/checkpoints/<step>/` holds `arrays.npz`, a flat map of explicit names
 to arrays, uncompressed, and `manifest.json` with each array's shape, type and
-SHA-256. It is written to a hidden sibling, flushed to the disk, and renamed; so
-a run that is killed while it saves goes on from the checkpoint before.
+SHA-256, and a SHA-256 of all that. It is written to a hidden sibling, flushed
+to the disk, and renamed; so a run that is killed while it saves goes on from
+the checkpoint before.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import numpy as np
 from tfclust import folders
 
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
-_FORMAT = 1
+_FORMAT = 2
 _NUMBERS = "biuf"  # kinds of NumPy types that a file keeps without pickling
 
 
@@ -63,7 +64,9 @@ def save(workdir, step, arrays, *, about=None, keep=2):
     with folders.writing(*_told(workdir, step)):
         target = _write(_folder(workdir), step, arrays, about or {})
     others = [path for path in _newest_first(workdir) if path != target]
-    for path in others[max(1, keep) - 1 :]:
+    # Newer ones are damaged: `latest` passed over them before this run began.
+    newer = [path for path in others if int(path.name) > step]
+    for path in newer + others[len(newer) + max(1, keep) - 1 :]:
         shutil.rmtree(path)
     return target
 
@@ -87,7 +90,7 @@ def load(path):
     try:
         with np.load(path / ARRAYS, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of a damaged archive they are of many classes
         raise DamagedCheckpoint(f"{path / ARRAYS}: {error}") from error
     missing = sorted(set(entries) - set(arrays))
     unexpected = sorted(set(arrays) - set(entries))
@@ -232,14 +235,16 @@ def _entry(array):
 
 
 def _write_manifest(path, step, entries, about):
-    manifest = {
-        "format": _FORMAT,
-        "step": int(step),
-        "about": about,
-        "arrays": entries,
-    }
+    body = {"step": int(step), "about": about, "arrays": entries}
+    manifest = {"format": _FORMAT, **body, "sha256": _digest(body)}
     words = json.dumps(manifest, indent=1, ensure_ascii=False)
     path.write_text(words + "\n", encoding="utf-8")
+
+
+def _digest(body):
+    """Of what the manifest says, whatever the way it is written."""
+    words = json.dumps(body, sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _read_manifest(path):
@@ -251,7 +256,10 @@ def _read_manifest(path):
                 f"{path} has format {manifest['format']}; this version reads "
                 f"format {_FORMAT}."
             )
-        return {key: manifest[key] for key in ("step", "about", "arrays")}
+        body = {key: manifest[key] for key in ("step", "about", "arrays")}
+        if manifest["sha256"] != _digest(body):
+            raise DamagedCheckpoint(f"{path / MANIFEST} was changed.")
+        return body
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DamagedCheckpoint):
             raise

@@ -3,7 +3,7 @@
 import pathlib
 from typing import NamedTuple
 
-from tfclust import data, devices, health, methods, optimizers
+from tfclust import data, health, methods, optimizers
 from tfclust.label_figures import LabelFigures
 from tfclust.methods.epochs import total_steps
 from tfclust.progress import Console, Metrics, read_metrics
@@ -48,8 +48,7 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
     _announce(recipe, method, views, start, total, say)
     stop, collapse = StopRequest(), _collapse(recipe, workdir, about, start)
     tell = _tell(recipe, views, test, workdir, start, total, chief)
-    lost = devices.telling_lost_hosts(method.distribute_strategy)
-    with stop.listening(), lost, data.telling_lost_images():
+    with stop.listening(), data.telling_lost_images():
         method.fit(
             views,
             epochs=run.epochs,

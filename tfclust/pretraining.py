@@ -100,7 +100,10 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
     devices.seed_everything(run.seed, run.deterministic)
     run_checks.check_replicas(recipe, strategy)
     chief = devices.is_chief(strategy)
-    with checkpoints.lock(workdir, really=chief):
+    with (
+        devices.telling_lost_hosts(strategy),
+        checkpoints.lock(workdir, really=chief),
+    ):
         saved = checkpoints.latest(workdir, say=say)
         # Refused before the images are opened, which may take minutes.
         other = None if saved else given_labels.open_run(recipe, say)
@@ -200,46 +203,61 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
     What is left out is listed in the workdir; by the chief, but for failures
     later on, which each host meets in its own part of a batch.
     """
-    run = recipe.run
-    cache = run.cache_dir or str(workdir / "cache")
-    try:
+    run, left_out = recipe.run, []
+
+    def opened(argument, uri, **knobs):
         source = data.open_source(
+            uri,
+            cache_dir=run.cache_dir or str(workdir / "cache"),
+            max_bad_share=run.max_bad_share,
+            argument=argument,
+            **knobs,
+        )
+        _tell_left_out(source, say)
+        left_out.extend(source.skipped)
+        source.when_failing(
+            lambda *failure: _tell_failure(workdir, say, *failure)
+        )
+        return source
+
+    test = None
+    try:
+        source = opened(
+            "data",
             run.data,
             max_images=run.max_images,
             class_shares=run.class_shares,
-            cache_dir=cache,
-            max_bad_share=run.max_bad_share,
         )
+        run_checks.check_stream(recipe, source)
+        if run.eval_data:
+            test = opened("eval_data", run.eval_data)
+            run_checks.check_test_images(source, test)
     except data.UnreadableImages as error:
-        path = skipped.write(workdir, error.skipped)
-        raise ValueError(f"{error} All are listed in {path}.") from error
-    if chief:
-        skipped.write(workdir, source.skipped)
-    run_checks.check_stream(recipe, source)
-    source.when_failing(lambda *failure: _tell_failure(workdir, say, *failure))
+        left_out.extend(error.skipped)
+        where = workdir / skipped.FILE
+        raise ValueError(f"{error} All are listed in {where}.") from error
+    finally:
+        if chief:
+            skipped.write(workdir, left_out)
+    return source, test
+
+
+def _tell_left_out(source, say):
     for name, reason in source.skipped[:10]:
         say(f"Left out: {name}: {reason}")
     if len(source.skipped) > 10:
         say(f"Left out: {len(source.skipped) - 10} more images.")
     for notice in source.notices:
         say(f"{source.uri}: {notice}.")
-    if not run.eval_data:
-        return source, None
-    test = data.open_source(
-        run.eval_data,
-        cache_dir=cache,
-        max_bad_share=run.max_bad_share,
-        argument="eval_data",
-    )
-    test.when_failing(lambda *failure: _tell_failure(workdir, say, *failure))
-    run_checks.check_test_images(source, test)
-    return source, test
 
 
 def _tell_failure(workdir, say, name, reason):
-    skipped.add(workdir, name, reason)
-    name = data.printable(name)
-    say(f"Replaced by others from now on: {name}: {reason}")
+    shown = data.printable(name)
+    say(f"Replaced by others from now on: {shown}: {reason}")
+    try:
+        skipped.add(workdir, name, reason)
+    except OSError as error:  # a list is no reason to end a run
+        say(f"It could not be listed in {skipped.FILE}: {error.strerror}.")
 
 
 def make_views(recipe, source):

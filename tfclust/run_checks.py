@@ -6,6 +6,7 @@ whole recipe and its images can tell.
 """
 
 from tfclust import backbones, methods
+from tfclust.ops import replicas
 
 
 def check_alone(recipe):
@@ -41,7 +42,7 @@ def check_alone(recipe):
 
 
 def check_replicas(recipe, strategy):
-    """Refuses a batch that replicas cannot share."""
+    """Refuses a batch, or a compiled step, that replicas cannot share."""
     batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
     if batch % count:
         raise ValueError(
@@ -49,6 +50,7 @@ def check_replicas(recipe, strategy):
             f"parts. Received: batch_size={batch} with {count} replicas. Try "
             f"{max(1, batch // count) * count}."
         )
+    replicas.check_compiled(recipe.run.jit_compile, count)
 
 
 def check_stream(recipe, source):

@@ -6,6 +6,7 @@ after the other, so that memory holds one of them, not one a core.
 """
 
 import concurrent.futures
+import contextlib
 import os
 import threading
 from typing import NamedTuple
@@ -174,7 +175,8 @@ def _row(header, size):
 
 
 def _checked_by_pillow(data, header):
-    with _large:
+    large = header.height * header.width > LARGE_PIXELS
+    with _large if large else contextlib.nullcontext():
         try:
             size = decoding.decode_by_pillow(data).shape[:2]
         except Exception:  # Pillow's errors are of a dozen classes

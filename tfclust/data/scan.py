@@ -21,7 +21,7 @@ from tfclust.data.checking import Checks, as_checks, check_images
 # kept is not read.
 VERSION = 2
 MAX_BAD_SHARE = 0.01  # what a source takes where it is told nothing else
-_BLOCK = 2_000  # images between two looks at the clock
+_BLOCK = 256  # images between two looks at the clock
 _WRITE_EVERY = 20.0  # seconds
 _TELL_EVERY = 0.2  # seconds
 _TOLD_FROM = 1.0  # seconds; a shorter check shows no bar
@@ -186,9 +186,12 @@ def write_npz(path, **arrays):
     """Writes arrays to `path` at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = unique_partial(path)
-    with open(partial, "wb") as file:
-        np.savez(file, version=np.array(VERSION), **arrays)
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            np.savez(file, version=np.array(VERSION), **arrays)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _cache_path(root, cache_dir):
@@ -199,14 +202,26 @@ def _cache_path(root, cache_dir):
 
 def _read_cache(path):
     """`{mark: row of Checks}`; empty where there is none."""
-    stored = path and read_npz(path, ["marks", *Checks._fields])
+    stored = path and read_npz(path, ["marks", "ends", *Checks._fields])
     if not stored:
         return {}
     rows = zip(*(stored[name] for name in Checks._fields), strict=True)
-    return dict(zip(stored["marks"].tolist(), rows, strict=True))
+    words, ends = stored["marks"].tobytes(), stored["ends"].tolist()
+    marks = [
+        os.fsdecode(words[start:end])
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
+    return dict(zip(marks, rows, strict=True))
 
 
 def _cached(known):
-    """Arrays of what `_read_cache` gives."""
-    checks = as_checks(list(known.values()))
-    return {"marks": np.array(list(known), np.str_), **checks._asdict()}
+    """Arrays of what `_read_cache` gives.
+
+    Marks are bytes in a row: NumPy's text is as wide as the longest name.
+    """
+    marks = [os.fsencode(mark) for mark in known]
+    return {
+        "marks": np.frombuffer(b"".join(marks), np.uint8),
+        "ends": np.cumsum([len(mark) for mark in marks], dtype=np.int64),
+        **as_checks(list(known.values()))._asdict(),
+    }

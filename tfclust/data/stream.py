@@ -96,7 +96,12 @@ class StreamSource(EncodedSource):
         if epoch == self._window:
             return
         self._window = epoch
-        checks, names, skipped = self._load()
+        try:
+            checks, names, skipped = self._load()
+        except scan.UnreadableImages as error:
+            for entry in error.skipped:
+                self.note_failure(*entry)
+            raise
         self.heights, self.widths = checks.heights, checks.widths
         self.jpeg, self._checks = checks.jpeg, checks
         for name, variable in self._columns.items():

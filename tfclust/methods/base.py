@@ -263,13 +263,9 @@ class Method(keras.Model):
                 "where memory is short, give smaller or fewer views, mixed "
                 "precision or several devices."
             )
-        count = self.distribute_strategy.num_replicas_in_sync
-        if jit_compile and count > 1:
-            raise ValueError(
-                "jit_compile compiles the whole step on one replica. Received: "
-                f"jit_compile=True with {count} replicas. Leave it off; the "
-                "pure parts (codes, k-means, colour) are compiled anyway."
-            )
+        replicas.check_compiled(
+            jit_compile, self.distribute_strategy.num_replicas_in_sync
+        )
         super().compile(optimizer=optimizer, jit_compile=False)
         # Keras's own flag turns itself off under op determinism.
         self.compiles_step = bool(jit_compile)

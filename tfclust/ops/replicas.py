@@ -129,3 +129,18 @@ def _context(name):
             "the function that strategy.run is given."
         )
     return context
+
+
+def check_compiled(jit_compile, count):
+    """Refuses to compile a whole step that `count` replicas would share.
+
+    Raises:
+      ValueError: under several replicas: one traced step would be shared by all
+        of them (keras#19005).
+    """
+    if jit_compile and count > 1:
+        raise ValueError(
+            "jit_compile compiles the whole step on one replica. Received: "
+            f"jit_compile=True with {count} replicas. Leave it off; the pure "
+            "parts (codes, k-means, colour) are compiled anyway."
+        )
