@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from benchmarks import bench_kills
 from conftest import ROOT
 from test_replicas import free_ports
 
@@ -15,7 +16,6 @@ from tfclust import checkpoints
 TIMEOUT = 300  # seconds; half a minute where nothing else runs
 STEPS = 3  # an epoch and a half; the last step balances with the full queue
 TINY = [
-    "--data=digits:?split=train",
     "--max_images=32",
     "--backbone=small",
     "--image_size=8",
@@ -36,15 +36,26 @@ TINY = [
 ]
 
 
-def start(workdir, *arguments, cluster=None):
-    """A training command; `cluster` is the hosts and which of them it is."""
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return bench_kills.write_images(tmp_path_factory.mktemp("images"))
+
+
+def member(hosts, index):
+    """What TF_CONFIG tells a host."""
+    task = {"type": "worker", "index": index}
+    return {"cluster": {"worker": hosts}, "task": task}
+
+
+def start(workdir, images, *arguments, cluster=None):
+    """A training command; `cluster` is what TF_CONFIG tells it."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     environment.pop("TF_CONFIG", None)
     if cluster is not None:
         environment["TF_CONFIG"] = json.dumps(cluster)
     command = [sys.executable, "-m", "tfclust.train", *TINY, *arguments]
     return subprocess.Popen(
-        [*command, f"--workdir={workdir}"],
+        [*command, f"--workdir={workdir}", f"--data=folder:{images}"],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -69,7 +80,7 @@ def finish(processes):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, images):
     """Folders of the chief, the second host and a lone process; outputs."""
     folder = tmp_path_factory.mktemp("hosts")
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
@@ -77,16 +88,14 @@ def runs(tmp_path_factory):
     pair = [
         start(
             workdirs[index],
+            images,
             "--strategy=multi_worker",
-            cluster={
-                "cluster": {"worker": hosts},
-                "task": {"type": "worker", "index": index},
-            },
+            cluster=member(hosts, index),
         )
         for index in range(2)
     ]
     outputs = finish(pair)
-    outputs += finish([start(workdirs[2], "--strategy=one")])
+    outputs += finish([start(workdirs[2], images, "--strategy=one")])
     return workdirs, outputs
 
 
@@ -118,11 +127,11 @@ def test_two_hosts_of_half_the_batch_equal_one_process(runs):
     assert np.linalg.norm(two[0] - one[0]) < 0.01 * moved
 
 
-def test_only_the_chief_writes(runs):
+def test_only_the_chief_writes_but_for_what_the_check_found(runs):
     (chief, second, _), _ = runs
     written = {path.name for path in chief.iterdir()}
     assert {"config.flags", "metrics.jsonl", "checkpoints"} <= written
-    assert not second.exists() or not any(second.iterdir())
+    assert {path.name for path in second.iterdir()} == {"cache"}
 
 
 def test_each_epoch_is_told_once(runs):
@@ -131,7 +140,30 @@ def test_each_epoch_is_told_once(runs):
     assert "epoch 1 ·" not in second
 
 
-def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path):
+def test_a_host_that_refuses_its_images_ends_the_others(tmp_path, images):
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    pair = [
+        start(
+            tmp_path / "run",
+            where,
+            "--strategy=multi_worker",
+            cluster=member(hosts, index),
+        )
+        for index, where in enumerate((images, "/nowhere"))
+    ]
+    try:
+        errors = [one.communicate(timeout=TIMEOUT)[1] for one in pair]
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
+    assert [one.returncode for one in pair] == [2, 2], errors
+    assert "another host of TF_CONFIG has ended" in errors[0]
+    assert "/nowhere" in errors[1]
+    assert "Traceback" not in errors[0] + errors[1]
+
+
+def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path, images):
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
     workdir = tmp_path / "run"
 
@@ -139,12 +171,10 @@ def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path):
         return [
             start(
                 workdir,
+                images,
                 "--strategy=multi_worker",
                 "--steps=12",
-                cluster={
-                    "cluster": {"worker": hosts},
-                    "task": {"type": "worker", "index": index},
-                },
+                cluster=member(hosts, index),
             )
             for index in range(2)
         ]
