@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_transport.py [--quick]
 
-To hold: the peak grows with N * d, not with N * K. Each case is a process of
+To hold: the peak grows with N * d, not with N * K: without a cache a label step
+adds at most four times the features and 200 MB. Each case is a process of
 its own, whose peak is the kernel's (`ru_maxrss`); TensorFlow itself and XLA's
 compilation are in it, so look at what a case adds to the process that made its
 features. Passes are timed one by one, with and without the cache of scores;
@@ -22,6 +23,7 @@ from cases import measured_apart, peak_bytes
 
 WIDTH = 128
 TIMEOUT = 1800  # seconds a case
+MOST_COPIES, MOST_BYTES = 4, 200e6  # of the features; beside them
 NO_CACHE, CACHE = 0, 2**31
 
 # (N, K, cache_bytes, passes)
@@ -63,6 +65,9 @@ def main(arguments=None):
             f" {figures['label']:9.2f}",
             flush=True,
         )
+        most = MOST_COPIES * 4 * num_rows * WIDTH + MOST_BYTES
+        if not cache_bytes and figures["added"] > most:
+            raise SystemExit(f"transport: more than {most / 1e6:.0f} MB added.")
     return found
 
 
