@@ -350,6 +350,10 @@ def test_unreadable_test_images_are_listed_too(tmp_path):
     with pytest.raises(ValueError, match="1 of .* listed in .*skipped.txt"):
         quietly(recipe(tmp_path / "run", max_bad_share=0.02, **knobs))
     assert listed.read_text().startswith("class0/empty.jpg\tempty")
+    before = listed.read_text()
+    with pytest.raises(FileNotFoundError):
+        quietly(recipe(tmp_path / "run", **knobs | {"data": "folder:/none"}))
+    assert listed.read_text() == before  # a slip in a path costs no list
 
 
 def test_an_image_that_cannot_be_listed_ends_no_run(tmp_path):

@@ -205,40 +205,42 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
     """
     run, left_out = recipe.run, []
 
+    def list_left_out(entries):
+        left_out.extend(entries)
+        if chief:
+            skipped.write(workdir, left_out)
+
     def opened(argument, uri, **knobs):
-        source = data.open_source(
-            uri,
-            cache_dir=run.cache_dir or str(workdir / "cache"),
-            max_bad_share=run.max_bad_share,
-            argument=argument,
-            **knobs,
-        )
+        try:
+            source = data.open_source(
+                uri,
+                cache_dir=run.cache_dir or str(workdir / "cache"),
+                max_bad_share=run.max_bad_share,
+                argument=argument,
+                **knobs,
+            )
+        except data.UnreadableImages as error:
+            list_left_out(error.skipped)
+            where = workdir / skipped.FILE
+            raise ValueError(f"{error} All are listed in {where}.") from error
+        list_left_out(source.skipped)
         _tell_left_out(source, say)
-        left_out.extend(source.skipped)
         source.when_failing(
             lambda *failure: _tell_failure(workdir, say, *failure)
         )
         return source
 
-    test = None
-    try:
-        source = opened(
-            "data",
-            run.data,
-            max_images=run.max_images,
-            class_shares=run.class_shares,
-        )
-        run_checks.check_stream(recipe, source)
-        if run.eval_data:
-            test = opened("eval_data", run.eval_data)
-            run_checks.check_test_images(source, test)
-    except data.UnreadableImages as error:
-        left_out.extend(error.skipped)
-        where = workdir / skipped.FILE
-        raise ValueError(f"{error} All are listed in {where}.") from error
-    finally:
-        if chief:
-            skipped.write(workdir, left_out)
+    source = opened(
+        "data",
+        run.data,
+        max_images=run.max_images,
+        class_shares=run.class_shares,
+    )
+    run_checks.check_stream(recipe, source)
+    if not run.eval_data:
+        return source, None
+    test = opened("eval_data", run.eval_data)
+    run_checks.check_test_images(source, test)
     return source, test
 
 
