@@ -24,12 +24,11 @@ import tfclust.quiet  # isort: skip # noqa: F401
 import tensorflow as tf
 from cases import measured_apart
 from pairs import time_pairs
-from steps import noise_views
+from steps import RATE, build, noise_views
 
-from tfclust import backbones, devices, methods, optimizers
+from tfclust import devices, methods, optimizers
 
 NUM_CLUSTERS = 3000
-RATE = 0.01
 STEPS = 10  # of a round, sent without a wait between them
 TIMEOUT = 900  # seconds a case
 
@@ -105,15 +104,14 @@ def measure(case):
         view_scales=((0.14, 1.0), (0.05, 0.14)),
     )
     with devices.precision(case.precision):
-        method = methods.METHODS["swav"](
-            backbones.build(case.backbone, image_size=case.sizes[0]),
+        method = build(
+            methods.METHODS["swav"],
+            case.backbone,
+            views,
             num_clusters=NUM_CLUSTERS,
-            freeze_steps=0,
+            optimizer=optimizers.LARS(RATE),
+            jit_compile=case.jit_compile,
         )
-        method.compile(
-            optimizer=optimizers.LARS(RATE), jit_compile=case.jit_compile
-        )
-        method.prepare(views)
         step = sender(method)
         start = time.perf_counter()
         step(1)

@@ -37,7 +37,7 @@ def noise_views(batch_size, image_size, **knobs):
     )
 
 
-def build(method_class, backbone, views, *, num_clusters, queue_rows=0):
+def build(method_class, backbone, views, *, num_clusters, queue_rows=0, **how):
     """A compiled method; its queues are full, so that they count.
 
     Args:
@@ -45,6 +45,7 @@ def build(method_class, backbone, views, *, num_clusters, queue_rows=0):
       backbone: its name.
       views: `data.Views`.
       num_clusters: int K. queue_rows: int Q.
+      **how: what `compile` takes; SGD where it names no optimizer.
     """
     method = method_class(
         backbones.build(backbone, image_size=views.image_size),
@@ -53,7 +54,7 @@ def build(method_class, backbone, views, *, num_clusters, queue_rows=0):
         queue_start_epoch=0,
         freeze_steps=0,
     )
-    method.compile(optimizer=optimizers.SGD(RATE))
+    method.compile(**({"optimizer": optimizers.SGD(RATE)} | how))
     method.prepare(views)
     if queue_rows:
         fill_queues(method)
