@@ -2,17 +2,15 @@
 
 import contextlib
 import os
-import pathlib
 import resource
-import subprocess
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 
+import processes
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = processes.ROOT
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -25,19 +23,13 @@ def shared_data():
 
 
 def run_in_subprocess(code, *, timeout=300, env=None):
-    """Standard output of `code` run by a fresh Python in the project's root.
+    """Standard output of `code`, run in the project's root.
 
     An aborted collective poisons every later one in its process, so each
     strategy case has a process of its own.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+    env = {**os.environ, **(env or {})}
+    done = processes.run(["-c", code], env=env, timeout=timeout)
     assert done.returncode == 0, (
         f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     )

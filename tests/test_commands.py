@@ -7,10 +7,10 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
 from conftest import ROOT
@@ -51,16 +51,9 @@ def environment():
     return {k: v for k, v in os.environ.items() if k not in unset}
 
 
-def command(name, *arguments, **knobs):
-    return subprocess.run(
-        [sys.executable, "-m", f"tfclust.{name}", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        **knobs,
-    )
+def command(name, *arguments):
+    arguments = ["-m", f"tfclust.{name}", *arguments]
+    return processes.run(arguments, env=environment())
 
 
 def status(name, *arguments):
@@ -392,14 +385,8 @@ def test_readmes_three_lines_serve_own_images(
 
 def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
     arguments = [*TINY, f"--workdir={tmp_path}", "--steps=2000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfclust.train", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ["-m", "tfclust.train", *arguments]
+    process = processes.Process(arguments, env=environment())
     try:
         for line in process.stdout:
             if line.startswith("epoch 2"):
@@ -413,13 +400,7 @@ def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
     step = checkpoints.latest(tmp_path).step
     assert 8 <= step < 2000
     limit = time.monotonic() + 100
-    again = subprocess.Popen(
-        [sys.executable, "-m", "tfclust.train", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    again = processes.Process(arguments, env=environment())
     try:
         first = again.stdout.readline()
         while not first.startswith("Goes on") and time.monotonic() < limit:
@@ -470,17 +451,11 @@ def start_worker(workdir, ports, index):
     """One of two hosts on this computer."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     task = {"type": "worker", "index": index}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tfclust.train", *TINY]
-        + ["--steps=2000", f"--workdir={workdir}"],
-        cwd=ROOT,
-        env={
-            **environment(),
-            "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
-        },
-        stdout=subprocess.PIPE,
+    config = json.dumps({"cluster": cluster, "task": task})
+    return processes.Process(
+        ["-m", "tfclust.train", *TINY, "--steps=2000", f"--workdir={workdir}"],
+        env={**environment(), "TF_CONFIG": config},
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 

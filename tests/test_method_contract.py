@@ -1,14 +1,11 @@
 """What every method promises, whatever its algorithm."""
 
-import subprocess
-import sys
-
 import contract_run
 import keras
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
-from conftest import ROOT
 
 from tfclust import devices, methods, options
 
@@ -214,14 +211,8 @@ def test_config_survives_its_spelling(name):
 def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
     """With batch norm in the backbone, whose statistics span the replicas."""
     output = tmp_path / "states.npz"
-    command = [sys.executable, "tests/contract_run.py", name, str(output)]
-    done = subprocess.run(
-        [*command, "1", "2", "4"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    arguments = ["tests/contract_run.py", name, output, 1, 2, 4]
+    done = processes.run(arguments, timeout=500)
     assert done.returncode == 0, done.stderr[-5000:]
     states = contract_run.read_states(output)
     for several in (states["2"], states["4"]):

@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from benchmarks import bench_kills
-from conftest import ROOT
+from processes import Process
 from test_replicas import free_ports
 
 from tfclust import checkpoints
@@ -53,14 +51,10 @@ def start(workdir, images, *arguments, cluster=None):
     environment.pop("TF_CONFIG", None)
     if cluster is not None:
         environment["TF_CONFIG"] = json.dumps(cluster)
-    command = [sys.executable, "-m", "tfclust.train", *TINY, *arguments]
-    return subprocess.Popen(
+    command = ["-m", "tfclust.train", *TINY, *arguments]
+    return Process(
         [*command, f"--workdir={workdir}", f"--data=folder:{images}"],
-        cwd=ROOT,
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
 
 

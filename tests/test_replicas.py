@@ -2,13 +2,12 @@
 
 import json
 import socket
-import subprocess
-import sys
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
-from conftest import ROOT, run_in_subprocess
+from conftest import run_in_subprocess
 
 from tfclust.ops import replicas
 
@@ -175,26 +174,18 @@ def free_ports(number):
 def test_two_processes_gather_in_order_sum_and_keep_types():
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     setup = "strategy = tf.distribute.MultiWorkerMirroredStrategy()\n"
-    processes = []
+    hosts = []
     for index in range(2):
         config = {
             "cluster": {"worker": workers},
             "task": {"type": "worker", "index": index},
         }
         code = f"import os; os.environ['TF_CONFIG'] = {json.dumps(config)!r}\n"
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", code + START + setup + CHECK],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        hosts.append(processes.Process(["-c", code + START + setup + CHECK]))
     try:
-        for process in processes:
-            output, errors = process.communicate(timeout=120)
+        for host in hosts:
+            output, errors = host.communicate(timeout=120)
             assert "checked" in output, errors[-4000:]
     finally:
-        for process in processes:
-            process.kill()
+        for host in hosts:
+            host.kill()

@@ -3,12 +3,10 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import time
 
+import processes
 import pytest
-from conftest import ROOT
 from test_commands import TINY, command, environment, status
 
 from tfclust import checkpoints, options, recipes, sweep
@@ -166,16 +164,12 @@ def test_figures_on_other_images_are_not_taken_for_these(swept):
 
 
 def test_a_stopped_sweep_saves_its_runs_and_leaves_no_process(tmp_path):
-    process = subprocess.Popen(
+    process = processes.Process(
         [
-            *(sys.executable, "-m", "tfclust.sweep", *TINY, "--epochs=500"),
+            *("-m", "tfclust.sweep", *TINY, "--epochs=500"),
             *("--vary=queue_rows=0|16|32", f"--workdir={tmp_path}"),
         ],
-        cwd=ROOT,
         env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
     )
     log = tmp_path / "queue_rows=0" / "sweep.log"
     limit = time.monotonic() + 200

@@ -1,0 +1,154 @@
+"""Processes that begin with TensorFlow imported: an import takes 7 s of a core.
+
+A server, one a test process, imports it once and forks (`multiprocessing`'s
+"forkserver"). A fork has an environment, arguments, output, signals and an exit
+code of its own, and nothing of the test process. What depends on the import
+itself, as TensorFlow's own messages, needs an interpreter of its own:
+`subprocess`.
+"""
+
+import atexit
+import ctypes
+import multiprocessing
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import types
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tensorflow", "keras"])
+
+
+class Process:
+    """`python *arguments` in the project's root; as `subprocess.Popen` in text.
+
+    Args:
+      arguments: as the interpreter's: "-m" and a module, "-c" and code, or a
+        file, and then the program's own.
+      env: the whole environment, or None for this process's.
+      stderr: `subprocess.STDOUT` joins it to standard output.
+    """
+
+    def __init__(self, arguments, *, env=None, stderr=subprocess.PIPE):
+        self.args = [str(argument) for argument in arguments]
+        env = dict(os.environ if env is None else env)
+        self._errors = None
+        if stderr != subprocess.STDOUT:
+            self._errors = tempfile.NamedTemporaryFile(  # noqa: SIM115
+                "r", errors="replace"
+            )
+        reader, writer = _CONTEXT.Pipe(duplex=False)
+        errors = self._errors and self._errors.name
+        self._process = _CONTEXT.Process(
+            target=_main, args=(self.args, env, writer, errors)
+        )
+        self._process.start()
+        writer.close()
+        self.pid = self._process.pid
+        self.stdout = os.fdopen(os.dup(reader.fileno()), errors="replace")
+        reader.close()
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self.returncode
+
+    def wait(self, timeout=None):
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+    def communicate(self, timeout=None):
+        """What is left of the output, and the errors, when it has ended.
+
+        Unlike `Popen`'s, kills a process that takes longer.
+        """
+        late = threading.Event()
+
+        def end():
+            late.set()
+            self.kill()
+
+        timer = threading.Timer(timeout or threading.TIMEOUT_MAX, end)
+        timer.start()
+        try:
+            output = self.stdout.read()
+            self._process.join()
+        finally:
+            timer.cancel()
+        errors = self._errors and self._errors.read()
+        if late.is_set():
+            raise subprocess.TimeoutExpired(self.args, timeout, output, errors)
+        return output, errors
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self._process.kill()
+
+
+def run(arguments, *, env=None, timeout=300):
+    """The `subprocess.CompletedProcess` of `python *arguments`."""
+    process = Process(arguments, env=env)
+    output, errors = process.communicate(timeout)
+    return subprocess.CompletedProcess(
+        process.args, process.returncode, output, errors
+    )
+
+
+def _main(arguments, env, writer, errors):
+    """In the fork: becomes the interpreter that was asked for."""
+    os.dup2(writer.fileno(), 1)
+    writer.close()
+    file = 1 if errors is None else os.open(errors, os.O_WRONLY | os.O_APPEND)
+    os.dup2(file, 2)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(ROOT)
+    from tfclust import quiet
+
+    quiet.import_tensorflow()  # the look for devices, as the commands do it
+    code = 0
+    try:
+        _interpret(*arguments)
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # `multiprocessing` leaves by `_exit`: past these, and C++ destructors.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).exit(code)
+
+
+def _interpret(kind, *rest):
+    named = kind in ("-m", "-c")
+    sys.path[:] = [
+        str(ROOT if named else ROOT / os.path.dirname(kind)),
+        *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)),
+        *(p for p in sys.path if p and not p.startswith(f"{ROOT}/tests")),
+    ]
+    if kind == "-m":
+        sys.argv = list(rest)
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        module = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(rest[0], "<string>", "exec"), module.__dict__)
+    else:
+        sys.argv = [kind, *rest]
+        runpy.run_path(kind, run_name="__main__")
