@@ -10,6 +10,7 @@ itself, as TensorFlow's own messages, needs an interpreter of its own:
 import atexit
 import ctypes
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import runpy
@@ -23,6 +24,7 @@ import types
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tensorflow", "keras"])
+_LOCK = threading.Lock()  # a start polls the others; two polls lose a code
 
 
 class Process:
@@ -48,7 +50,8 @@ class Process:
         self._process = _CONTEXT.Process(
             target=_main, args=(self.args, env, writer, errors)
         )
-        self._process.start()
+        with _LOCK:
+            self._process.start()
         writer.close()
         self.pid = self._process.pid
         self.stdout = os.fdopen(os.dup(reader.fileno()), errors="replace")
@@ -56,14 +59,15 @@ class Process:
 
     @property
     def returncode(self):
-        return self._process.exitcode
+        return self.poll()
 
     def poll(self):
-        return self.returncode
+        with _LOCK:
+            return self._process.exitcode
 
     def wait(self, timeout=None):
-        self._process.join(timeout)
-        if self.returncode is None:
+        multiprocessing.connection.wait([self._process.sentinel], timeout)
+        if self.poll() is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
         return self.returncode
 
@@ -82,7 +86,7 @@ class Process:
         timer.start()
         try:
             output = self.stdout.read()
-            self._process.join()
+            self.wait()
         finally:
             timer.cancel()
         errors = self._errors and self._errors.read()

@@ -365,7 +365,7 @@ def test_readmes_three_lines_serve_own_images(
     """Class folders get figures; without them a line says what is missing."""
     monkeypatch.chdir(ROOT)
     images = write_digits(tmp_path / "images", count=150, by_class=by_class)
-    shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50"]
+    shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50", "image_size=32"]
     codes, printed = {}, {}
     for name, *arguments in readme_lines(images, tmp_path):
         if name == "train":
@@ -415,6 +415,43 @@ def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
         again.kill()
     assert again.returncode == 130 and "is saved in" in out
     assert checkpoints.latest(tmp_path).step > step
+
+
+COUNTED = """
+import os, signal, sys
+from tfclust import flags, recipe_flags, train
+from tfclust.data import scan
+
+blocks, check = [], scan.check_images
+
+def counted(read, count, tell):
+    blocks.append(count)
+    if len(blocks) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGINT)
+    return check(read, count, tell)
+
+scan.check_images = counted
+recipe_flags.define()
+try:
+    flags.run(train.main, ["train.py", *sys.argv[2:]])
+finally:
+    print("checked", sum(blocks))
+"""
+
+
+def test_an_interrupted_check_of_the_images_goes_on_where_it_was(tmp_path):
+    for i in range(300):  # more than a block
+        image = Image.new("RGB", (8, 8), (i % 256, 0, 0))
+        image.save(tmp_path / f"{i:03}.png")
+    arguments = [*TINY[2:], f"--data=folder:{tmp_path}", "--eval_data="]
+    arguments += ["--knn_images=0", "--steps=1", f"--workdir={tmp_path / 'w'}"]
+    stopped = processes.run(["-c", COUNTED, 2, *arguments])
+    assert stopped.returncode == 130, stopped.stderr
+    assert stopped.stderr == "train: interrupted.\n"
+    assert not (tmp_path / "w" / "checkpoints").exists()
+    done = processes.run(["-c", COUNTED, 0, *arguments])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"checked {300 - 256}\n")
 
 
 MIRRORED = [*TINY, "--num_replicas=2", "--epochs=1"]

@@ -18,12 +18,7 @@ TINY = [
     "--backbone=small",
     "--image_size=8",
     "--batch_size=16",
-    "--num_clusters=5",
     "--projection_width=8",
-    "--hidden_width=8",
-    "--freeze_steps=2",
-    "--queue_rows=32",
-    "--queue_start_epoch=0",
     "--knn_images=32",
     "--augmentation=none",
     "--optimizer=sgd",
@@ -32,6 +27,19 @@ TINY = [
     "--checkpoint_steps=1",
     f"--keep_checkpoints={STEPS}",
 ]
+
+
+METHODS = {
+    "swav": [
+        "--num_clusters=5",
+        "--hidden_width=8",
+        "--freeze_steps=2",
+        "--queue_rows=32",
+        "--queue_start_epoch=0",
+    ],
+    # Labels before each step, by features of both hosts.
+    "sela": ["--num_clusters=5,6", "--num_label_steps=20"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +53,16 @@ def member(hosts, index):
     return {"cluster": {"worker": hosts}, "task": task}
 
 
-def start(workdir, images, *arguments, cluster=None):
+def start(workdir, images, *arguments, method="swav", cluster=None):
     """A training command; `cluster` is what TF_CONFIG tells it."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     environment.pop("TF_CONFIG", None)
     if cluster is not None:
         environment["TF_CONFIG"] = json.dumps(cluster)
-    command = ["-m", "tfclust.train", *TINY, *arguments]
+    recipe = [f"--method={method}", *TINY, *METHODS[method]]
+    where = [f"--workdir={workdir}", f"--data=folder:{images}"]
     return Process(
-        [*command, f"--workdir={workdir}", f"--data=folder:{images}"],
-        env=environment,
+        ["-m", "tfclust.train", *recipe, *arguments, *where], env=environment
     )
 
 
@@ -73,9 +81,10 @@ def finish(processes):
     return outputs
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory, images):
+@pytest.fixture(scope="module", params=METHODS)
+def runs(request, tmp_path_factory, images):
     """Folders of the chief, the second host and a lone process; outputs."""
+    method = request.param
     folder = tmp_path_factory.mktemp("hosts")
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
     workdirs = [folder / name for name in ("chief", "second", "alone")]
@@ -84,13 +93,18 @@ def runs(tmp_path_factory, images):
             workdirs[index],
             images,
             "--strategy=multi_worker",
+            method=method,
             cluster=member(hosts, index),
         )
         for index in range(2)
     ]
     outputs = finish(pair)
-    outputs += finish([start(workdirs[2], images, "--strategy=one")])
+    alone = start(workdirs[2], images, "--strategy=one", method=method)
+    outputs += finish([alone])
     return workdirs, outputs
+
+
+NETWORK = ("backbone/", "projector/", "prototypes/", "classifier/")
 
 
 def state(workdir, step=STEPS):
@@ -99,12 +113,12 @@ def state(workdir, step=STEPS):
     weights = [
         array.ravel()
         for name, array in sorted(arrays.items())
-        if name.startswith(("backbone/", "projector/", "prototypes/"))
+        if name.startswith(NETWORK)
     ]
     counts = {
         name: array
         for name, array in arrays.items()
-        if name in ("step", "epoch") or name.endswith("/filled")
+        if name in ("step", "epoch", "labels") or name.endswith("/filled")
     }
     return np.concatenate(weights), counts
 
@@ -113,7 +127,7 @@ def test_two_hosts_of_half_the_batch_equal_one_process(runs):
     (chief, _, alone), outputs = runs
     two, one = state(chief), state(alone)
     assert "2 replicas" in outputs[0]
-    assert one[1] == two[1]
+    np.testing.assert_equal(one[1], two[1])
     # Rounding of 1e-7 becomes 1e-4 where it carries a pixel over ReLU's kink;
     # gradients of half the batch, or its statistics, would differ in the
     # first digit.
@@ -157,7 +171,10 @@ def test_a_host_that_refuses_its_images_ends_the_others(tmp_path, images):
     assert "Traceback" not in errors[0] + errors[1]
 
 
-def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path, images):
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_host_ends_the_others_and_the_run_goes_on(
+    tmp_path, images, killed
+):
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
     workdir = tmp_path / "run"
 
@@ -178,13 +195,13 @@ def test_a_killed_host_ends_the_others_and_the_run_goes_on(tmp_path, images):
         for line in first[0].stdout:
             if line.startswith("epoch 1"):
                 break
-        first[1].kill()
-        _, errors = first[0].communicate(timeout=TIMEOUT)
+        first[killed].kill()
+        _, errors = first[1 - killed].communicate(timeout=TIMEOUT)
     finally:
         for process in first:
             process.kill()
             process.wait()
-    assert first[0].returncode == 2, errors[-3000:]
+    assert first[1 - killed].returncode == 2, errors[-3000:]
     (said,) = (x for x in errors.splitlines() if x.startswith("train: "))
     assert "another host of TF_CONFIG has ended" in said
     assert "Traceback" not in errors

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,30 @@ class Knobs:
 def test_value_out_of_bounds_is_refused_by_name(knobs, message):
     with pytest.raises(ValueError, match=message):
         Knobs(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"sizes": 4}, r"sizes must be of type tuple\[int, ...\]. .* sizes=4"),
+        ({"sizes": "4,5"}, "sizes must be of type .* sizes='4,5'"),
+        ({"sizes": [4, 0.5]}, r"sizes must be of .* sizes=\(4, 0.5\)"),
+        ({"rate": "0.1"}, "rate must be of type float. .* rate='0.1'"),
+        ({"rate": None}, "rate must be of type float. Received: rate=None"),
+        ({"rate": True}, "rate must be of type float. Received: rate=True"),
+        ({"limit": 2.0}, r"limit must be of type int \| None. .* limit=2.0"),
+        ({"kind": 3}, "kind must be of type str"),
+    ],
+)
+def test_value_of_another_type_is_refused_by_name(knobs, message):
+    with pytest.raises(ValueError, match=message):
+        Knobs(**knobs)
+
+
+def test_lists_become_tuples_and_numpys_numbers_are_numbers():
+    knobs = Knobs(sizes=[3, np.int64(4)], rate=np.float32(0.5), share=1)
+    assert knobs == Knobs(sizes=(3, 4), rate=0.5, share=1.0)
+    assert hash(knobs) == hash(Knobs(sizes=(3, 4), rate=0.5, share=1.0))
 
 
 def test_bounds_include_their_ends_and_spare_none():

@@ -107,6 +107,34 @@ def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     assert np.abs(counts / 64 - 1).max() <= 0.2
 
 
+def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run():
+    """The last labels' Q against the new one's, on features of now."""
+    power = 3.0
+    method = contract_run.build("sela", num_label_steps=20)
+    last, changes = {}, []
+
+    def recorded(extract, reassign=method.reassign):
+        rows = extract("projections", views="train", training=True)[:, 0]
+        reassign(extract)
+        for head, dense in enumerate(method.classifier.heads):
+            logits = np.float64(rows) @ dense.kernel.numpy()
+            probs = oracles.log_softmax(logits + dense.bias.numpy())
+            q = power * probs + method.balance.log_r(head)
+            q = np.exp(oracles.log_softmax(q)) / len(rows)
+            now = oracles.joint_objective(probs, q, power)
+            if head in last:
+                before = oracles.joint_objective(probs, last[head], power)
+                changes.append(now - before)
+            last[head] = q
+
+    method.reassign = recorded
+    method.fit(contract_run.views(), epochs=5)
+    assert len(changes) > 20
+    # Of 1.6; masses are balanced to the default tolerance.
+    assert max(changes) < 1e-4
+    assert min(changes) < -1e-2
+
+
 def test_labels_start_balanced_at_random_and_unlike_by_head():
     starts = [balanced_start(103, 10, seed=(0, head)) for head in range(2)]
     for start in starts:

@@ -8,6 +8,7 @@ and a notebook speak of one thing.
 
 import dataclasses
 import math
+import numbers
 import types
 import typing
 
@@ -53,14 +54,19 @@ def option(
 
 
 def check(config):
-    """Raises ValueError where a field of `config` leaves its bounds.
+    """Raises ValueError where a field of `config` leaves its type or bounds.
 
-    Call it first in `__post_init__`, before checks that compare fields.
+    Lists become tuples. Call it first in `__post_init__`, before checks that
+    compare fields.
     """
+    types_of = kinds(type(config))
     for field in dataclasses.fields(config):
         about = field.metadata.get("option")
         if about is not None:
-            _check_value(field.name, getattr(config, field.name), about)
+            value = _as_tuples(getattr(config, field.name))
+            object.__setattr__(config, field.name, value)  # it is frozen
+            _check_kind(field.name, value, types_of[field.name])
+            _check_value(field.name, value, about)
 
 
 def parse(text_value, kind):
@@ -86,6 +92,40 @@ def kinds(config_class):
     """`{field name: type}` of a dataclass, with string annotations resolved."""
     hints = typing.get_type_hints(config_class)
     return {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
+
+
+def _as_tuples(value):
+    if isinstance(value, (list, tuple)):
+        return tuple(_as_tuples(entry) for entry in value)
+    return value
+
+
+def _check_kind(name, value, kind):
+    if not _is_kind(value, kind):
+        words = getattr(kind, "__name__", str(kind))
+        if typing.get_args(kind):
+            words = str(kind)
+        raise ValueError(
+            f"{name} must be of type {words}. Received: {name}={value!r}."
+        )
+
+
+def _is_kind(value, kind):
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(_is_kind(value, one) for one in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if inner[-1] is Ellipsis:
+            inner = (inner[0],) * len(value)
+        return len(value) == len(inner) and all(map(_is_kind, value, inner))
+    if kind is bool:
+        return isinstance(value, bool)
+    if kind in (int, float):  # NumPy's too; True is no number here
+        number = numbers.Integral if kind is int else numbers.Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    return isinstance(value, kind)
 
 
 def _check_value(name, value, about):

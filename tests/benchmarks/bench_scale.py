@@ -56,6 +56,8 @@ IMAGES = (10_000, 50_000)
 LABELLED = (100_000, 1_000_000)
 ORDERED = (10_000, 1_000_000, 1_000_000_000)
 REPLICAS = (1, 2, 4)
+EXTRACTED = 2_048  # images
+SHARED_ROWS = (100_000, 300, 128)  # N, K, d of the k-means that replicas share
 
 # (K, B, Q, ms, peak MB): docs/results, "Growth of a step", two quiet cores.
 GROWTH = (
@@ -234,8 +236,10 @@ def tell_order(counts):
 def tell_replicas(count):
     found = measured("replicas", count)
     print(
-        f"replicas {count}: {found['seconds'] * 1e3:.0f} ms of processor a "
-        f"step, peak {found['peak'] / 1e6:.0f} MB",
+        f"replicas {count}, of processor: {found['step'] * 1e3:.0f} ms a step, "
+        f"{found['extract'] * 1e6:.0f} us an image of a label step's pass, "
+        f"{found['kmeans']:.2f} s an iteration of k-means; "
+        f"peak {found['peak'] / 1e6:.0f} MB",
         flush=True,
     )
     return found
@@ -261,24 +265,25 @@ def each_point(numbers, measure):
 
 def kmeans_pass(*numbers):
     """Seconds of an iteration of k-means."""
+    return each_point(numbers, kmeans_seconds)
+
+
+def kmeans_seconds(num_rows, num_clusters, width, strategy=None):
     from tfclust.ops.kmeans import kmeans
 
-    def measure(num_rows, num_clusters, width):
-        rows = random_rows(num_rows, width)
-        start = rows[:num_clusters]
+    rows = random_rows(num_rows, width)
 
-        def run(iters):
-            kmeans(
-                rows,
-                num_clusters,
-                num_iters=iters,
-                initial_centroids=start,
-                empty="keep",
-            )
+    def run(iters):
+        kmeans(
+            rows,
+            num_clusters,
+            num_iters=iters,
+            initial_centroids=rows[:num_clusters],
+            empty="keep",
+            strategy=strategy,
+        )
 
-        return seconds_a_pass(run, num_rows)
-
-    return each_point(numbers, measure)
+    return seconds_a_pass(run, num_rows)
 
 
 def transport_pass(*numbers):
@@ -434,8 +439,12 @@ def order_of_rows(*counts):
     return {"seconds": seconds, "added": peak_bytes() - before}
 
 
-def replicas_step(num_replicas):
-    """Processor seconds of SwAV's step shared by parts of one processor."""
+def replicas_parts(num_replicas):
+    """Processor seconds of what parts of one processor share.
+
+    SwAV's step, an image of the pass before a clustering, and an iteration of
+    k-means; the peak is the step's.
+    """
     import steps
 
     from tfclust import devices, methods
@@ -443,19 +452,26 @@ def replicas_step(num_replicas):
 
     batch_size = 64
     strategy = devices.make_strategy("auto", num_replicas)
-    views = steps.two_views(batch_size, 32)
+    views = steps.noise_views(
+        batch_size, 32, num_images=EXTRACTED, num_views=(2,)
+    )
     with strategy.scope():
         method = steps.build(
             methods.METHODS["swav"], "small", views, num_clusters=300
         )
-    (batch,) = distribute(
+    batches = distribute(
         strategy,
         lambda **shards: views.batches(0, **shards),
         batch_size // num_replicas,
     )
+    batch = next(iter(batches))
     method.make_train_function()
-    seconds = seconds_a_call(lambda: method.train_function(batch)[0].numpy())
-    return {"seconds": seconds, "peak": peak_bytes()}
+    step = seconds_a_call(lambda: method.train_function(batch)[0].numpy())
+    peak = peak_bytes()
+    extract = seconds_a_call(lambda: method.extract("units"), 1) / EXTRACTED
+    iteration = kmeans_seconds(*SHARED_ROWS, strategy=strategy)
+    found = {"step": step, "extract": extract, "kmeans": iteration}
+    return {**found, "peak": peak}
 
 
 def seconds_a_call(function, repeats=20):
@@ -503,7 +519,7 @@ CASES = {
     "tfrecord": held_tfrecord,
     "labels": held_labels,
     "order": order_of_rows,
-    "replicas": replicas_step,
+    "replicas": replicas_parts,
 }
 
 

@@ -25,9 +25,9 @@ def two_views(batch_size, image_size):
     return noise_views(batch_size, image_size, num_views=(2,))
 
 
-def noise_views(batch_size, image_size, **knobs):
-    """Views of noise, as many images as a batch; `knobs` are `Views`'s."""
-    shape = (batch_size, image_size, image_size, 3)
+def noise_views(batch_size, image_size, *, num_images=None, **knobs):
+    """Views of noise, by default of a batch's images; `knobs` as `Views`'s."""
+    shape = (num_images or batch_size, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return data.Views(
         data.ArraySource(images),
