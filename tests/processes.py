@@ -14,6 +14,7 @@ import multiprocessing.connection
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,9 +121,8 @@ def _main(arguments, env, writer, errors):
     os.environ.clear()
     os.environ.update(env)
     os.chdir(ROOT)
-    from tfclust import quiet
-
-    quiet.import_tensorflow()  # the look for devices, as the commands do it
+    # What a shell's background job ignores, its children do.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     code = 0
     try:
         _interpret(*arguments)

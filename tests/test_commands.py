@@ -443,7 +443,7 @@ def test_an_interrupted_check_of_the_images_goes_on_where_it_was(tmp_path):
     for i in range(300):  # more than a block
         image = Image.new("RGB", (8, 8), (i % 256, 0, 0))
         image.save(tmp_path / f"{i:03}.png")
-    arguments = [*TINY[2:], f"--data=folder:{tmp_path}", "--eval_data="]
+    arguments = [*TINY[3:], f"--data=folder:{tmp_path}"]
     arguments += ["--knn_images=0", "--steps=1", f"--workdir={tmp_path / 'w'}"]
     stopped = processes.run(["-c", COUNTED, 2, *arguments])
     assert stopped.returncode == 130, stopped.stderr
