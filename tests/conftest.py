@@ -4,9 +4,6 @@ import contextlib
 import os
 import resource
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
-
 import processes
 import pytest
 
@@ -22,14 +19,14 @@ def shared_data():
     return SHARED_DATA
 
 
-def run_in_subprocess(code, *, timeout=300, env=None):
+def run_in_subprocess(code, *, timeout=300, env=None, fresh=False):
     """Standard output of `code`, run in the project's root.
 
     An aborted collective poisons every later one in its process, so each
     strategy case has a process of its own.
     """
     env = {**os.environ, **(env or {})}
-    done = processes.run(["-c", code], env=env, timeout=timeout)
+    done = processes.run(["-c", code], env=env, timeout=timeout, fresh=fresh)
     assert done.returncode == 0, (
         f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     )

@@ -2,9 +2,10 @@
 
 A server, one a test process, imports it once and forks (`multiprocessing`'s
 "forkserver"). A fork has an environment, arguments, output, signals and an exit
-code of its own, and nothing of the test process. What depends on the import
-itself, as TensorFlow's own messages, needs an interpreter of its own:
-`subprocess`.
+code of its own, and nothing of the test process. All forks share what an
+interpreter settles when it starts or imports: the seed of hashes, addresses,
+TensorFlow's own messages. What depends on these, or must not, is `fresh`: an
+interpreter of its own.
 """
 
 import atexit
@@ -21,6 +22,10 @@ import tempfile
 import threading
 import traceback
 import types
+from unittest import mock
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -28,17 +33,47 @@ _CONTEXT.set_forkserver_preload(["tensorflow", "keras"])
 _LOCK = threading.Lock()  # a start polls the others; two polls lose a code
 
 
-class Process:
-    """`python *arguments` in the project's root; as `subprocess.Popen` in text.
+def start(arguments, *, env=None, stderr=subprocess.PIPE, fresh=False):
+    """Starts `python *arguments` in the project's root; output is text.
 
     Args:
       arguments: as the interpreter's: "-m" and a module, "-c" and code, or a
         file, and then the program's own.
       env: the whole environment, or None for this process's.
       stderr: `subprocess.STDOUT` joins it to standard output.
-    """
+      fresh: whether it has an interpreter of its own.
 
-    def __init__(self, arguments, *, env=None, stderr=subprocess.PIPE):
+    Returns:
+      `subprocess.Popen`, or a `Process` that can what the tests need of it.
+    """
+    if not fresh:
+        return Process(arguments, env, stderr)
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+
+
+def run(arguments, *, env=None, timeout=300, fresh=False):
+    """The `subprocess.CompletedProcess` of `start`; killed at the timeout."""
+    process = start(arguments, env=env, fresh=fresh)
+    try:
+        output, errors = process.communicate(timeout)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(
+        process.args, process.returncode, output, errors
+    )
+
+
+class Process:
+    """A fork, by the names of `subprocess.Popen`."""
+
+    def __init__(self, arguments, env, stderr):
         self.args = [str(argument) for argument in arguments]
         env = dict(os.environ if env is None else env)
         self._errors = None
@@ -49,9 +84,11 @@ class Process:
         reader, writer = _CONTEXT.Pipe(duplex=False)
         errors = self._errors and self._errors.name
         self._process = _CONTEXT.Process(
-            target=_main, args=(self.args, env, writer, errors)
+            target=_main, args=(self.args, env, writer, errors), daemon=True
         )
-        with _LOCK:
+        # Else a fork would begin by importing the program that asks for it.
+        nothing = types.ModuleType("__main__")
+        with _LOCK, mock.patch.dict(sys.modules, __main__=nothing):
             self._process.start()
         writer.close()
         self.pid = self._process.pid
@@ -73,27 +110,17 @@ class Process:
         return self.returncode
 
     def communicate(self, timeout=None):
-        """What is left of the output, and the errors, when it has ended.
-
-        Unlike `Popen`'s, kills a process that takes longer.
-        """
-        late = threading.Event()
-
-        def end():
-            late.set()
-            self.kill()
-
-        timer = threading.Timer(timeout or threading.TIMEOUT_MAX, end)
-        timer.start()
-        try:
-            output = self.stdout.read()
-            self.wait()
-        finally:
-            timer.cancel()
-        errors = self._errors and self._errors.read()
-        if late.is_set():
-            raise subprocess.TimeoutExpired(self.args, timeout, output, errors)
-        return output, errors
+        """What is left of the output, and the errors, when it has ended."""
+        output = []
+        reader = threading.Thread(
+            target=lambda: output.append(self.stdout.read()), daemon=True
+        )
+        reader.start()
+        reader.join(timeout)
+        if reader.is_alive():
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        self.wait(timeout)
+        return output[0], self._errors and self._errors.read()
 
     def send_signal(self, number):
         if self.poll() is None:
@@ -103,31 +130,26 @@ class Process:
         self._process.kill()
 
 
-def run(arguments, *, env=None, timeout=300):
-    """The `subprocess.CompletedProcess` of `python *arguments`."""
-    process = Process(arguments, env=env)
-    output, errors = process.communicate(timeout)
-    return subprocess.CompletedProcess(
-        process.args, process.returncode, output, errors
-    )
-
-
 def _main(arguments, env, writer, errors):
     """In the fork: becomes the interpreter that was asked for."""
-    os.dup2(writer.fileno(), 1)
-    writer.close()
-    file = 1 if errors is None else os.open(errors, os.O_WRONLY | os.O_APPEND)
-    os.dup2(file, 2)
     os.environ.clear()
     os.environ.update(env)
     os.chdir(ROOT)
     # What a shell's background job ignores, its children do.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _look_for_devices()
+    os.dup2(writer.fileno(), 1)
+    writer.close()
+    file = 1 if errors is None else os.open(errors, os.O_WRONLY | os.O_APPEND)
+    os.dup2(file, 2)
     code = 0
     try:
         _interpret(*arguments)
     except SystemExit as end:
         code = end.code or 0
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -137,6 +159,16 @@ def _main(arguments, env, writer, errors):
     sys.stdout.flush()
     sys.stderr.flush()
     ctypes.CDLL(None).exit(code)
+
+
+def _look_for_devices():
+    """What `tfclust.quiet` does after the import; its lines go nowhere."""
+    import tensorflow as tf
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    tf.config.list_physical_devices()
+    tf.debugging.disable_traceback_filtering()
 
 
 def _interpret(kind, *rest):

@@ -51,9 +51,9 @@ def environment():
     return {k: v for k, v in os.environ.items() if k not in unset}
 
 
-def command(name, *arguments):
+def command(name, *arguments, fresh=False):
     arguments = ["-m", f"tfclust.{name}", *arguments]
-    return processes.run(arguments, env=environment())
+    return processes.run(arguments, env=environment(), fresh=fresh)
 
 
 def status(name, *arguments):
@@ -82,6 +82,7 @@ def run(tmp_path_factory):
         f"--flagfile={recipe}",
         f"--workdir={folder / 'run'}",
         "--epochs=2",
+        fresh=True,
     )
     assert done.returncode == 0, done.stderr
     return folder / "run", done
@@ -386,7 +387,7 @@ def test_readmes_three_lines_serve_own_images(
 def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
     arguments = [*TINY, f"--workdir={tmp_path}", "--steps=2000"]
     arguments = ["-m", "tfclust.train", *arguments]
-    process = processes.Process(arguments, env=environment())
+    process = processes.start(arguments, env=environment())
     try:
         for line in process.stdout:
             if line.startswith("epoch 2"):
@@ -400,7 +401,7 @@ def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
     step = checkpoints.latest(tmp_path).step
     assert 8 <= step < 2000
     limit = time.monotonic() + 100
-    again = processes.Process(arguments, env=environment())
+    again = processes.start(arguments, env=environment())
     try:
         first = again.stdout.readline()
         while not first.startswith("Goes on") and time.monotonic() < limit:
@@ -489,10 +490,11 @@ def start_worker(workdir, ports, index):
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     task = {"type": "worker", "index": index}
     config = json.dumps({"cluster": cluster, "task": task})
-    return processes.Process(
+    return processes.start(
         ["-m", "tfclust.train", *TINY, "--steps=2000", f"--workdir={workdir}"],
         env={**environment(), "TF_CONFIG": config},
         stderr=subprocess.STDOUT,
+        fresh=index == 1,
     )
 
 

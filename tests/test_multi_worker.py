@@ -4,9 +4,9 @@ import json
 import os
 
 import numpy as np
+import processes
 import pytest
 from benchmarks import bench_kills
-from processes import Process
 from test_replicas import free_ports
 
 from tfclust import checkpoints
@@ -61,21 +61,24 @@ def start(workdir, images, *arguments, method="swav", cluster=None):
         environment["TF_CONFIG"] = json.dumps(cluster)
     recipe = [f"--method={method}", *TINY, *METHODS[method]]
     where = [f"--workdir={workdir}", f"--data=folder:{images}"]
-    return Process(
-        ["-m", "tfclust.train", *recipe, *arguments, *where], env=environment
+    return processes.start(
+        ["-m", "tfclust.train", *recipe, *arguments, *where],
+        env=environment,
+        # Hosts share nothing that an interpreter settles as it starts.
+        fresh=cluster is not None and cluster["task"]["index"] == 1,
     )
 
 
-def finish(processes):
+def finish(hosts):
     """Standard output of each; none is left running."""
     outputs = []
     try:
-        for process in processes:
+        for process in hosts:
             output, errors = process.communicate(timeout=TIMEOUT)
             assert process.returncode == 0, errors[-6000:]
             outputs.append(output)
     finally:
-        for process in processes:
+        for process in hosts:
             process.kill()
             process.wait()
     return outputs

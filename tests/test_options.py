@@ -1,6 +1,7 @@
 """A knob's bounds, and its way to words and back."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -44,7 +45,12 @@ def test_value_out_of_bounds_is_refused_by_name(knobs, message):
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"sizes": 4}, r"sizes must be of type tuple\[int, ...\]. .* sizes=4"),
+        (
+            {"sizes": 4},
+            r"sizes must be of type tuple\[int, ...\]. .* sizes=4. ",
+        ),
+        ({"sizes": 4}, r"Try \(4,\)\."),
+        ({"rate": np.float32("nan")}, "rate must be a finite number"),
         ({"sizes": "4,5"}, "sizes must be of type .* sizes='4,5'"),
         ({"sizes": [4, 0.5]}, r"sizes must be of .* sizes=\(4, 0.5\)"),
         ({"rate": "0.1"}, "rate must be of type float. .* rate='0.1'"),
@@ -59,10 +65,20 @@ def test_value_of_another_type_is_refused_by_name(knobs, message):
         Knobs(**knobs)
 
 
-def test_lists_become_tuples_and_numpys_numbers_are_numbers():
+def test_lists_numpys_numbers_and_paths_become_what_a_flag_gives():
     knobs = Knobs(sizes=[3, np.int64(4)], rate=np.float32(0.5), share=1)
     assert knobs == Knobs(sizes=(3, 4), rate=0.5, share=1.0)
-    assert hash(knobs) == hash(Knobs(sizes=(3, 4), rate=0.5, share=1.0))
+    assert options.text(knobs.sizes) == "3,4"
+    assert options.text(knobs.rate) == "0.5"
+
+    @dataclasses.dataclass(frozen=True)
+    class Place:
+        where: str = option("", "A folder.")
+
+        def __post_init__(self):
+            options.check(self)
+
+    assert Place(pathlib.PurePosixPath("a/b")).where == "a/b"
 
 
 def test_bounds_include_their_ends_and_spare_none():

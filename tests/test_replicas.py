@@ -181,7 +181,8 @@ def test_two_processes_gather_in_order_sum_and_keep_types():
             "task": {"type": "worker", "index": index},
         }
         code = f"import os; os.environ['TF_CONFIG'] = {json.dumps(config)!r}\n"
-        hosts.append(processes.Process(["-c", code + START + setup + CHECK]))
+        code += START + setup + CHECK
+        hosts.append(processes.start(["-c", code], fresh=index == 1))
     try:
         for host in hosts:
             output, errors = host.communicate(timeout=120)

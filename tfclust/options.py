@@ -8,9 +8,11 @@ and a notebook speak of one thing.
 
 import dataclasses
 import math
-import numbers
+import os
 import types
 import typing
+
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +58,15 @@ def option(
 def check(config):
     """Raises ValueError where a field of `config` leaves its type or bounds.
 
-    Lists become tuples. Call it first in `__post_init__`, before checks that
-    compare fields.
+    Lists become tuples, NumPy's numbers Python's and paths words, as a flag
+    has them. Call it first in `__post_init__`, before checks that compare
+    fields.
     """
     types_of = kinds(type(config))
     for field in dataclasses.fields(config):
         about = field.metadata.get("option")
         if about is not None:
-            value = _as_tuples(getattr(config, field.name))
+            value = _plain(getattr(config, field.name))
             object.__setattr__(config, field.name, value)  # it is frozen
             _check_kind(field.name, value, types_of[field.name])
             _check_value(field.name, value, about)
@@ -94,9 +97,13 @@ def kinds(config_class):
     return {f.name: hints[f.name] for f in dataclasses.fields(config_class)}
 
 
-def _as_tuples(value):
+def _plain(value):
     if isinstance(value, (list, tuple)):
-        return tuple(_as_tuples(entry) for entry in value)
+        return tuple(_plain(entry) for entry in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value
 
 
@@ -105,8 +112,11 @@ def _check_kind(name, value, kind):
         words = getattr(kind, "__name__", str(kind))
         if typing.get_args(kind):
             words = str(kind)
+        many = (value,)
+        way_out = f" Try {many!r}." if _is_kind(many, kind) else ""
         raise ValueError(
             f"{name} must be of type {words}. Received: {name}={value!r}."
+            f"{way_out}"
         )
 
 
@@ -122,10 +132,9 @@ def _is_kind(value, kind):
         return len(value) == len(inner) and all(map(_is_kind, value, inner))
     if kind is bool:
         return isinstance(value, bool)
-    if kind in (int, float):  # NumPy's too; True is no number here
-        number = numbers.Integral if kind is int else numbers.Real
-        return isinstance(value, number) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    if kind is float:
+        kind = (float, int)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _check_value(name, value, about):

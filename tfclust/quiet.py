@@ -43,6 +43,8 @@ _filtering = threading.Lock()
 
 def import_tensorflow():
     """Imports TensorFlow; prints what it has to say above notices."""
+    if "tensorflow" in sys.modules:
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _without(_is_notice):
@@ -122,5 +124,4 @@ def _is_notice(line):
     return without_gpu or _NOTICE.match(line) is not None
 
 
-if "tensorflow" not in sys.modules:
-    import_tensorflow()
+import_tensorflow()

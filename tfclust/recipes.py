@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import numbers
 from typing import NamedTuple
 
 from tfclust import options
@@ -229,7 +230,7 @@ def make_recipe(**knobs):
     Raises:
       ValueError: if a knob is unknown or out of its bounds.
     """
-    if isinstance(knobs.get("num_clusters"), int):
+    if isinstance(knobs.get("num_clusters"), numbers.Integral):
         knobs["num_clusters"] = (knobs["num_clusters"],)
     names = {part: set(options.kinds(of)) for part, of in CONFIGS.items()}
     run = RunConfig(**{n: v for n, v in knobs.items() if n in names["run"]})

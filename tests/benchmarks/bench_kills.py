@@ -18,6 +18,7 @@ import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,9 +27,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import processes
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
 SCAN, REASSIGN, CHECKPOINT, STEP = "scan", "reassign", "checkpoint", "step"
 NUM_KILLS = 50
@@ -157,10 +156,13 @@ def compare(name, kills, images, folder):
 
 def start(name, images, workdir, kill=None):
     """One start of a run; whether it was killed."""
-    done = processes.run(
-        [__file__, "--worker", json.dumps(kill)]
+    done = subprocess.run(
+        [sys.executable, __file__, "--worker", json.dumps(kill)]
         + [f"--method={name}", f"--data=folder:{images}"]
         + [*COMMON.split(), *METHODS[name].split(), f"--workdir={workdir}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         timeout=TIMEOUT,
     )
     killed = kill is not None and done.returncode == -signal.SIGKILL
