@@ -241,6 +241,41 @@ def test_files_are_found_whatever_they_are_called(tmp_path, kind):
         np.testing.assert_array_equal(image, PICTURE)
 
 
+def test_images_by_another_ending_are_listed_and_other_files_are_not(tmp_path):
+    for name in ("a.png", "b.txt", "set/c"):
+        put(tmp_path / name)
+    put(tmp_path / "d.jfif", "a JPEG")
+    (tmp_path / "labels.csv").write_text("BM, a.png\n")
+    (tmp_path / "empty").touch()
+    source = data.open_source(f"folder:{tmp_path}", max_bad_share=0)
+    assert source.manifest().names == ["a.png"]
+    assert source.skipped == [
+        ("b.txt", "a PNG by another ending than its own"),
+        ("d.jfif", "a JPEG by another ending than its own"),
+        ("set/c", "a PNG by another ending than its own"),
+    ]
+
+
+def test_folders_that_cannot_be_opened_are_listed(tmp_path, monkeypatch):
+    """Patched, for root may open all."""
+    put(tmp_path / "set/a.png")
+    put(tmp_path / "closed/b.png")
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, os.strerror(13), os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    source = data.open_source(f"folder:{tmp_path}")
+    assert source.manifest().names == ["set/a.png"]
+    assert source.skipped == [("closed/", os.strerror(13))]
+    (tmp_path / "set/a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="1 folders that cannot be"):
+        data.open_source(f"folder:{tmp_path}")
+
+
 def test_links_are_followed_and_looping_ones_left_out(tmp_path):
     put(tmp_path / "set/a.png")
     put(tmp_path / "elsewhere/b.png")

@@ -39,6 +39,8 @@ METHODS = {
     ],
     # Labels before each step, by features of both hosts.
     "sela": ["--num_clusters=5,6", "--num_label_steps=20"],
+    # Rows on each host, and what happens there after a step.
+    "odc": ["--num_clusters=4", "--hidden_width=16", "--dropout=0"],
 }
 
 
@@ -111,7 +113,7 @@ NETWORK = ("backbone/", "projector/", "prototypes/", "classifier/")
 
 
 def state(workdir, step=STEPS):
-    """The arrays after a step: all weights in one, and the whole numbers."""
+    """All weights after a step in one array, and the labels and counts."""
     arrays = checkpoints.load(workdir / "checkpoints" / f"{step:010d}").arrays
     weights = [
         array.ravel()
@@ -121,7 +123,8 @@ def state(workdir, step=STEPS):
     counts = {
         name: array
         for name, array in arrays.items()
-        if name in ("step", "epoch", "labels") or name.endswith("/filled")
+        if np.issubdtype(array.dtype, np.integer)
+        and not name.startswith("monitor/")  # nearest clusters may nearly tie
     }
     return np.concatenate(weights), counts
 

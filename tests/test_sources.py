@@ -456,6 +456,32 @@ def test_a_damaged_cache_is_made_anew(tmp_path, damage):
     assert scan._read_cache(kept)
 
 
+def test_the_manifest_hash_is_another_where_pixels_are(tmp_path):
+    """Of images of one size in bytes and pixels; also by a kept check."""
+    dark, light = (np.full((8, 8, 3), v, np.uint8) for v in (10, 200))
+    stored = {name: encoded(dark, "BMP") for name in ("a.bmp", "b.bmp")}
+    stored["b.bmp"] = encoded(light, "BMP")
+    assert len(set(map(len, stored.values()))) == 1
+
+    def hashes(names):
+        """Of a folder, and of records."""
+        for name, content in zip(stored, names, strict=True):
+            (tmp_path / "set").mkdir(exist_ok=True)
+            (tmp_path / "set" / name).write_bytes(stored[content])
+        records = [example(stored[content]) for content in names]
+        write_records(tmp_path / "set.tfrecord", records)
+        uris = (f"folder:{tmp_path}/set", f"tfrecord:{tmp_path}/set.tfrecord")
+        return [
+            data.open_source(uri, cache_dir=tmp_path / "cache").manifest_hash
+            for uri in uris
+        ]
+
+    before = hashes(["a.bmp", "b.bmp"])
+    after = hashes(["b.bmp", "a.bmp"])
+    assert before[0] != after[0] and before[1] != after[1]
+    assert hashes(["a.bmp", "b.bmp"]) == before
+
+
 def test_the_manifest_hash_survives_a_move(tmp_path):
     for name in ("x/a.png", "y/b.png"):
         write(tmp_path / "here", name)

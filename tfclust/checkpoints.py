@@ -23,7 +23,7 @@ import numpy as np
 from tfclust import folders
 
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
-_FORMAT = 2
+_FORMAT = 3
 _NUMBERS = "biuf"  # kinds of NumPy types that a file keeps without pickling
 
 

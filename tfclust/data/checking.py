@@ -7,6 +7,7 @@ after the other, so that memory holds one of them, not one a core.
 
 import concurrent.futures
 import contextlib
+import hashlib
 import os
 import threading
 from typing import NamedTuple
@@ -41,6 +42,7 @@ class Checks(NamedTuple):
     orientations: np.ndarray  # int32 [n], EXIF's, 1 to 8
     careful: np.ndarray  # bool [n], Pillow must decode it
     reasons: np.ndarray  # str [n], empty for good images
+    digests: np.ndarray  # int64 [n], of the stored bytes
 
     def rows(self, kept):
         """Those rows alone."""
@@ -54,9 +56,9 @@ class Checks(NamedTuple):
 
 
 def as_checks(rows):
-    """`Checks` of rows (height, width, jpeg, orientation, careful, reason)."""
+    """`Checks` of rows of its columns."""
     columns = list(zip(*rows, strict=True)) or [()] * len(Checks._fields)
-    kinds = (np.int32, np.int32, bool, np.int32, bool, np.str_)
+    kinds = (np.int32, np.int32, bool, np.int32, bool, np.str_, np.int64)
     return Checks(*map(np.array, columns, kinds))
 
 
@@ -101,7 +103,7 @@ def still_good(data, row):
 
     Args:
       data: bytes.
-      row: (height, width, jpeg, orientation, careful, reason) of the check.
+      row: its row of `Checks`; the digest is of the bytes before.
     """
     header = read_header(data)
     if _refusal(data, header) is not None:
@@ -112,18 +114,19 @@ def still_good(data, row):
         return False
     # TensorFlow wants a PNG's last bytes too, which Pillow lets go.
     ends = header.kind != "PNG" or data.rstrip(b"\0")[-8:-4] == b"IEND"
-    return ends and _row(header, size) == tuple(row)
+    return ends and _row(header, size) == tuple(row)[:-1]
 
 
 def _check_chunk(read, positions):
     """A row of `Checks` for each position."""
-    rows, small = {}, {}
+    rows, small, digests = {}, {}, dict.fromkeys(positions, 0)
     for position in positions:
         try:
             data = read(position)
         except OSError as error:
             rows[position] = _bad(error.strerror or str(error))
             continue
+        digests[position] = _digest(data)
         header = read_header(data)
         reason = _refusal(data, header)
         if reason is not None:
@@ -136,7 +139,12 @@ def _check_chunk(read, positions):
         else:
             small[position] = data, header
     rows.update(_checked_together(small))
-    return [rows[position] for position in positions]
+    return [(*rows[p], digests[p]) for p in positions]
+
+
+def _digest(data):
+    digest = hashlib.blake2b(data, digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def _refusal(data, header):
@@ -167,7 +175,7 @@ def _bad(reason):
 
 
 def _row(header, size):
-    """That of a good image of `size`, height and width as stored."""
+    """That of a good image of `size`, height and width as stored; no digest."""
     height, width = size if header.orientation < 5 else size[::-1]
     jpeg = header.kind == "JPEG" and not header.careful
     turn, careful = header.orientation, header.careful

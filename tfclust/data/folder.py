@@ -13,9 +13,11 @@ import numpy as np
 
 from tfclust.data import scan
 from tfclust.data.encoded import EncodedSource
+from tfclust.data.headers import read_header
 from tfclust.data.source import Manifest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+_FIRST_BYTES = 1 << 16  # a JPEG's size may follow a thumbnail
 
 
 class FolderSource(EncodedSource):
@@ -45,7 +47,7 @@ class FolderSource(EncodedSource):
         argument="data",
     ):
         folder = pathlib.Path(root).expanduser()
-        names = _image_names(folder, argument)
+        names, passed_over = _image_names(folder, argument)
         if max_images is not None and max_images < len(names):
             kept = np.arange(max_images) * len(names) // max_images
             names = [names[i] for i in kept]
@@ -69,11 +71,12 @@ class FolderSource(EncodedSource):
                 np.array([stat.st_size for stat in stats], np.int64),
                 checks.heights,
                 checks.widths,
+                checks.digests,
             ),
             checks,
             labels=labels,
             class_names=class_names and tuple(map(scan.printable, class_names)),
-            skipped=skipped,
+            skipped=skipped + passed_over,
         )
 
     def identities(self):
@@ -87,40 +90,74 @@ class FolderSource(EncodedSource):
 
 
 def _image_names(folder, argument):
-    """Sorted relative paths, with `/`, of the image files below `folder`."""
+    """Image files below `folder`, and what may hide others.
+
+    Returns:
+      sorted relative paths, with `/`; (name, reason) of folders that cannot
+      be opened and of images by another ending.
+    """
     if not folder.is_dir():
         what = "a file" if folder.exists() else "nothing"
         raise FileNotFoundError(
             f"{argument}=folder: expects a folder of images. Found {what} at "
             f"{folder}."
         )
-    names, other = [], 0
-    for parent, files in _walk(folder):
+    names: list[str] = []
+    other: list[str] = []
+    lost: list[OSError] = []
+    for parent, files in _walk(folder, lost.append):
         below = pathlib.Path(parent).relative_to(folder)
         for name in files:
             if name.startswith("."):
                 continue
-            if name.lower().endswith(SUFFIXES):
-                names.append((below / name).as_posix())
-            else:
-                other += 1
+            is_image = name.lower().endswith(SUFFIXES)
+            (names if is_image else other).append((below / name).as_posix())
     if not names:
         raise FileNotFoundError(
             f"{argument}: no images under {folder}: expected <name>.jpg or "
-            f"<class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {other} other "
-            "files."
+            f"<class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {len(other)} "
+            f"other files, and {len(lost)} folders that cannot be opened."
         )
-    return sorted(names)
+    return sorted(names), [
+        *_unopened(folder, lost),
+        *_images_by_another_ending(folder, sorted(other)),
+    ]
 
 
-def _walk(folder):
+def _unopened(folder, errors):
+    """(name, reason) of folders, of which nobody knows what they hold."""
+    found = []
+    for error in errors:
+        name = pathlib.Path(error.filename).relative_to(folder).as_posix()
+        reason = error.strerror or str(error)
+        found.append((f"{scan.printable(name)}/", reason))
+    return sorted(found)
+
+
+def _images_by_another_ending(folder, names):
+    """(name, reason) of the files that are images by their first bytes."""
+    found = []
+    for name in names:
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                header = read_header(file.read(_FIRST_BYTES))
+        except OSError:
+            continue
+        if header is not None:
+            reason = f"a {header.kind} by another ending than its own"
+            found.append((scan.printable(name), reason))
+    return found
+
+
+def _walk(folder, tell_error):
     """(path, names of files) of `folder` and all below it, links followed.
 
     A link to a folder that it lies in itself leads nowhere new.
     """
     top = os.stat(folder)
     above = {os.fspath(folder): {(top.st_dev, top.st_ino)}}
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    walk = os.walk(folder, onerror=tell_error, followlinks=True)
+    for parent, folders, files in walk:
         on_the_way = above.pop(parent)
         kept = []
         for name in folders:

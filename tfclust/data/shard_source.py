@@ -61,6 +61,7 @@ class ShardSource(EncodedSource):
                 index.lengths,
                 checks.heights,
                 checks.widths,
+                checks.digests,
             ),
             checks,
             labels=None if unlabelled else index.labels,

@@ -27,6 +27,7 @@ class Manifest(NamedTuple):
     num_bytes: np.ndarray  # int64 [N], as stored
     heights: np.ndarray  # int32 [N], pixels
     widths: np.ndarray  # int32 [N]
+    digests: np.ndarray  # int64 [N], of the bytes as stored
 
 
 class Source:
@@ -85,10 +86,10 @@ class Source:
 
     @functools.cached_property
     def manifest_hash(self):
-        """SHA-256 over names, sizes in bytes and pixels, in order; hex."""
-        names, num_bytes, heights, widths = self._manifest
+        """SHA-256 over names, sizes and what is stored, in order; hex."""
+        names, *columns = self._manifest
         digest = hashlib.sha256(os.fsencode("\n".join(names)))
-        for column in (num_bytes, heights, widths):
+        for column in columns:
             digest.update(np.ascontiguousarray(column, "<i8").tobytes())
         return digest.hexdigest()
 
@@ -239,7 +240,9 @@ class ArraySource(Source):
         sizes = np.array([image.shape[:2] for image in images], np.int32)
         num_bytes = np.array([image.nbytes for image in images], np.int64)
         digests = [hashlib.sha256(image).hexdigest()[:16] for image in images]
-        manifest = Manifest(digests, num_bytes, sizes[:, 0], sizes[:, 1])
+        heights, widths = sizes.T
+        in_names = np.zeros(len(images), np.int64)
+        manifest = Manifest(digests, num_bytes, heights, widths, in_names)
         super().__init__(
             uri,
             manifest,

@@ -64,7 +64,9 @@ class StreamSource(EncodedSource):
         self.uri, self.num_images = uri, window
         checks, names, skipped = self._load()
         lengths = np.array([len(data) for data in self._data], np.int64)
-        manifest = Manifest(names, lengths, checks.heights, checks.widths)
+        manifest = Manifest(
+            names, lengths, checks.heights, checks.widths, checks.digests
+        )
         super().__init__(uri, manifest, checks, skipped=skipped)
         with tf.device("CPU:0"):
             self._columns = {
@@ -109,7 +111,9 @@ class StreamSource(EncodedSource):
         self._orientations.assign(checks.orientations)
         self._careful.assign(checks.careful)
         lengths = np.array([len(data) for data in self._data], np.int64)
-        self._manifest = Manifest(names, lengths, self.heights, self.widths)
+        self._manifest = Manifest(
+            names, lengths, self.heights, self.widths, checks.digests
+        )
         for entry in skipped:
             self.note_failure(*entry)
 
