@@ -1,9 +1,12 @@
 """What a run writes and says of its epochs."""
 
 import json
+import time
 
+import contract_run
 import keras
 import pytest
+import tensorflow as tf
 from conftest import full_disk
 
 from tfclust import folders, progress
@@ -106,3 +109,30 @@ def test_full_disk_is_told_of_and_whole_lines_stay(tmp_path, limit):
     read = progress.read_metrics(tmp_path)
     assert read and all(figures == read[0] for figures in read)
     assert progress.Metrics(tmp_path, FIGURES["step"]).history == read
+
+
+def test_waiting_for_slow_images_is_told_from_computing():
+    """The wait is probed at two of the epoch's 32 steps."""
+    waits = {}
+    for pause in (0.0, 0.1):
+        views = contract_run.views(batch_size=2)
+        batches = views.batches
+
+        def slow(*args, batches=batches, pause=pause, **knobs):
+            def wait(index):
+                time.sleep(pause)
+                return index
+
+            def one(batch):
+                index = tf.numpy_function(
+                    wait, [batch["index"]], tf.int64, stateful=True
+                )
+                return {**batch, "index": tf.ensure_shape(index, [2])}
+
+            return batches(*args, **knobs).map(one)
+
+        views.batches = slow
+        history = contract_run.build("swav").fit(views, epochs=1).history
+        waits[pause] = history["input_wait_milliseconds"][0]
+    assert waits[0.1] > 40
+    assert waits[0.1] > 4 * waits[0.0]

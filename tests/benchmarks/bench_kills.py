@@ -228,10 +228,14 @@ def arm(kill):
     if kill.moment == SCAN:
         check = scan.check_images
 
+        calls = _calls()  # over all blocks
+
         def check_images(read, *rest):
-            return check(_at_call(read, kill), *rest)
+            return check(_at_call(read, kill, calls), *rest)
 
         scan.check_images = check_images
+        # What was checked is kept at once, so that a restart meets a part.
+        scan._BLOCK, scan._WRITE_EVERY = NUM_IMAGES // 8, 0.0
     elif kill.moment == CHECKPOINT:
         function = getattr(checkpoints, kill.stage)
         save = checkpoints.save
@@ -261,9 +265,14 @@ def arm(kill):
         epochs._Clock.train = _at_call(epochs._Clock.train, kill)
 
 
-def _at_call(function, kill):
+def _calls():
+    """The numbers of calls; threads may share them."""
+    return iter(range(1, sys.maxsize))
+
+
+def _at_call(function, kill, calls=None):
     """`function`, during whose call number `kill.count` the process ends."""
-    calls = iter(range(1, sys.maxsize))
+    calls = calls or _calls()
 
     def counted(*arguments, **knobs):
         if next(calls) == kill.count:
