@@ -9,6 +9,7 @@ interpreter of its own.
 """
 
 import atexit
+import contextlib
 import ctypes
 import multiprocessing
 import multiprocessing.connection
@@ -16,6 +17,7 @@ import os
 import pathlib
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -68,6 +70,15 @@ def run(arguments, *, env=None, timeout=300, fresh=False):
     return subprocess.CompletedProcess(
         process.args, process.returncode, output, errors
     )
+
+
+def free_ports(count):
+    """Ports of this computer for hosts that talk to one another."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 class Process:

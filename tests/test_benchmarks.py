@@ -1,13 +1,12 @@
 """The runner of the benchmarks: what it refuses, runs and reports."""
 
 import argparse
-import subprocess
 import sys
 
+import processes
 import pytest
 from benchmarks import __main__ as runner
 from benchmarks import bench_scale, bench_torch, pairs, workers
-from conftest import ROOT
 
 
 @pytest.fixture
@@ -22,13 +21,8 @@ def folder(tmp_path):
 
 
 def test_unknown_name_exits_2_with_one_line():
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", "sinkhorn", "sinkhron"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    arguments = ["-m", "tests.benchmarks", "sinkhorn", "sinkhron"]
+    done = processes.run(arguments, timeout=60, fresh=True)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

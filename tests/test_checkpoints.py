@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 from conftest import ROOT, full_disk
 
@@ -165,7 +166,7 @@ def test_killed_while_saving_leaves_the_checkpoint_before(tmp_path):
         "checkpoints._write_manifest = lambda *_: os.kill(os.getpid(), 9)\n"
         "checkpoints.save(sys.argv[1], 10, {'a': np.ones(1)})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    done = processes.run(["-c", code, tmp_path], fresh=True)
     assert done.returncode == -9
     sentences, say = heard()
     assert checkpoints.latest(tmp_path, say=say).step == 5

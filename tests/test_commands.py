@@ -1,11 +1,9 @@
 """The commands as a person types them: files, exit codes, one-line errors."""
 
-import contextlib
 import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import time
 
@@ -498,16 +496,8 @@ def start_worker(workdir, ports, index):
     )
 
 
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 def test_two_hosts_train_and_stop_together_when_one_is_asked(tmp_path):
-    ports = free_ports(2)
+    ports = processes.free_ports(2)
     workers = [start_worker(tmp_path, ports, index) for index in (0, 1)]
     outputs = ["", ""]
     try:

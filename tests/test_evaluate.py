@@ -6,9 +6,9 @@ import re
 import shutil
 
 import numpy as np
+import processes
 import pytest
 import tensorflow as tf
-from conftest import run_in_subprocess
 
 from tfclust import data, evaluate, evaluation, export, flags, pretraining
 from tfclust.evaluation import EvaluationConfig
@@ -425,11 +425,9 @@ def test_saved_model_without_a_recipe_has_no_untrained_twin(
 
 
 def test_command_refuses_a_missing_run_in_a_process_of_its_own(tmp_path):
-    out = run_in_subprocess(
-        "import subprocess, sys\n"
-        "done = subprocess.run([sys.executable, '-m', 'tfclust.evaluate', "
-        f"'--workdir={tmp_path}'], capture_output=True, text=True)\n"
-        "print(done.returncode, done.stderr)"
-    )
-    assert out.startswith("2 evaluate: ")
-    assert "Traceback" not in out and "holds no run" in out
+    arguments = ["-m", "tfclust.evaluate", f"--workdir={tmp_path}"]
+    done = processes.run(arguments, fresh=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("evaluate: ")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "holds no run" in done.stderr

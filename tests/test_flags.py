@@ -2,11 +2,9 @@
 
 import dataclasses
 import errno
-import subprocess
-import sys
 
+import processes
 import pytest
-from conftest import ROOT
 
 from tfclust import flags, options
 from tfclust.options import option
@@ -234,9 +232,7 @@ def test_process_that_meets_a_bad_flag_writes_one_line():
         "flags.define(OptimizerConfig)\n"
         "flags.run(lambda: None, ['train.py', '--momentun=3'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-    )
+    done = processes.run(["-c", code], fresh=True)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

@@ -7,7 +7,6 @@ import numpy as np
 import processes
 import pytest
 from benchmarks import bench_kills
-from test_replicas import free_ports
 
 from tfclust import checkpoints
 
@@ -87,12 +86,9 @@ def finish(hosts):
     return outputs
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def runs(request, tmp_path_factory, images):
+def train_apart_and_alone(method, folder, images):
     """Folders of the chief, the second host and a lone process; outputs."""
-    method = request.param
-    folder = tmp_path_factory.mktemp("hosts")
-    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    hosts = [f"127.0.0.1:{port}" for port in processes.free_ports(2)]
     workdirs = [folder / name for name in ("chief", "second", "alone")]
     pair = [
         start(
@@ -130,8 +126,20 @@ def state(workdir, step=STEPS):
     return np.concatenate(weights), counts
 
 
-def test_two_hosts_of_half_the_batch_equal_one_process(runs):
-    (chief, _, alone), outputs = runs
+@pytest.mark.parametrize("method", METHODS)
+def test_two_hosts_equal_one_process_and_the_chief_writes(
+    tmp_path, images, method
+):
+    """All promises of a pair in one test: runs are long, and would be made
+    again by each process of the suite that asks for them."""
+    workdirs, outputs = train_apart_and_alone(method, tmp_path, images)
+    check_two_hosts_of_half_the_batch_equal_one_process(workdirs, outputs)
+    check_only_the_chief_writes_but_for_what_the_check_found(workdirs)
+    check_each_epoch_is_told_once(outputs)
+
+
+def check_two_hosts_of_half_the_batch_equal_one_process(workdirs, outputs):
+    chief, _, alone = workdirs
     two, one = state(chief), state(alone)
     assert "2 replicas" in outputs[0]
     np.testing.assert_equal(one[1], two[1])
@@ -142,21 +150,21 @@ def test_two_hosts_of_half_the_batch_equal_one_process(runs):
     assert np.linalg.norm(two[0] - one[0]) < 0.01 * moved
 
 
-def test_only_the_chief_writes_but_for_what_the_check_found(runs):
-    (chief, second, _), _ = runs
+def check_only_the_chief_writes_but_for_what_the_check_found(workdirs):
+    chief, second, _ = workdirs
     written = {path.name for path in chief.iterdir()}
     assert {"config.flags", "metrics.jsonl", "checkpoints"} <= written
     assert {path.name for path in second.iterdir()} == {"cache"}
 
 
-def test_each_epoch_is_told_once(runs):
-    _, (chief, second, alone) = runs
+def check_each_epoch_is_told_once(outputs):
+    chief, second, alone = outputs
     assert chief.count("epoch 1 ·") == alone.count("epoch 1 ·") == 1
     assert "epoch 1 ·" not in second
 
 
 def test_a_host_that_refuses_its_images_ends_the_others(tmp_path, images):
-    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    hosts = [f"127.0.0.1:{port}" for port in processes.free_ports(2)]
     pair = [
         start(
             tmp_path / "run",
@@ -182,7 +190,7 @@ def test_a_host_that_refuses_its_images_ends_the_others(tmp_path, images):
 def test_a_killed_host_ends_the_others_and_the_run_goes_on(
     tmp_path, images, killed
 ):
-    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    hosts = [f"127.0.0.1:{port}" for port in processes.free_ports(2)]
     workdir = tmp_path / "run"
 
     def pair():

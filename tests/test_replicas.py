@@ -1,7 +1,6 @@
 """Rows and sums over replicas, each strategy in a process of its own."""
 
 import json
-import socket
 
 import numpy as np
 import processes
@@ -161,18 +160,8 @@ def test_a_call_outside_run_is_refused_by_name(mirrored):
     assert "refused all_gather\nrefused all_sum" in mirrored
 
 
-def free_ports(number):
-    sockets = [socket.socket() for _ in range(number)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def test_two_processes_gather_in_order_sum_and_keep_types():
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = [f"127.0.0.1:{port}" for port in processes.free_ports(2)]
     setup = "strategy = tf.distribute.MultiWorkerMirroredStrategy()\n"
     hosts = []
     for index in range(2):

@@ -109,9 +109,7 @@ def _plain(value):
 
 def _check_kind(name, value, kind):
     if not _is_kind(value, kind):
-        words = getattr(kind, "__name__", str(kind))
-        if typing.get_args(kind):
-            words = str(kind)
+        words = str(kind) if typing.get_args(kind) else kind.__name__
         many = (value,)
         way_out = f" Try {many!r}." if _is_kind(many, kind) else ""
         raise ValueError(

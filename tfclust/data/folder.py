@@ -66,12 +66,8 @@ class FolderSource(EncodedSource):
         labels, class_names = _labels(names)
         super().__init__(
             f"folder:{root}",
-            Manifest(
-                names,
-                np.array([stat.st_size for stat in stats], np.int64),
-                checks.heights,
-                checks.widths,
-                checks.digests,
+            Manifest.of_checked(
+                names, [stat.st_size for stat in stats], checks
             ),
             checks,
             labels=labels,

@@ -56,12 +56,8 @@ class ShardSource(EncodedSource):
         checks = index.checks
         super().__init__(
             uri,
-            Manifest(
-                [names[i] for i in good],
-                index.lengths,
-                checks.heights,
-                checks.widths,
-                checks.digests,
+            Manifest.of_checked(
+                [names[i] for i in good], index.lengths, checks
             ),
             checks,
             labels=None if unlabelled else index.labels,

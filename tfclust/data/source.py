@@ -29,6 +29,13 @@ class Manifest(NamedTuple):
     widths: np.ndarray  # int32 [N]
     digests: np.ndarray  # int64 [N], of the bytes as stored
 
+    @classmethod
+    def of_checked(cls, names, num_bytes, checks):
+        """That of stored images, by their rows of `Checks`."""
+        num_bytes = np.asarray(num_bytes, np.int64)
+        found = checks.heights, checks.widths, checks.digests
+        return cls(names, num_bytes, *found)
+
 
 class Source:
     """N images with stable indices; the kinds fill in `image`.

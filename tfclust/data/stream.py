@@ -62,11 +62,7 @@ class StreamSource(EncodedSource):
         self._window = 0
         uri = f"tfrecord_stream:{pattern}?window={window}"
         self.uri, self.num_images = uri, window
-        checks, names, skipped = self._load()
-        lengths = np.array([len(data) for data in self._data], np.int64)
-        manifest = Manifest(
-            names, lengths, checks.heights, checks.widths, checks.digests
-        )
+        checks, manifest, skipped = self._load()
         super().__init__(uri, manifest, checks, skipped=skipped)
         with tf.device("CPU:0"):
             self._columns = {
@@ -99,7 +95,7 @@ class StreamSource(EncodedSource):
             return
         self._window = epoch
         try:
-            checks, names, skipped = self._load()
+            checks, self._manifest, skipped = self._load()
         except scan.UnreadableImages as error:
             for entry in error.skipped:
                 self.note_failure(*entry)
@@ -110,10 +106,6 @@ class StreamSource(EncodedSource):
             variable.assign(getattr(checks, name))
         self._orientations.assign(checks.orientations)
         self._careful.assign(checks.careful)
-        lengths = np.array([len(data) for data in self._data], np.int64)
-        self._manifest = Manifest(
-            names, lengths, self.heights, self.widths, checks.digests
-        )
         for entry in skipped:
             self.note_failure(*entry)
 
@@ -121,7 +113,7 @@ class StreamSource(EncodedSource):
         return self._data[position], True
 
     def _load(self):
-        """Checks and names of the window, and (name, reason) of bad ones."""
+        """Checks and manifest of the window; (name, reason) of bad ones."""
         first = self._window * self.num_images
         records = self._records.at(first, self.num_images)
         data = [image for _, image in records]
@@ -138,7 +130,11 @@ class StreamSource(EncodedSource):
         )
         rows[bad] = good[draws[bad]]
         self._data = [data[i] for i in rows]
-        return checks.rows(rows), [names[i] for i in rows], skipped
+        checks, names = checks.rows(rows), [names[i] for i in rows]
+        manifest = Manifest.of_checked(
+            names, list(map(len, self._data)), checks
+        )
+        return checks, manifest, skipped
 
 
 class _Records:
