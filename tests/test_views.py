@@ -162,6 +162,19 @@ def test_extraction_for_evaluation_sees_every_image_once(views):
     assert whole["mask"].sum() == 30
 
 
+def test_no_pass_has_a_tuning_thread_that_its_end_would_wait_for(views):
+    evaluation = data.evaluation_batches(
+        views.source, image_size=16, batch_size=8
+    )
+    for batches in (
+        views.batches(0),
+        views.extraction_batches("train"),
+        views.extraction_batches("eval"),
+        evaluation,
+    ):
+        assert batches.options().autotune.enabled is False
+
+
 def test_extraction_depends_on_the_draw_and_not_on_the_batch_size(views):
     def crops_by(epoch, batch_size, **how):
         batches = views.extraction_batches(

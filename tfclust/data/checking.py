@@ -8,14 +8,13 @@ after the other, so that memory holds one of them, not one a core.
 import concurrent.futures
 import contextlib
 import hashlib
-import os
 import threading
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfclust import quiet
+from tfclust import devices, quiet
 from tfclust.data import decoding
 from tfclust.data.headers import read_header
 
@@ -76,7 +75,7 @@ def check_images(read, count, tell=None):
     starts = range(0, count, _CHUNK)
     with (
         quiet.without_decoder_lines(),  # each image gets a reason of its own
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+        concurrent.futures.ThreadPoolExecutor(devices.usable_cpus()) as pool,
     ):
         parts = []
         chunks = [

@@ -7,7 +7,7 @@ be read, the row holds another, drawn from (step, row) of the pass.
 
 import tensorflow as tf
 
-from tfclust.data import pipeline, sampling
+from tfclust.data import parallel, pipeline, sampling
 
 _KEY = sampling.key_of(0, "evaluation")
 
@@ -138,17 +138,12 @@ def batches_of(source, elements, rows, image_size, resize_size):
             images = tf.gather(store, index)[:, 1:-1, 1:-1]
             return {**kept, "images": centred(images, resize_size, image_size)}
 
-        batches = elements.map(
-            cut_rows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-        return pipeline.finished(batches)
+        return parallel.finished(parallel.mapped(elements, cut_rows))
 
     def cut_image(kept, wanted):
         data, choice = source.fetch(wanted)
         image = source.fetched(data, wanted[choice])
         return {**kept, "images": centred(image, resize_size, image_size)}
 
-    images = elements.unbatch().map(
-        cut_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return pipeline.finished(images.batch(rows.num, drop_remainder=True))
+    images = parallel.mapped(elements.unbatch(), cut_image)
+    return parallel.finished(images.batch(rows.num, drop_remainder=True))

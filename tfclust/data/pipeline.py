@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import crops, photometric, sampling
+from tfclust.data import crops, parallel, photometric, sampling
 
 # Numbers drawn for a view: its box, mirrored or not, the photometric ones, and
 # its turn; a multiple of 4, as `keyed_uniform` wants it.
@@ -101,16 +101,10 @@ class Cutter:
           Dataset of `{"views", "photometric", "index", ...}`.
         """
         at_once, one_by_one = self._traced(num_rows, key, keep_index)
-        batches = rows_dataset.map(
-            at_once, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        batches = parallel.mapped(rows_dataset, at_once)
         if one_by_one is None:
             return batches
-        images = batches.unbatch().map(
-            one_by_one,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        images = parallel.mapped(batches.unbatch(), one_by_one)
         return images.batch(num_rows, drop_remainder=True)
 
     def _traced(self, num_rows, key, keep_index):
@@ -320,13 +314,3 @@ def pass_rows(rows, num_steps, start_step, batch_size, index_of):
         start_step * rows.chunks, num_steps * rows.chunks
     )
     return counts.map(element)
-
-
-def finished(dataset):
-    """`dataset` in fixed order, prefetched, and never split again."""
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = (
-        tf.data.experimental.AutoShardPolicy.OFF
-    )
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import scan
+from tfclust.data import parallel, scan
 
 # Images of one size that need no more than this are decoded once and kept.
 STORE_LIMIT_BYTES = 1 << 30
@@ -215,11 +215,10 @@ class Source:
             )
             return tf.ensure_shape(image, shape), choice > 0
 
-        images = tf.data.Dataset.range(self.num_images).map(
-            read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        images = parallel.mapped(tf.data.Dataset.range(self.num_images), read)
+        blocks = parallel.finished(images.batch(rows))
         pixels = np.empty((self.num_images, *shape), np.uint8)
-        for i, (block, missing) in enumerate(images.batch(rows)):
+        for i, (block, missing) in enumerate(blocks):
             part = slice(i * rows, i * rows + rows)
             pixels[part], self.missing[part] = block.numpy(), missing.numpy()
         if self.missing.all():

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.data import config as views_config
-from tfclust.data import evaluation, photometric, pipeline, sampling
+from tfclust.data import evaluation, parallel, photometric, pipeline, sampling
 from tfclust.data.config import ViewsConfig
 
 _DEFAULT_SIZE = 224
@@ -145,7 +145,7 @@ class Views:
         key = sampling.key_of(self.seed, "views")
         cutter = self._cutter(len(self._groups))
         batches = cutter.batches(elements.map(counted), rows.num, key)
-        return pipeline.finished(batches)
+        return parallel.finished(batches)
 
     def extraction_batches(
         self,
@@ -200,7 +200,7 @@ class Views:
         batches = self._cutter(1).batches(
             elements.map(keyed), rows.num, key, keep_index=True
         )
-        return pipeline.finished(batches)
+        return parallel.finished(batches)
 
     def on_device(self, batch):
         """The images of a batch, with their colours changed; under XLA.
