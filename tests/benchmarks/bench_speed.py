@@ -4,11 +4,11 @@
         [--bfloat16]
 
 A real run (`pretraining.pretrain`: input, queue, LARS, figures), which saves
-every eight steps, far more often than a run of use. After each eight the parts
-of a step are timed alone, with the run's own method, so that a busy machine is
-busy for all; medians over these rounds. Checkpoints, and the figures at the end
-of the epoch, are timed in the run itself. To hold: all but forward and backward
-at most 10 % of the run.
+every eight steps. After each eight the parts of a step are timed alone, with
+the run's own method, so that a busy machine is busy for all; medians over these
+rounds. Checkpoints, and the figures at the end of the epoch, are timed in the
+run itself, and count once an epoch, as by default, of 3,008 images. To hold:
+all but forward and backward at most 10 % of the run.
 
 Each case is a process of its own. bfloat16 is left out, unless asked for, where
 the processor has no instructions for it.
@@ -162,16 +162,19 @@ class RunClock(keras.callbacks.Callback):
         now = time.perf_counter()
         figures = self.told - self.trained
         self._round_ended(now - figures)
-        steps = self.model.views.steps_per_epoch
-        self.seconds[EPOCH_METRICS] = [figures / steps]
+        self.seconds[EPOCH_METRICS] = [figures / self._steps_per_epoch]
+
+    @property
+    def _steps_per_epoch(self):
+        return self.model.views.steps_per_epoch
 
     def _round_ended(self, saved):
         """Takes in a round; the checkpoint was done by the time `saved`."""
         parts = time_pairs(self.parts, repeats=1, warm_up=0)
         taken = {name: values[0] for name, values in parts.items()}
         taken[INPUT] /= READ_STEPS
-        taken[CHECKPOINT] = (saved - self.trained) / STEPS
-        taken[WHOLE] = (saved - self.began) / STEPS
+        taken[CHECKPOINT] = (saved - self.trained) / self._steps_per_epoch
+        taken[WHOLE] = (self.trained - self.began) / STEPS + taken[CHECKPOINT]
         for name, value in taken.items():
             self.seconds.setdefault(name, []).append(value)
 
