@@ -3,6 +3,7 @@
 python tests/contract_run.py METHOD OUTPUT.npz REPLICAS ...
 """
 
+import itertools
 import os
 import pathlib
 import sys
@@ -183,8 +184,23 @@ def codes_of_fixed_units(method, strategy, batch):
     return {f"codes/{i}": part for i, part in enumerate(parts)}
 
 
+class StopAt(keras.callbacks.Callback):
+    """Ends the run after a step, as an interruption does."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.step:
+            self.model.stop_training = True
+
+
 def trained(name, strategy):
-    """The state after two epochs, and codes, of the same run on `strategy`."""
+    """A method after two epochs of three on `strategy`; its state, and codes.
+
+    Which are those of the same run, whatever the strategy.
+    """
     with strategy.scope():
         # At a low rate eight steps do not amplify the rounding of sums.
         method = build(name, rate=0.02, batch_norm=True)
@@ -193,22 +209,35 @@ def trained(name, strategy):
     arrays = {}
     if name == "swav":  # training moves the prototypes that codes rest on
         arrays = codes_of_fixed_units(method, strategy, batch=16)
-    method.fit(method.views, epochs=2)
+    method.fit(method.views, epochs=3, callbacks=[StopAt(8)])
     if name != "swav":  # training fills the label memory
         arrays = codes_of_fixed_units(method, strategy, batch=16)
-    return {**arrays, **method.state()}
+    return method, {**arrays, **copied_state(method)}
+
+
+def copied_state(method):
+    return {key: np.copy(value) for key, value in method.state().items()}
+
+
+def gone_on(method, states):
+    """The state after the third epoch, from that which `trained` gave."""
+    states = {k: v for k, v in states.items() if not k.startswith("codes/")}
+    method.load_state(states)
+    method.fit(method.views, epochs=3, start_step=8)
+    return copied_state(method)
 
 
 def main(name, output, *counts):
     """Writes `<replicas>/<array>` of each count of replicas, one after another.
 
     All share the logical CPUs of the largest, into which this process is split.
+    `<replicas> from <others>/<array>` is of a run that went on.
     """
     counts = [int(count) for count in counts]
     cpu = tf.config.list_physical_devices("CPU")[0]
     logical = [tf.config.LogicalDeviceConfiguration()] * max(counts)
     tf.config.set_logical_device_configuration(cpu, logical)
-    arrays = {}
+    runs = {}
     for count in counts:
         strategy = tf.distribute.get_strategy()
         if count > 1:
@@ -217,17 +246,26 @@ def main(name, output, *counts):
             tf.distribute.MirroredStrategy._collective_key_base = 1000 * count
             devices = [f"CPU:{i}" for i in range(count)]
             strategy = tf.distribute.MirroredStrategy(devices)
-        found = trained(name, strategy)
-        arrays.update({f"{count}/{k}": v for k, v in found.items()})
+        runs[count] = trained(name, strategy)
+    states = {str(count): state for count, (_, state) in runs.items()}
+    ends = counts[0], counts[-1]
+    for count, other in itertools.product(ends, ends):
+        state = gone_on(runs[count][0], runs[other][1])
+        states[f"{count} from {other}"] = state
+    arrays = {
+        f"{run}/{key}": array
+        for run, state in states.items()
+        for key, array in state.items()
+    }
     np.savez(output, **arrays)
 
 
 def read_states(output):
-    """`{replicas: {array: values}}` of what `main` wrote."""
+    """`{run: {array: values}}` of what `main` wrote."""
     states = {}
     for key, array in np.load(output).items():
-        count, name = key.split("/", 1)
-        states.setdefault(count, {})[name] = array
+        run, name = key.split("/", 1)
+        states.setdefault(run, {})[name] = array
     return states
 
 

@@ -12,18 +12,6 @@ from tfclust import devices, methods, options
 NAMES = [*methods.METHODS, "probe"]
 
 
-class _StopAt(keras.callbacks.Callback):
-    """Ends the run after a step, as an interruption does."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.step:
-            self.model.stop_training = True
-
-
 def test_every_method_is_held_to_the_contract():
     assert set(NAMES) == set(contract_run.KNOBS)
 
@@ -131,7 +119,11 @@ def test_saved_and_resumed_equals_never_stopped(name):
     for stop in (4, 6):  # at the end of an epoch, and within one
         first = contract_run.build(name)
         # Stopped, not shorter: label times depend on the run's length.
-        first.fit(contract_run.views(), epochs=3, callbacks=[_StopAt(stop)])
+        first.fit(
+            contract_run.views(),
+            epochs=3,
+            callbacks=[contract_run.StopAt(stop)],
+        )
         saved = {k: np.copy(v) for k, v in first.state().items()}
         second = contract_run.build(name)
         second.prepare(contract_run.views())
@@ -209,7 +201,10 @@ def test_config_survives_its_spelling(name):
 
 
 def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
-    """With batch norm in the backbone, whose statistics span the replicas."""
+    """With batch norm in the backbone, whose statistics span the replicas.
+
+    A run also goes on from one to four, and from four to one.
+    """
     output = tmp_path / "states.npz"
     arguments = ["tests/contract_run.py", name, output, 1, 2, 4]
     done = processes.run(arguments, timeout=500)
@@ -220,6 +215,8 @@ def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
             if key.startswith("codes/"):
                 np.testing.assert_array_equal(array, several[key], err_msg=key)
         contract_run.assert_close(states["1"], several)
+    contract_run.assert_close(states["1 from 1"], states["4 from 1"])
+    contract_run.assert_close(states["4 from 4"], states["1 from 4"])
 
 
 def test_clusterer_assigns_as_the_scores_do(name):
