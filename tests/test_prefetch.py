@@ -23,8 +23,7 @@ views = data.Views(source, batch_size=4, image_size=16)
 def batches(strategy, start=0):
     return distribute(
         strategy,
-        lambda **shards: views.batches(0, start_step=start, **shards),
-        4 // strategy.num_replicas_in_sync)
+        lambda **shards: views.batches(0, start_step=start, **shards))
 
 
 def where(x):
@@ -38,6 +37,8 @@ mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 for batch in batches(mirrored):
     parts = tf.nest.flatten(batch)
     print("mirrored", *[where(x) for part in parts for x in part.values])
+graph = tf.compat.v1.get_default_graph().as_graph_def()
+print("functions left in the graph", len(graph.library.function))
 
 devices = tf.config.list_logical_devices
 tf.config.list_logical_devices = (
@@ -51,7 +52,7 @@ for start in (0, 1):
             print("one GPU", where(x))
 graph = tf.compat.v1.get_default_graph().as_graph_def()
 print("functions left in the graph", len(graph.library.function))
-early = iter(batches(tf.distribute.get_strategy()))
+early = batches(tf.distribute.get_strategy())
 next(early)
 early.close()  # an epoch that is stopped waits for the batch ahead alone
 """

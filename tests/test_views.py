@@ -91,24 +91,14 @@ def test_another_seed_epoch_or_step_gives_other_crops():
     assert len(np.unique(rows, axis=0)) == 16
 
 
-@pytest.mark.parametrize("rows_per_batch, num_shards", [(4, 1), (2, 2)])
-def test_splitting_a_batch_changes_no_bit(views, rows_per_batch, num_shards):
+@pytest.mark.parametrize("num_shards", [2, 4])
+def test_splitting_a_batch_changes_no_bit(views, num_shards):
     expected = arrays(views.batches(2))
     shards = [
-        arrays(
-            views.batches(
-                2,
-                num_shards=num_shards,
-                shard=shard,
-                rows_per_batch=rows_per_batch,
-            )
-        )
+        arrays(views.batches(2, num_shards=num_shards, shard=shard))
         for shard in range(num_shards)
     ]
-    per_step = 8 // num_shards // rows_per_batch
-    for step, whole in enumerate(expected):
-        own = slice(step * per_step, (step + 1) * per_step)
-        parts = [part for shard in shards for part in shard[own]]
+    for whole, *parts in zip(expected, *shards, strict=True):
         assert_same(joined(parts), whole)
 
 
@@ -176,15 +166,14 @@ def test_no_pass_has_a_tuning_thread_that_its_end_would_wait_for(views):
 
 
 def test_extraction_depends_on_the_draw_and_not_on_the_batch_size(views):
-    def crops_by(epoch, batch_size, **how):
+    def crops_by(epoch, batch_size):
         batches = views.extraction_batches(
-            "train", batch_size=batch_size, draw=epoch, **how
+            "train", batch_size=batch_size, draw=epoch
         )
         return joined(arrays(batches))["views"][0][:30]
 
     expected = crops_by(2, 8)
     np.testing.assert_array_equal(crops_by(2, 6), expected)
-    np.testing.assert_array_equal(crops_by(2, 8, rows_per_batch=2), expected)
     assert (crops_by(3, 8) != expected).mean() > 0.9
 
 
@@ -269,22 +258,21 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfclust import data
+from tfclust.methods.epochs import distribute
 source = data.ArraySource(
     np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8))
 views = data.Views(source, batch_size=8, view_sizes=(16,))
 expected = views.on_device(next(iter(views.batches(0))))[0]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-batches = strategy.distribute_datasets_from_function(
-    lambda context: views.batches(
-        0, num_shards=context.num_input_pipelines,
-        shard=context.input_pipeline_id, rows_per_batch=4))
+batches = distribute(
+    strategy, lambda **shards: views.batches(0, **shards))
 @tf.function
-def step(iterator):
+def step(batch):
     def replica(batch):
         images, = views.on_device(batch)
         return tf.distribute.get_replica_context().all_gather(images, axis=1)
-    return strategy.run(replica, args=(next(iterator),))
-found = strategy.experimental_local_results(step(iter(batches)))[0]
+    return strategy.run(replica, args=(batch,))
+found = strategy.experimental_local_results(step(next(batches)))[0]
 print("largest difference", np.abs(found - expected).max())
 """
     words = run_in_subprocess(code).split()
@@ -343,8 +331,9 @@ def test_turns_are_keyed_and_change_no_other_number(images):
     assert_same(turned[0]["photometric"], still[0]["photometric"])
     assert (turned[0]["views"][0] != still[0]["views"][0]).mean() > 0.5
     assert_same(arrays(views.batches(1, start_step=1)), turned[1:])
-    halves = arrays(views.batches(1, rows_per_batch=4))
-    assert_same(joined(halves), joined(turned))
+    halves = [arrays(views.batches(1, num_shards=2, shard=s)) for s in (0, 1)]
+    for whole, *parts in zip(turned, *halves, strict=True):
+        assert_same(joined(parts), whole)
 
 
 @pytest.mark.parametrize("images", [SMALL, LARGE], ids=["stored", "each"])
@@ -404,7 +393,6 @@ def test_impossible_settings_are_refused_by_their_numbers(knobs, words):
     "how, words",
     [
         ({"num_shards": 3}, "multiple of num_shards.*num_shards=3"),
-        ({"rows_per_batch": 3}, "rows_per_batch=3"),
         ({"num_shards": 2, "shard": 2}, "shard=2"),
         ({"order": np.arange(20)}, "each of 24 rows"),
         ({"order": np.full(24, 30)}, "30 to 30"),

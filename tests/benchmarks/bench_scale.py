@@ -460,11 +460,9 @@ def replicas_parts(num_replicas):
             methods.METHODS["swav"], "small", views, num_clusters=300
         )
     batches = distribute(
-        strategy,
-        lambda **shards: views.batches(0, **shards),
-        batch_size // num_replicas,
+        strategy, lambda **shards: views.batches(0, **shards)
     )
-    batch = next(iter(batches))
+    batch = next(batches)
     method.make_train_function()
     step = seconds_a_call(lambda: method.train_function(batch)[0].numpy())
     peak = peak_bytes()

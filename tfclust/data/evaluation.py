@@ -68,7 +68,7 @@ def checked_resize(image_size, resize_size):
 
 
 def evaluation_batches(
-    source, *, image_size, batch_size, resize_size=None, rows_per_batch=None
+    source, *, image_size, batch_size, resize_size=None
 ):
     """A pass over all images of `source` in index order, resized and cropped.
 
@@ -80,8 +80,6 @@ def evaluation_batches(
       batch_size: int.
       resize_size: int, short side before the crop; None for
         `default_resize(image_size)`.
-      rows_per_batch: int b; an element has so many rows; None for
-        `batch_size`.
 
     Returns:
       `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, `index` int64
@@ -91,7 +89,7 @@ def evaluation_batches(
       ValueError: if `resize_size` is smaller than `image_size`, or rows do not
         come out even.
     """
-    rows = pipeline.rows_of(batch_size, 1, 0, rows_per_batch)
+    rows = pipeline.rows_of(batch_size, 1, 0)
     elements = pass_over_all(source.num_images, batch_size, rows)
     resize_size = checked_resize(image_size, resize_size)
     return batches_of(source, elements, rows, image_size, resize_size)

@@ -1,7 +1,7 @@
 """`tf.data` pipelines: rows of a pass -> plans -> cropped batches.
 
-A pass is cut into elements of `rows_per_batch` consecutive rows of the global
-batch. For each element a plan is drawn at once (which images, boxes, mirrored,
+A pass is a row of elements, each a shard's consecutive rows of a global batch.
+For each element a plan is drawn at once (which images, boxes, mirrored,
 photometric numbers); then the crops are cut, either for the whole element from
 the decoded store, or image by image in parallel.
 
@@ -23,14 +23,13 @@ _PLACE = ("step", "first_row")  # of a row, what its numbers are drawn from
 
 
 class Rows(NamedTuple):
-    """How one host's part of a global batch is cut into elements."""
+    """A shard's part of each global batch."""
 
     first: int  # row in the global batch
-    num: int  # rows of an element
-    chunks: int  # elements of a global batch
+    num: int
 
 
-def rows_of(batch_size, num_shards, shard, rows_per_batch):
+def rows_of(batch_size, num_shards, shard):
     """`Rows` of a shard.
 
     Raises:
@@ -41,16 +40,14 @@ def rows_of(batch_size, num_shards, shard, rows_per_batch):
             f"shard must lie in [0, num_shards). Received: shard={shard}, "
             f"num_shards={num_shards}."
         )
-    shard_rows, rest = divmod(batch_size, num_shards)
-    num = rows_per_batch or shard_rows
-    if rest or num < 1 or shard_rows % num:
+    num, rest = divmod(batch_size, num_shards)
+    if rest:
         raise ValueError(
-            "batch_size must be a multiple of num_shards * rows_per_batch, so "
-            f"that each replica has as many rows. Received: batch_size="
-            f"{batch_size}, num_shards={num_shards}, rows_per_batch="
-            f"{rows_per_batch}."
+            "batch_size must be a multiple of num_shards, so that each has as "
+            f"many rows. Received: batch_size={batch_size}, "
+            f"num_shards={num_shards}."
         )
-    return Rows(shard * shard_rows, num, shard_rows // num)
+    return Rows(shard * num, num)
 
 
 class Group(NamedTuple):
@@ -303,14 +300,11 @@ def pass_rows(rows, num_steps, start_step, batch_size, index_of):
       pass.
     """
 
-    def element(count):
-        step, chunk = count // rows.chunks, count % rows.chunks
-        first = rows.first + chunk * rows.num
+    first = tf.constant(rows.first, tf.int64)
+
+    def element(step):
         positions = step * batch_size + first
         positions += tf.range(rows.num, dtype=tf.int64)
         return {"step": step, "first_row": first, "index": index_of(positions)}
 
-    counts = tf.data.Dataset.range(
-        start_step * rows.chunks, num_steps * rows.chunks
-    )
-    return counts.map(element)
+    return tf.data.Dataset.range(start_step, num_steps).map(element)

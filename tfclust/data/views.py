@@ -102,7 +102,6 @@ class Views:
         order=None,
         num_shards=1,
         shard=0,
-        rows_per_batch=None,
     ):
         """The batches of an epoch, from `start_step` within it.
 
@@ -111,11 +110,9 @@ class Views:
           start_step: int, batches of the epoch to leave out.
           order: int `[>= steps_per_epoch * B]`, image indices; None for a
             permutation keyed by (seed, epoch).
-          num_shards: int, hosts that share a global batch.
+          num_shards: int, replicas that share a global batch: b = B /
+            num_shards rows each.
           shard: int, which of them this is.
-          rows_per_batch: int b; an element has so many rows. None for all of
-            the shard's rows. With B / R, the R elements of a global batch
-            follow one another in row order.
 
         Returns:
           `tf.data.Dataset` of dicts: `views`, a tuple over sizes of uint8
@@ -126,9 +123,7 @@ class Views:
           ValueError: if rows do not come out even, or `order` is too short or
             holds no index.
         """
-        rows = pipeline.rows_of(
-            self.batch_size, num_shards, shard, rows_per_batch
-        )
+        rows = pipeline.rows_of(self.batch_size, num_shards, shard)
         self.source.begin_epoch(epoch)
         elements = pipeline.pass_rows(
             rows,
@@ -155,7 +150,6 @@ class Views:
         draw=0,
         num_shards=1,
         shard=0,
-        rows_per_batch=None,
     ):
         """A pass over ALL images in index order.
 
@@ -166,7 +160,7 @@ class Views:
             numbers that training never uses; or "eval", resized centre crops.
           batch_size: int, global; None for that of training.
           draw: int, such as the step; another draw, other views.
-          num_shards, shard, rows_per_batch: as in `batches`.
+          num_shards, shard: as in `batches`.
 
         Returns:
           `tf.data.Dataset` of dicts. "train": as `batches`, and `mask` bool
@@ -180,7 +174,7 @@ class Views:
                 f"kind must be train or eval. Received: kind={kind}."
             )
         batch_size = batch_size or self.batch_size
-        rows = pipeline.rows_of(batch_size, num_shards, shard, rows_per_batch)
+        rows = pipeline.rows_of(batch_size, num_shards, shard)
         elements = evaluation.pass_over_all(self.num_images, batch_size, rows)
         if kind == "eval":
             return evaluation.batches_of(

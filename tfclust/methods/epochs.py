@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfclust.ops import replicas
+
 _PROBE_STEPS = 16  # from one look at how long images are waited for to the next
 
 
@@ -36,43 +38,64 @@ def total_steps(views, epochs, steps):
     return count
 
 
-def distribute(strategy, make_batches, replica_rows):
-    """Batches of `replica_rows` for each replica, from one maker of datasets.
+def distribute(strategy, make_batches):
+    """Batches of the replicas of this host, each on its device.
 
-    Each host's pipeline makes its slice of the global batch, so that the
-    number of hosts and replicas changes no batch. While a GPU computes, the
-    next batch is copied to it; the datasets of several replicas do so anyway.
+    A replica has a pipeline of its own, of its slice of the global batch, so
+    that the number of hosts and replicas changes no batch. While a GPU
+    computes, the next batch is copied to it.
+
+    TensorFlow's distributed datasets do the same, trace functions for each
+    device and epoch, and tune, whence an epoch's end waits
+    (`tfclust/data/parallel.py`); nothing turns that off.
+
+    Args:
+      strategy: `tf.distribute.Strategy`.
+      make_batches: function of `num_shards` and `shard` -> dataset.
+
+    Returns:
+      A generator of elements; with several replicas, of values per replica.
     """
-    batches = strategy.distribute_datasets_from_function(
-        lambda context: make_batches(
-            num_shards=context.num_input_pipelines,
-            shard=context.input_pipeline_id,
-            rows_per_batch=replica_rows,
-        )
-    )
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus and isinstance(batches, tf.data.Dataset):  # one replica
-        return _ahead(batches, gpus[0].name)
-    return batches
+    batches = _by_replica(strategy, make_batches)
+    ahead = tf.config.list_logical_devices("GPU")
+    return _ahead(batches) if ahead else batches
 
 
-def _ahead(batches, device):
-    """The batches on `device`, each taken while the one before is at work.
+def _by_replica(strategy, make_batches):
+    devices = replicas.devices(strategy)
+    pipelines = {}
 
-    `tf.data.experimental.prefetch_to_device` does the same and leaves six
-    functions in TensorFlow's graph a dataset: 0.8 MB an epoch, for good.
-    """
-    batches = iter(batches)
-
-    def take():
-        batch = next(batches, ())
-        with tf.device(device):
+    def take(context):
+        replica = context.replica_id_in_sync_group
+        if replica not in pipelines:
+            pipelines[replica] = iter(
+                make_batches(
+                    num_shards=strategy.num_replicas_in_sync, shard=replica
+                )
+            )
+        batch = next(pipelines[replica])
+        with tf.device(devices[replica % len(devices)]):
             return tf.nest.map_structure(tf.identity, batch)
 
+    while True:
+        try:
+            batch = strategy.experimental_distribute_values_from_function(take)
+        except StopIteration:
+            return
+        yield batch
+
+
+def _ahead(batches):
+    """`batches`, each taken while the one before is at work.
+
+    `tf.data.experimental.prefetch_to_device` does the same for one device and
+    leaves six functions in TensorFlow's graph a dataset: 0.8 MB an epoch, for
+    good.
+    """
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(take)
+        waiting = thread.submit(next, batches, None)
         while batch := waiting.result():
-            waiting = thread.submit(take)
+            waiting = thread.submit(next, batches, None)
             yield batch
 
 
@@ -117,7 +140,7 @@ def _run_epoch(method, views, start, total_steps, callbacks):
     clock.reassign(method, start)
     if first == 0:
         method.order_snapshot = method.order(epoch)
-    batches = iter(_epoch_batches(method, views, epoch, first))
+    batches = _epoch_batches(method, views, epoch, first)
     counted = int(method.step.numpy()) - start  # in fits before, as a rule 0
     for step in range(start, end):
         if step > start:
@@ -145,13 +168,11 @@ def _run_epoch(method, views, start, total_steps, callbacks):
 
 
 def _epoch_batches(method, views, epoch, first):
-    strategy = method.distribute_strategy
     return distribute(
-        strategy,
+        method.distribute_strategy,
         lambda **shards: views.batches(
             epoch, start_step=first, order=method.order_snapshot, **shards
         ),
-        views.batch_size // strategy.num_replicas_in_sync,
     )
 
 

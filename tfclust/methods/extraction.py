@@ -17,16 +17,15 @@ class Extractor:
     def __call__(self, what, views, training):
         """Arguments and result are those of `Method.extract`."""
         method = self._method
-        strategy, data = method.distribute_strategy, method.views
+        data = method.views
         batches = epochs.distribute(
-            strategy,
+            method.distribute_strategy,
             lambda **shards: data.extraction_batches(
                 views,
                 batch_size=data.batch_size,
                 draw=int(method.step.numpy()),
                 **shards,
             ),
-            data.batch_size // strategy.num_replicas_in_sync,
         )
         extract_rows = self._function(what, views, training)
         found = None

@@ -44,7 +44,7 @@ def split_rows(rows, num_clusters, block_rows, strategy):
     if num_replicas == 1:
         blocked, real = of_replica(0)
         return Shards(blocked, real, strategy)
-    devices = strategy.extended.worker_devices
+    devices = replicas.devices(strategy)
 
     def of_context(context):
         replica = context.replica_id_in_sync_group

@@ -24,6 +24,17 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def devices(strategy):
+    """Devices of this host's replicas, in replica order.
+
+    Replica r of all hosts has the one at r modulo their number.
+    """
+    if strategy.num_replicas_in_sync > 1:
+        return strategy.extended.worker_devices
+    gpus = tf.config.list_logical_devices("GPU")
+    return (gpus[0].name if gpus else "/device:CPU:0",)
+
+
 def all_gather(x):
     """The rows of all replicas, in replica order.
 
