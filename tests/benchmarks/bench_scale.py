@@ -459,9 +459,7 @@ def replicas_parts(num_replicas):
         method = steps.build(
             methods.METHODS["swav"], "small", views, num_clusters=300
         )
-    batches = distribute(
-        strategy, lambda **shards: views.batches(0, **shards)
-    )
+    batches = distribute(strategy, lambda **shards: views.batches(0, **shards))
     batch = next(batches)
     method.make_train_function()
     step = seconds_a_call(lambda: method.train_function(batch)[0].numpy())

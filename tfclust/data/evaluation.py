@@ -67,9 +67,7 @@ def checked_resize(image_size, resize_size):
     return resize_size
 
 
-def evaluation_batches(
-    source, *, image_size, batch_size, resize_size=None
-):
+def evaluation_batches(source, *, image_size, batch_size, resize_size=None):
     """A pass over all images of `source` in index order, resized and cropped.
 
     The last batch is filled with the first images; `mask` is False there.
