@@ -7,6 +7,7 @@ epoch. Here an epoch's dataset is made after `begin_epoch` and `reassign`, and
 """
 
 import concurrent.futures
+import functools
 import time
 from typing import Any
 
@@ -62,24 +63,15 @@ def distribute(strategy, make_batches):
 
 
 def _by_replica(strategy, make_batches):
-    devices = replicas.devices(strategy)
-    pipelines = {}
+    num_shards = strategy.num_replicas_in_sync
 
-    def take(context):
-        replica = context.replica_id_in_sync_group
-        if replica not in pipelines:
-            pipelines[replica] = iter(
-                make_batches(
-                    num_shards=strategy.num_replicas_in_sync, shard=replica
-                )
-            )
-        batch = next(pipelines[replica])
-        with tf.device(devices[replica % len(devices)]):
-            return tf.nest.map_structure(tf.identity, batch)
+    @functools.cache
+    def pipeline(replica):
+        return iter(make_batches(num_shards=num_shards, shard=replica))
 
     while True:
         try:
-            batch = strategy.experimental_distribute_values_from_function(take)
+            batch = replicas.on_devices(strategy, lambda r: next(pipeline(r)))
         except StopIteration:
             return
         yield batch

@@ -41,18 +41,7 @@ def split_rows(rows, num_clusters, block_rows, strategy):
             part = tf.pad(part, [[0, blocks * block - real], [0, 0]])
         return tf.reshape(part, [blocks, block, width]), tf.constant(real)
 
-    if num_replicas == 1:
-        blocked, real = of_replica(0)
-        return Shards(blocked, real, strategy)
-    devices = replicas.devices(strategy)
-
-    def of_context(context):
-        replica = context.replica_id_in_sync_group
-        with tf.device(devices[replica % len(devices)]):
-            return tf.nest.map_structure(tf.identity, of_replica(replica))
-
-    distribute = strategy.experimental_distribute_values_from_function
-    blocked, real = distribute(of_context)
+    blocked, real = replicas.on_devices(strategy, of_replica)
     return Shards(blocked, real, strategy)
 
 

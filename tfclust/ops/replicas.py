@@ -24,15 +24,32 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def devices(strategy):
-    """Devices of this host's replicas, in replica order.
+def on_devices(strategy, of_replica):
+    """What `of_replica` gives for each replica of this host, on its device.
 
-    Replica r of all hosts has the one at r modulo their number.
+    Args:
+      strategy: `tf.distribute.Strategy`, from outside of its replicas.
+      of_replica: function of a replica's number among all hosts' -> tensors,
+        in dicts and tuples if need be.
+
+    Returns:
+      Values per replica for `strategy.run`, or tensors where there is but one.
     """
-    if strategy.num_replicas_in_sync > 1:
-        return strategy.extended.worker_devices
-    gpus = tf.config.list_logical_devices("GPU")
-    return (gpus[0].name if gpus else "/device:CPU:0",)
+
+    def copy(replica, device):
+        with tf.device(device):
+            return tf.nest.map_structure(tf.identity, of_replica(replica))
+
+    if strategy.num_replicas_in_sync == 1:
+        gpus = tf.config.list_logical_devices("GPU")
+        return copy(0, gpus[0].name if gpus else "/device:CPU:0")
+    devices = strategy.extended.worker_devices  # of this host
+
+    def of_context(context):
+        replica = context.replica_id_in_sync_group
+        return copy(replica, devices[replica % len(devices)])
+
+    return strategy.experimental_distribute_values_from_function(of_context)
 
 
 def all_gather(x):
