@@ -20,6 +20,7 @@ from tiny import digits, tiny_backbone, two_views
 from tfclust import methods, optimizers
 
 NUM_CLUSTERS = 5
+HALFWAY = 6  # of 12 steps, within an epoch of 4
 NARROW = {"projection_width": 4, "hidden_width": 5}
 KNOBS = {
     "swav": {
@@ -197,19 +198,19 @@ class StopAt(keras.callbacks.Callback):
 
 
 def trained(name, strategy):
-    """A method after two epochs of three on `strategy`; its state, and codes.
+    """A method halfway on `strategy`, its state, and codes.
 
-    Which are those of the same run, whatever the strategy.
+    Which are those of the same run of three epochs, whatever the strategy.
     """
     with strategy.scope():
-        # At a low rate eight steps do not amplify the rounding of sums.
+        # At a low rate a dozen steps do not amplify the rounding of sums.
         method = build(name, rate=0.02, batch_norm=True)
     # Colours would be compiled anew for each device; test_views has them.
     method.prepare(views(augmentation="none"))
     arrays = {}
     if name == "swav":  # training moves the prototypes that codes rest on
         arrays = codes_of_fixed_units(method, strategy, batch=16)
-    method.fit(method.views, epochs=3, callbacks=[StopAt(8)])
+    method.fit(method.views, epochs=3, callbacks=[StopAt(HALFWAY)])
     if name != "swav":  # training fills the label memory
         arrays = codes_of_fixed_units(method, strategy, batch=16)
     return method, {**arrays, **copied_state(method)}
@@ -220,10 +221,10 @@ def copied_state(method):
 
 
 def gone_on(method, states):
-    """The state after the third epoch, from that which `trained` gave."""
+    """The state after three epochs, from that which `trained` gave."""
     states = {k: v for k, v in states.items() if not k.startswith("codes/")}
     method.load_state(states)
-    method.fit(method.views, epochs=3, start_step=8)
+    method.fit(method.views, epochs=3, start_step=HALFWAY)
     return copied_state(method)
 
 

@@ -3,11 +3,13 @@
 Replicas and hosts are tried by the commands' tests, in processes of their own.
 """
 
+import os
+
 import keras
 import pytest
 import tensorflow as tf
 
-from tfclust import devices
+from tfclust import cores, devices
 
 
 @pytest.mark.parametrize("kind", ["auto", "one"])
@@ -54,8 +56,8 @@ def test_precision_is_given_back_after_an_error():
 
 
 def test_threads_default_to_the_usable_processors():
-    assert devices.usable_cpus() >= 1
     assert devices.set_threads() >= 1
+    assert cores.usable_cpus() == len(os.sched_getaffinity(0))
 
 
 @pytest.fixture

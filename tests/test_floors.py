@@ -10,7 +10,7 @@ import tfclust
 PACKAGE = pathlib.Path(tfclust.__file__).parent
 # Lowest first. A package counts as one module.
 FLOORS = [
-    {"options", "quiet", "folders", "ops"},
+    {"options", "quiet", "folders", "cores", "ops"},
     {"backbones", "heads", "memory", "optimizers", "data", "devices"},
     {"methods", "evaluation"},
     {

@@ -215,6 +215,8 @@ def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
             if key.startswith("codes/"):
                 np.testing.assert_array_equal(array, several[key], err_msg=key)
         contract_run.assert_close(states["1"], several)
+    ends = [run for run in states if " from " in run]
+    assert {int(states[run]["step"]) for run in ends} == {12}
     contract_run.assert_close(states["1 from 1"], states["4 from 1"])
     contract_run.assert_close(states["4 from 4"], states["1 from 4"])
 

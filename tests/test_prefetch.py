@@ -52,6 +52,21 @@ for start in (0, 1):
             print("one GPU", where(x))
 graph = tf.compat.v1.get_default_graph().as_graph_def()
 print("functions left in the graph", len(graph.library.function))
+for batch, expected in zip(batches(mirrored), plain, strict=True):
+    for x, y in zip(*map(tf.nest.flatten, (batch, expected)), strict=True):
+        np.testing.assert_array_equal(np.concatenate(x.values), y)
+        print("several GPUs", *[where(part) for part in x.values])
+
+
+def broken(num_shards, shard):
+    raise StopIteration("made by mistake")
+
+
+for strategy in (mirrored, tf.distribute.get_strategy()):
+    try:
+        list(distribute(strategy, broken))
+    except RuntimeError as error:
+        print("an error", error.__cause__)
 early = batches(tf.distribute.get_strategy())
 next(early)
 early.close()  # an epoch that is stopped waits for the batch ahead alone
@@ -65,5 +80,7 @@ def test_batches_come_on_the_device_that_computes_bit_for_bit():
         "without a GPU {'CPU:0'}",
         f"mirrored {parts}",
         "one GPU CPU:1",
+        "several GPUs CPU:0 CPU:1",
+        "an error made by mistake",
         "functions left in the graph 0",
     }

@@ -357,7 +357,7 @@ def test_images_for_pillow_are_checked_side_by_side(tmp_path, monkeypatch):
         both.wait()
         return decode(data)
 
-    monkeypatch.setattr(checking.devices, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(checking.cores, "usable_cpus", lambda: 2)
     monkeypatch.setattr(checking.decoding, "decode_by_pillow", met)
     source = data.open_source(f"folder:{tmp_path}")
     assert source.num_images == 32 and not source.skipped

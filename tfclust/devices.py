@@ -11,6 +11,8 @@ import os
 import keras
 import tensorflow as tf
 
+from tfclust import cores
+
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
 PRECISIONS = {
     "none": "float32",
@@ -93,18 +95,11 @@ def set_threads(count=None):
     Returns:
       The number that holds: another one if operations have run already.
     """
-    count = count or usable_cpus()
+    count = count or cores.usable_cpus()
     # After the first operation TensorFlow keeps what it began with.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(count)
     return tf.config.threading.get_intra_op_parallelism_threads() or count
-
-
-def usable_cpus():
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -194,8 +189,6 @@ def _multi_worker(num_replicas):
             f"TF_CONFIG and the GPUs make {count} replicas. Received: "
             f"num_replicas={num_replicas}. Leave it out."
         )
-    # All batches are full; said so, they keep their static shapes.
-    strategy.extended.experimental_enable_get_next_as_optional = False
     return strategy
 
 

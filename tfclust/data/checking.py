@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust import devices, quiet
+from tfclust import cores, quiet
 from tfclust.data import decoding
 from tfclust.data.headers import read_header
 
@@ -75,7 +75,7 @@ def check_images(read, count, tell=None):
     starts = range(0, count, _CHUNK)
     with (
         quiet.without_decoder_lines(),  # each image gets a reason of its own
-        concurrent.futures.ThreadPoolExecutor(devices.usable_cpus()) as pool,
+        concurrent.futures.ThreadPoolExecutor(cores.usable_cpus()) as pool,
     ):
         parts = []
         chunks = [

@@ -134,12 +134,12 @@ def batches_of(source, elements, rows, image_size, resize_size):
             images = tf.gather(store, index)[:, 1:-1, 1:-1]
             return {**kept, "images": centred(images, resize_size, image_size)}
 
-        return parallel.finished(parallel.mapped(elements, cut_rows))
+        return parallel.finished(parallel.map_batches(elements, cut_rows))
 
     def cut_image(kept, wanted):
         data, choice = source.fetch(wanted)
         image = source.fetched(data, wanted[choice])
         return {**kept, "images": centred(image, resize_size, image_size)}
 
-    images = parallel.mapped(elements.unbatch(), cut_image)
+    images = parallel.map_images(elements.unbatch(), cut_image)
     return parallel.finished(images.batch(rows.num, drop_remainder=True))

@@ -41,7 +41,7 @@ def rows_of(batch_size, num_shards, shard):
             f"num_shards={num_shards}."
         )
     num, rest = divmod(batch_size, num_shards)
-    if rest:
+    if rest or num < 1:
         raise ValueError(
             "batch_size must be a multiple of num_shards, so that each has as "
             f"many rows. Received: batch_size={batch_size}, "
@@ -98,10 +98,10 @@ class Cutter:
           Dataset of `{"views", "photometric", "index", ...}`.
         """
         at_once, one_by_one = self._traced(num_rows, key, keep_index)
-        batches = parallel.mapped(rows_dataset, at_once)
+        batches = parallel.map_batches(rows_dataset, at_once)
         if one_by_one is None:
             return batches
-        images = parallel.mapped(batches.unbatch(), one_by_one)
+        images = parallel.map_images(batches.unbatch(), one_by_one)
         return images.batch(num_rows, drop_remainder=True)
 
     def _traced(self, num_rows, key, keep_index):
@@ -300,9 +300,8 @@ def pass_rows(rows, num_steps, start_step, batch_size, index_of):
       pass.
     """
 
-    first = tf.constant(rows.first, tf.int64)
-
     def element(step):
+        first = tf.constant(rows.first, tf.int64)
         positions = step * batch_size + first
         positions += tf.range(rows.num, dtype=tf.int64)
         return {"step": step, "first_row": first, "index": index_of(positions)}

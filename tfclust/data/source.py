@@ -215,7 +215,8 @@ class Source:
             )
             return tf.ensure_shape(image, shape), choice > 0
 
-        images = parallel.mapped(tf.data.Dataset.range(self.num_images), read)
+        indices = tf.data.Dataset.range(self.num_images)
+        images = parallel.map_images(indices, read)
         blocks = parallel.finished(images.batch(rows))
         pixels = np.empty((self.num_images, *shape), np.uint8)
         for i, (block, missing) in enumerate(blocks):

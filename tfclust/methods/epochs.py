@@ -46,8 +46,8 @@ def distribute(strategy, make_batches):
     that the number of hosts and replicas changes no batch. While a GPU
     computes, the next batch is copied to it.
 
-    TensorFlow's distributed datasets do the same, trace functions for each
-    device and epoch, and tune, whence an epoch's end waits
+    TensorFlow's distributed datasets do the same, leave functions behind for
+    each device and epoch, and tune, whence an epoch's end waits
     (`tfclust/data/parallel.py`); nothing turns that off.
 
     Args:
@@ -62,17 +62,27 @@ def distribute(strategy, make_batches):
     return _ahead(batches) if ahead else batches
 
 
+class _Ended(Exception):
+    """A pipeline has given all its batches; an error in one is told as such."""
+
+
 def _by_replica(strategy, make_batches):
     num_shards = strategy.num_replicas_in_sync
 
     @functools.cache
     def pipeline(replica):
-        return iter(make_batches(num_shards=num_shards, shard=replica))
+        with tf.device("CPU:0"):
+            return iter(make_batches(num_shards=num_shards, shard=replica))
+
+    def take(replica):
+        for batch in pipeline(replica):
+            return batch
+        raise _Ended
 
     while True:
         try:
-            batch = replicas.on_devices(strategy, lambda r: next(pipeline(r)))
-        except StopIteration:
+            batch = replicas.on_devices(strategy, take)
+        except _Ended:  # all replicas' pipelines are equally long
             return
         yield batch
 

@@ -37,8 +37,9 @@ def on_devices(strategy, of_replica):
     """
 
     def copy(replica, device):
+        values = of_replica(replica)
         with tf.device(device):
-            return tf.nest.map_structure(tf.identity, of_replica(replica))
+            return tf.nest.map_structure(tf.identity, values)
 
     if strategy.num_replicas_in_sync == 1:
         gpus = tf.config.list_logical_devices("GPU")
