@@ -124,7 +124,7 @@ def test_saved_and_resumed_equals_never_stopped(name):
             epochs=3,
             callbacks=[contract_run.StopAt(stop)],
         )
-        saved = {k: np.copy(v) for k, v in first.state().items()}
+        saved = contract_run.copied_state(first)
         second = contract_run.build(name)
         second.prepare(contract_run.views())
         second.load_state(saved)

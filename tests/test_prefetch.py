@@ -37,8 +37,6 @@ mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 for batch in batches(mirrored):
     parts = tf.nest.flatten(batch)
     print("mirrored", *[where(x) for part in parts for x in part.values])
-graph = tf.compat.v1.get_default_graph().as_graph_def()
-print("functions left in the graph", len(graph.library.function))
 
 devices = tf.config.list_logical_devices
 tf.config.list_logical_devices = (
@@ -50,8 +48,6 @@ for start in (0, 1):
         for x, y in zip(*map(tf.nest.flatten, (batch, expected)), strict=True):
             np.testing.assert_array_equal(x, y)
             print("one GPU", where(x))
-graph = tf.compat.v1.get_default_graph().as_graph_def()
-print("functions left in the graph", len(graph.library.function))
 for batch, expected in zip(batches(mirrored), plain, strict=True):
     for x, y in zip(*map(tf.nest.flatten, (batch, expected)), strict=True):
         np.testing.assert_array_equal(np.concatenate(x.values), y)
@@ -70,6 +66,8 @@ for strategy in (mirrored, tf.distribute.get_strategy()):
 early = batches(tf.distribute.get_strategy())
 next(early)
 early.close()  # an epoch that is stopped waits for the batch ahead alone
+graph = tf.compat.v1.get_default_graph().as_graph_def()
+print("functions left in the graph", len(graph.library.function))
 """
 
 
