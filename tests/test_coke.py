@@ -11,11 +11,16 @@ from tfclust import optimizers
 
 MULTI_CROP = {
     "view_sizes": (12, 8),
-    "num_views": (2, 1),
+    "num_views": (2, 2),
     "view_scales": ((0.4, 1.0), (0.2, 0.4)),
 }
 SINGLE = {"num_views": (1,)}
 PUBLISHED = {"second_stage_epoch": None}
+OTHERS_OF_TABLE_2 = [
+    ("current", "current"),
+    ("current", "last"),
+    ("last", "current"),
+]
 
 
 def normed(x, gamma, beta):
@@ -75,7 +80,8 @@ def published_loss(branches, named, centroids, labels, config):
       named: those of the projector that others name, held still.
       centroids: `[D, K]` by head. labels: `[B, K]` by head.
     """
-    alpha, beta, tau = 0.2, config.prediction_weight, config.temperature
+    alpha, beta = config.label_weight, config.prediction_weight
+    tau = config.temperature
     total = 0.0
     for c, y in zip(centroids, labels, strict=True):
         soft = [np.exp(oracles.log_softmax(z @ c / tau)) for z in named]
@@ -133,7 +139,9 @@ class Oracle:
             axis=-1,
         )
         targets = self.targets(index, current)
-        centroids = [c.last.copy() for c in self.clusters]
+        centroids = [
+            getattr(c, self.config.loss_centroids).copy() for c in self.clusters
+        ]
 
         def loss(parameters):
             return published_loss(
@@ -162,13 +170,16 @@ class Oracle:
         """Last epoch's labels `[B, K]` by head, soft where there are votes."""
         targets = []
         for head, votes in enumerate(self.votes):
+            num_clusters = self.config.num_clusters[head]
             last = self.labels[index, head]
+            if self.config.loss_labels == "current":
+                last = current[:, head]
             last = np.where(last >= 0, last, current[:, head])
-            target = np.eye(contract_run.NUM_CLUSTERS)[last]
+            target = np.eye(num_clusters)[last]
             for row, image in enumerate(index):
                 if votes[image]:
                     target[row] = oracles_online.soft_label(
-                        votes[image], contract_run.NUM_CLUSTERS
+                        votes[image], num_clusters
                     )
             targets.append(target)
         return targets
@@ -213,9 +224,28 @@ def assert_steps_match(method, views, rates):
     oracle.check()
 
 
-def test_three_steps_of_two_views_and_a_crop_match_numpy_within_1e_4():
-    method = contract_run.build("coke", rate=0.03, **PUBLISHED)
+def test_three_steps_of_views_and_crops_match_numpy_within_1e_4():
+    method = contract_run.build(
+        "coke",
+        rate=0.03,
+        num_clusters=(5, 6),
+        label_weight=0.35,
+        **PUBLISHED,
+    )
     views = contract_run.views(batch_size=32, **MULTI_CROP)
+    assert_steps_match(method, views, rates=[0.03] * 3)
+
+
+@pytest.mark.parametrize("of_labels, of_centroids", OTHERS_OF_TABLE_2)
+def test_table_2_matches_numpy_within_1e_4(of_labels, of_centroids):
+    method = contract_run.build(
+        "coke",
+        rate=0.03,
+        loss_labels=of_labels,
+        loss_centroids=of_centroids,
+        **PUBLISHED,
+    )
+    views = contract_run.views(batch_size=32, **SINGLE)
     assert_steps_match(method, views, rates=[0.03] * 3)
 
 
@@ -285,10 +315,7 @@ def test_images_without_a_label_take_the_one_just_computed():
     np.testing.assert_array_equal(labels.clusters[:8, :, 0], labels.current[:8])
 
 
-@pytest.mark.parametrize(
-    "of_labels, of_centroids",
-    [("current", "current"), ("current", "last"), ("last", "current")],
-)
+@pytest.mark.parametrize("of_labels, of_centroids", OTHERS_OF_TABLE_2)
 def test_other_labels_and_centroids_of_table_2(of_labels, of_centroids):
     method = contract_run.build(
         "coke",

@@ -248,6 +248,33 @@ def test_graphs_find_their_own_number_of_clusters():
     assert 2 <= found < 40
 
 
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"clustering": "hdbscan", "min_cluster_size": 8, "balance": "weights"},
+        {"clustering": "pic", "reassign_epochs": 2},
+    ],
+    ids=["hdbscan", "pic"],
+)
+def test_other_clusterings_go_on_as_if_never_stopped(knobs):
+    knobs = {"num_clusters": 40, "pca_width": 2, **knobs}
+
+    def views():
+        return two_views(coloured_blobs(), batch_size=16)
+
+    whole = build(**knobs)
+    whole.fit(views(), epochs=3)
+    first = build(**knobs)
+    first.fit(views(), epochs=3, callbacks=[contract_run.StopAt(6)])
+    second = build(**knobs)
+    second.prepare(views())
+    second.load_state(contract_run.copied_state(first))
+    second.fit(second.views, epochs=3, start_step=6)
+    resumed = second.state()
+    for key, value in whole.state().items():
+        np.testing.assert_array_equal(resumed[key], value, err_msg=key)
+
+
 def test_labels_live_for_reassign_epochs_and_orders_for_one():
     method, views = build(reassign_epochs=2), contract_run.views()
     labels, orders = [], []

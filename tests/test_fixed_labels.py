@@ -205,6 +205,8 @@ def test_rotation_on_two_replicas_equals_one(tmp_path):
     run_in_subprocess(REPLICAS.format(output=output))
     states = contract_run.read_states(output)
     contract_run.assert_close(states["1"], states["2"])
+    contract_run.assert_close(states["1 from 1"], states["2 from 1"])
+    contract_run.assert_close(states["2 from 2"], states["1 from 2"])
 
 
 def test_clusterer_names_the_classes_alone():

@@ -1,7 +1,9 @@
 """Every flagfile in configs/ is a recipe that can be built."""
 
 import dataclasses
+import json
 
+import processes
 import pytest
 from conftest import ROOT, run_in_subprocess
 
@@ -16,6 +18,7 @@ from tfclust import (
 from tfclust.data.config import chain
 
 FILES = sorted(ROOT.glob("configs/**/*.flags"))
+SMOKE = sorted(ROOT.glob("configs/smoke/*.flags"))
 SWEEPS = sorted(ROOT.glob("configs/sweeps/*.flags"))
 HEADER = ("Source:", "Expected:", "Time:", "Command:")
 # Without its variables even the widest network takes a second and no memory;
@@ -59,6 +62,23 @@ def test_every_run_of_a_sweep_is_a_recipe(file):
     found = sweep.variants(recipe._replace(run=run), vary)
     assert len(found) >= 2
     assert recipe.run.method in file.stem
+
+
+@pytest.mark.parametrize("file", SMOKE, ids=lambda file: file.stem)
+def test_smoke_recipe_trains_to_its_end(file, tmp_path):
+    arguments = ["-m", "tfclust.train", f"--flagfile={file}"]
+    done = processes.run([*arguments, f"--workdir={tmp_path}"])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr == ""
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert len(losses) == 2 and all(loss > 0 for loss in losses)
+    steps = {int(f.name) for f in (tmp_path / "checkpoints").iterdir()}
+    assert max(steps) == 44
+
+
+def test_every_method_has_a_smoke_recipe():
+    assert {file.stem for file in SMOKE} == set(methods.METHODS)
 
 
 def test_every_method_is_tried_on_uneven_classes():

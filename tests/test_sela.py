@@ -107,10 +107,19 @@ def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     assert np.abs(counts / 64 - 1).max() <= 0.2
 
 
-def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run():
+@pytest.mark.parametrize(
+    # Of 1.6; masses that are off by the tolerance leave as much.
+    ("tolerance", "most"),
+    [(1e-4, 1e-4), (1e-7, 1e-7)],
+)
+def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run(
+    tolerance, most
+):
     """The last labels' Q against the new one's, on features of now."""
     power = 3.0
-    method = contract_run.build("sela", num_label_steps=20)
+    method = contract_run.build(
+        "sela", num_label_steps=20, label_tolerance=tolerance
+    )
     last, changes = {}, []
 
     def recorded(extract, reassign=method.reassign):
@@ -130,8 +139,7 @@ def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run():
     method.reassign = recorded
     method.fit(contract_run.views(), epochs=5)
     assert len(changes) > 20
-    # Of 1.6; masses are balanced to the default tolerance.
-    assert max(changes) < 1e-4
+    assert max(changes) < most
     assert min(changes) < -1e-2
 
 

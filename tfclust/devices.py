@@ -160,7 +160,7 @@ def telling_lost_hosts(strategy):
 def _sum_over_replicas(strategy):
     """A compiled sum of each replica's scalar."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def total(value):
         parts = strategy.run(tf.identity, args=(value,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, parts, axis=None)

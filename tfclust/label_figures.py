@@ -36,6 +36,7 @@ class LabelFigures(keras.callbacks.Callback):
         self.features = tf.function(
             lambda images: model.backbone(images, training=False),
             reduce_retracing=True,
+            autograph=False,
         )
 
     def on_epoch_end(self, epoch, logs=None):

@@ -53,6 +53,8 @@ def main(arguments=None):
     print_table(title, seconds, reference=SWAV, notes=notes)
     ratio = median_ratio(seconds, COKE, SWAV)
     print(f"ratio {ratio:.2f}, to hold: at most {LARGEST_RATIO}")
+    if ratio > LARGEST_RATIO and not quick:
+        raise SystemExit(f"coke: a ratio of more than {LARGEST_RATIO}.")
     return ratio
 
 

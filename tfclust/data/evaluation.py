@@ -97,7 +97,7 @@ def pass_over_all(num_images, batch_size, rows):
     """Elements of a pass in index order, with a mask of the padding."""
     num_steps = -(-num_images // batch_size)
     elements = pipeline.pass_rows(
-        rows, num_steps, 0, batch_size, lambda positions: positions
+        rows, num_steps, batch_size, lambda positions: positions
     )
 
     def masked(element):
@@ -108,7 +108,7 @@ def pass_over_all(num_images, batch_size, rows):
             "mask": positions < num_images,
         }
 
-    return elements.map(masked)
+    return parallel.map_plainly(elements, masked)
 
 
 def batches_of(source, elements, rows, image_size, resize_size):
@@ -125,7 +125,7 @@ def batches_of(source, elements, rows, image_size, resize_size):
         )
         return kept, tf.concat([element["index"][:, None], others], axis=1)
 
-    elements = elements.map(with_others)
+    elements = parallel.map_plainly(elements, with_others)
     store = source.stored()
     if store is not None:
 

@@ -27,6 +27,15 @@ def map_batches(dataset, function):
     return _mapped(dataset, function, at_once)
 
 
+def map_plainly(dataset, function):
+    """`dataset.map(function)`, of a function too small for other cores.
+
+    Functions of pipelines never branch in Python on a tensor, so AutoGraph,
+    which takes longer to rewrite one than to trace it, is not asked.
+    """
+    return dataset.map(tf.autograph.experimental.do_not_convert(function))
+
+
 def finished(dataset):
     """`dataset` in fixed order, with batches that wait to be taken."""
     options = tf.data.Options()
@@ -36,4 +45,8 @@ def finished(dataset):
 
 
 def _mapped(dataset, function, at_once):
-    return dataset.map(function, num_parallel_calls=at_once, deterministic=True)
+    return dataset.map(
+        tf.autograph.experimental.do_not_convert(function),
+        num_parallel_calls=at_once,
+        deterministic=True,
+    )

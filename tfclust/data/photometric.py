@@ -120,13 +120,13 @@ def apply(views, parameters, steps):
     return images
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def to_float(images):
     """float32 in [0, 1] of uint8 images."""
     return tf.cast(images, tf.float32) * (1 / 255)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _colored(views, parameters, steps):
     """Colour and grey: uint8 `[b, n, S, S, 3]` to float `[n, b, S, S, 3]`."""
     # A transpose of uint8 makes oneDNN complain where there is no AVX-512.
@@ -138,7 +138,7 @@ def _colored(views, parameters, steps):
     return tf.reshape(images, [views.shape[0], -1, *images.shape[1:]])
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _blurred(views, parameters, steps):
     """Blur and solarise: float `[n, b, S, S, 3]` to the same."""
     images, numbers = _flat(views), _numbers(parameters)

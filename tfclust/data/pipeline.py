@@ -286,24 +286,32 @@ def first_present(wanted, missing):
     return tf.gather(wanted, first, batch_dims=1)
 
 
-def pass_rows(rows, num_steps, start_step, batch_size, index_of):
+def pass_rows(
+    rows, num_steps, batch_size, index_of, *, start_step=0, steps_before=0
+):
     """Elements of a pass over batches.
 
     Args:
       rows: `Rows`.
-      num_steps: int, global batches of the pass. start_step: int.
+      num_steps: int, global batches of the pass.
       batch_size: int, global.
       index_of: function of positions int64 `[b]` in the pass -> index `[b]`.
+      start_step: int, batches of the pass to leave out.
+      steps_before: int, what `step` is at the pass's begin.
 
     Returns:
-      Dataset of `{"step", "first_row", "index"}`; step counts from 0 in the
-      pass.
+      Dataset of `{"step", "first_row", "index"}`.
     """
 
     def element(step):
         first = tf.constant(rows.first, tf.int64)
         positions = step * batch_size + first
         positions += tf.range(rows.num, dtype=tf.int64)
-        return {"step": step, "first_row": first, "index": index_of(positions)}
+        return {
+            "step": steps_before + step,
+            "first_row": first,
+            "index": index_of(positions),
+        }
 
-    return tf.data.Dataset.range(start_step, num_steps).map(element)
+    steps = tf.data.Dataset.range(start_step, num_steps)
+    return parallel.map_plainly(steps, element)

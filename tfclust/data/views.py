@@ -128,18 +128,14 @@ class Views:
         elements = pipeline.pass_rows(
             rows,
             self.steps_per_epoch,
-            start_step,
             self.batch_size,
             self._index_of(epoch, order),
+            start_step=start_step,
+            steps_before=epoch * self.steps_per_epoch,
         )
-        before = epoch * self.steps_per_epoch
-
-        def counted(element):
-            return {**element, "step": element["step"] + before}
-
         key = sampling.key_of(self.seed, "views")
         cutter = self._cutter(len(self._groups))
-        batches = cutter.batches(elements.map(counted), rows.num, key)
+        batches = cutter.batches(elements, rows.num, key)
         return parallel.finished(batches)
 
     def extraction_batches(
@@ -191,8 +187,9 @@ class Views:
 
         key = sampling.key_of(self.seed, "extraction")
         # A memory has a row for each image, so the index stays.
+        elements = parallel.map_plainly(elements, keyed)
         batches = self._cutter(1).batches(
-            elements.map(keyed), rows.num, key, keep_index=True
+            elements, rows.num, key, keep_index=True
         )
         return parallel.finished(batches)
 

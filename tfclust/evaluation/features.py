@@ -92,7 +92,7 @@ def extract_features(
         batch_size=batch_size,
     )
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def forward(images):
         return tf.cast(backbone(_to_float(images)), tf.float32)
 

@@ -170,7 +170,7 @@ def _linear_layer(width, num_classes, seed):
 def _train_step(backbone, views, targets, layer, optimizer):
     """A compiled step of the probe on a batch of `views`."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch):
         (images,) = views.on_device(batch)  # [1, B, S, S, 3]
         features = tf.cast(backbone(images[0]), tf.float32)  # [B, F]

@@ -196,7 +196,7 @@ def _objective(rows, targets, num_classes, penalty, scale):
     return flat
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _value_and_gradient(weights, rows, one_hot, penalty):
     kernel, bias = weights[:-1], weights[-1]
     scores = tf.matmul(rows, kernel) + bias  # [N, C]

@@ -36,7 +36,7 @@ class SeLaV2Config(BalanceConfig):
         0.05,
         "Entropy weight of the soft labels before they are rounded, in units "
         "of cosine; smaller is harder.",
-        source="SwAV, A.1",
+        source="SwAV's own, A.1; none is named for SeLa-v2",
         lower=1e-3,
     )
 

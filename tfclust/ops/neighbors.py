@@ -147,7 +147,7 @@ def _search_by_tensorflow(
     return candidates
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _merged(queries, block, bias, scores, candidates, first, num_candidates):
     """The best of those found so far and of one more block of the bank."""
     products = tf.matmul(queries, block, transpose_b=True)  # [Q, b]

@@ -110,7 +110,9 @@ def compare_reload(path, method, images):
     """
     images = tf.convert_to_tensor(images, tf.float32)
     loaded = tf.saved_model.load(str(newest_version(path)))
-    expected = tf.function(Forward(method, method.backbone))(images)
+    expected = tf.function(Forward(method, method.backbone), autograph=False)(
+        images
+    )
     return _differences(loaded, images, expected)
 
 

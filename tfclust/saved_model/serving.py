@@ -117,12 +117,12 @@ def served(method, backbone, image_size, resize_size):
     module.trainable_variables = [v.value for v in backbone.trainable_variables]
     module.regularization_losses = _regularization_losses(backbone)
     module.head_variables = forward.variables()
-    module.__call__ = tf.function(call)
+    module.__call__ = tf.function(call, autograph=False)
     for training in (False, True):
         module.__call__.get_concrete_function(images, training=training)
     signatures = {
-        "serving_default": tf.function(from_bytes, input_signature=[encoded]),
-        "images": tf.function(from_images, input_signature=[images]),
+        "serving_default": _signature(from_bytes, encoded),
+        "images": _signature(from_images, images),
     }
     stages = backbones.pyramid(backbone)
     if stages:
@@ -167,16 +167,18 @@ def _pyramid(backbone, stages, images):
         maps = model(images, training=False)
         return {name: tf.cast(x, tf.float32) for name, x in maps.items()}
 
-    return tf.function(from_images, input_signature=[images])
+    return _signature(from_images, images)
+
+
+def _signature(function, *specs):
+    return tf.function(function, input_signature=specs, autograph=False)
 
 
 def _regularization_losses(backbone):
     """A function without arguments for each variable that has a regularizer."""
 
     def loss_of(variable):
-        return tf.function(
-            lambda: variable.regularizer(variable), input_signature=[]
-        )
+        return _signature(lambda: variable.regularizer(variable))
 
     return [
         loss_of(variable)
