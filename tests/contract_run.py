@@ -197,6 +197,24 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class KeepStates(keras.callbacks.Callback):
+    """Puts copies of the state after some steps into `states`."""
+
+    def __init__(self, states, steps):
+        super().__init__()
+        self.states, self.steps = states, steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._keep(batch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._keep(logs["step"])  # after the epoch's figures, as runs save
+
+    def _keep(self, step):
+        if step in self.steps:
+            self.states[step] = copied_state(self.model)
+
+
 def trained(name, strategy):
     """A method halfway on `strategy`, its state, and codes.
 

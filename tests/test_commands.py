@@ -11,7 +11,7 @@ import numpy as np
 import processes
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, run_in_subprocess
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_sources import encoded, example, write_records
@@ -124,6 +124,28 @@ def test_training_on_records_leaves_nothing_on_standard_error(tmp_path):
     assert len(listed) == 3
     assert listed[0].startswith("photos.tfrecord@")
     assert listed[0].endswith("\ta damaged or truncated JPEG")
+
+
+COMMANDS = """
+import sys
+from test_commands import TINY, status
+
+workdir = "--workdir={folder}/run"
+arguments = [
+    *TINY, "--data=tfrecord:{folder}/photos.tfrecord", "--eval_data=",
+    "--max_bad_share=0.1", workdir
+]
+assert status("train", *arguments, "--epochs=1") == 0
+assert status("evaluate", workdir, "--max_images=40") == 0
+for name in sys.modules:
+    assert not name.startswith("__autograph"), sys.modules[name].__file__
+"""
+
+
+def test_autograph_rewrites_no_function_of_the_commands(tmp_path):
+    write_photos(tmp_path / "photos.tfrecord")
+    code = COMMANDS.format(folder=tmp_path)
+    run_in_subprocess(code, env={"PYTHONPATH": "tests"})
 
 
 def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):

@@ -344,7 +344,9 @@ class KeyedDropout(layers.Layer):
             alg="philox",
         )
         numbers = replicas.own_rows(numbers, own)  # [b, n, D]
-        numbers = tf.reshape(tf.transpose(numbers, [1, 0, 2]), x.shape)
+        # A transpose of int32 makes oneDNN complain without AVX-512.
+        numbers = tf.stack(tf.unstack(numbers, axis=1))  # [n, b, D]
+        numbers = tf.reshape(numbers, x.shape)
         dropped = numbers < int((self.rate - 0.5) * 2**32)
         return tf.where(dropped, 0.0, x / (1 - self.rate))
 
