@@ -270,8 +270,9 @@ def test_other_clusterings_go_on_as_if_never_stopped(knobs):
     second.prepare(views())
     second.load_state(contract_run.copied_state(first))
     second.fit(second.views, epochs=3, start_step=6)
-    resumed = second.state()
-    for key, value in whole.state().items():
+    resumed, expected = second.state(), whole.state()
+    assert set(resumed) == set(expected)
+    for key, value in expected.items():
         np.testing.assert_array_equal(resumed[key], value, err_msg=key)
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tfclust.health import health, lasting_collapse, notices
-from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SwAV
+from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SeLa, SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
 GOOD = {
@@ -49,6 +49,15 @@ def test_healthy_run_is_told_nothing():
 def test_bad_figure_is_told_with_its_remedy(figures, symptom, remedy):
     (sentence,) = sentences(**figures)
     assert symptom in sentence and remedy in sentence
+
+
+def test_label_steps_that_end_by_their_number_are_told_of():
+    config = SeLa.Config(num_clusters=(60,), label_iters=500)
+    figures = {"label_mass_error": 0.001, "label_passes": 500}
+    (sentence,) = sentences(config, **figures)
+    assert "ended after 500 passes" in sentence and "0.0001" in sentence
+    assert "--label_iters" in sentence and "--label_tolerance" in sentence
+    assert sentences(config, **{**figures, "label_passes": 490}) == []
 
 
 def test_images_without_a_label_are_told_of():

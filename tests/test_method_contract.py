@@ -122,7 +122,7 @@ def test_saved_and_resumed_equals_never_stopped(name):
     states[12] = whole.state()
     resumed = contract_run.build(name)
     resumed.prepare(views())
-    for start, stop in ((4, 6), (6, 12)):
+    for start, stop in ((6, 12), (4, 6)):  # anew, and over what is there
         resumed.load_state(states[start])
         # Stopped, not shorter: label times depend on the run's length.
         resumed.fit(

@@ -120,6 +120,17 @@ def test_the_objective_falls_towards_the_end_for_balanced_masses():
     assert rough.objective == pytest.approx(exact.objective, rel=2e-3)
 
 
+def test_passes_end_at_the_published_tolerance_and_sharp_heads():
+    """8e-8 an image: less than float32 tells of a log r of 10."""
+    rows = mixture(5_000, 32, num_sources=30)
+    kernel, bias = trained(rows, 100, 0.03)
+    result = balanced_labels(rows, kernel, bias, power=25.0, tolerance=8e-8)
+    assert np.abs(result.log_r).max() > 10
+    assert result.num_iters < 700  # 550
+    q = oracles.transport(log_probs(rows, kernel, bias), 25.0, tolerance=8e-8)
+    assert np.mean(result.pseudo_labels == q.argmax(axis=1)) >= 0.999
+
+
 @pytest.mark.parametrize("block_rows", [9, 100, 5_000])
 @pytest.mark.parametrize("cache_bytes", [0, transport.CACHE_BYTES])
 def test_neither_cache_nor_blocks_change_anything(cache_bytes, block_rows):

@@ -44,7 +44,7 @@ def health(history, config):
         _rising(logs, previous, config),
         _stalled(history, config),
         _unlabelled(logs, config),
-        _off_balance(logs),
+        _off_balance(logs, config),
         _waiting(logs),
     ]
     return [sentence for sentence in found if sentence]
@@ -235,14 +235,23 @@ def _unlabelled(logs, config):
     )
 
 
-def _off_balance(logs):
+def _off_balance(logs, config):
     """Whether a label step's passes ended by their number."""
     error = logs.get("label_mass_error") or 0.0
-    if error <= MASS_ERROR:
+    if error > MASS_ERROR:
+        return (
+            f"Soft labels leave a cluster {error:.0%} off its share: the "
+            "passes of the label step ended before they were even. Raise "
+            "--label_iters."
+        )
+    passes = logs.get("label_passes") or 0
+    if not passes or passes < config.label_iters:
         return None
     return (
-        f"Soft labels leave a cluster {error:.0%} off its share: the passes of "
-        "the label step ended before they were even. Raise --label_iters."
+        f"A label step ended after {passes:,} passes, before images' factors "
+        f"changed by less than {config.label_tolerance:g}. Clusters are even; "
+        "raise --label_iters for labels nearer to the best, or "
+        "--label_tolerance for quicker label steps."
     )
 
 

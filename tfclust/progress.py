@@ -42,6 +42,7 @@ METHOD_FIGURES = (
     "smallest_label_cluster",
     "largest_label_cluster",
     "label_mass_error",
+    "label_passes",
 )
 # Those that differ from run to run, also where every bit is the same.
 TIMES = (

@@ -34,6 +34,7 @@ class Balance(HostMemory):
     Attributes:
       errors: `HostMemory` `[H]`, how far the soft mass of a cluster is off its
         share after the last label step, of the worst; state beside log r.
+      passes: `HostMemory` `[H]`, those of the last label step; state as well.
     """
 
     def __init__(self, config):
@@ -41,6 +42,7 @@ class Balance(HostMemory):
         counts = config.num_clusters
         super().__init__((len(counts), max(counts)), np.float64)
         self.errors = HostMemory((len(counts),), np.float64)
+        self.passes = HostMemory((len(counts),), np.int64)
 
     def log_r(self, head):
         """`[K]`, a view of the head's row."""
@@ -58,8 +60,12 @@ class Balance(HostMemory):
         )
         self.log_r(head)[:] = result.log_r
         self.errors.array[head] = result.marginal_error
+        self.passes.array[head] = result.num_iters
         return result.pseudo_labels
 
     def figures(self):
-        """The worst head's error, for the epoch's figures."""
-        return {"label_mass_error": float(self.errors.array.max())}
+        """Of the worst head, for the epoch's figures."""
+        return {
+            "label_mass_error": float(self.errors.array.max()),
+            "label_passes": int(self.passes.array.max()),
+        }

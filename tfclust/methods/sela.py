@@ -92,7 +92,9 @@ class SeLa(Method):
         counts = self.config.num_clusters
         self.classifier = heads.Classifier(self.projection_width, counts)
         self.balance = Balance(self.config)
-        self.balance_errors = self.balance.errors  # state is on attributes
+        # State is on attributes.
+        self.balance_errors = self.balance.errors
+        self.balance_passes = self.balance.passes
 
     def build_projector(self, features_width, synchronized):
         if self.config.projection_width:

@@ -53,7 +53,9 @@ class SeLaV2(BankedMethod):
             self.projection_width, counts, learned=True
         )
         self.balance = Balance(self.config)
-        self.balance_errors = self.balance.errors  # state is on attributes
+        # State is on attributes.
+        self.balance_errors = self.balance.errors
+        self.balance_passes = self.balance.passes
 
     def score(self, projections, units):
         return self.prototypes(units)
