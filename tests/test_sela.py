@@ -107,18 +107,11 @@ def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     assert np.abs(counts / 64 - 1).max() <= 0.2
 
 
-@pytest.mark.parametrize(
-    # Of 1.6; masses that are off by the tolerance leave as much.
-    ("tolerance", "most"),
-    [(1e-4, 1e-4), (1e-7, 1e-7)],
-)
-def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run(
-    tolerance, most
-):
+def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run():
     """The last labels' Q against the new one's, on features of now."""
     power = 3.0
     method = contract_run.build(
-        "sela", num_label_steps=20, label_tolerance=tolerance
+        "sela", num_label_steps=20, label_tolerance=1e-7
     )
     last, changes = {}, []
 
@@ -139,7 +132,7 @@ def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run(
     method.reassign = recorded
     method.fit(contract_run.views(), epochs=5)
     assert len(changes) > 20
-    assert max(changes) < most
+    assert max(changes) < 1e-7  # of 1.6, in float32's scores
     assert min(changes) < -1e-2
 
 
