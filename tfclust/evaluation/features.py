@@ -70,7 +70,8 @@ def extract_features(
     """Features of all images of a source, in index order.
 
     Args:
-      backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
+      backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`;
+        traced without AutoGraph, so that it branches on tensors by `tf.cond`.
       source: `data.Source`.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
