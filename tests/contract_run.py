@@ -215,6 +215,37 @@ class KeepStates(keras.callbacks.Callback):
             self.states[step] = copied_state(self.model)
 
 
+def assert_goes_on(make, make_views):
+    """A run of 12 steps, stopped and gone on, has the same bits as one whole.
+
+    From an epoch's end and from within one, where it is stopped as well.
+
+    Args:
+      make: function of no arguments that gives a method; the same each time.
+      make_views: function of no arguments that gives views of 4 steps an epoch.
+    """
+    states = {}
+    whole = make()
+    kept = KeepStates(states, (4, 6))
+    whole.fit(make_views(), epochs=3, callbacks=[kept])
+    states[12] = whole.state()
+    resumed = make()
+    resumed.prepare(make_views())
+    for start, stop in ((6, 12), (4, 6)):  # anew, and over what is there
+        resumed.load_state(states[start])
+        # Stopped, not shorter: label times depend on the run's length.
+        resumed.fit(
+            resumed.views,
+            epochs=3,
+            start_step=start,
+            callbacks=[StopAt(stop)],
+        )
+        found = resumed.state()
+        assert set(found) == set(states[stop])
+        for key, value in states[stop].items():
+            np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
 def trained(name, strategy):
     """A method halfway on `strategy`, its state, and codes.
 

@@ -258,22 +258,10 @@ def test_graphs_find_their_own_number_of_clusters():
 )
 def test_other_clusterings_go_on_as_if_never_stopped(knobs):
     knobs = {"num_clusters": 40, "pca_width": 2, **knobs}
-
-    def views():
-        return two_views(coloured_blobs(), batch_size=16)
-
-    whole = build(**knobs)
-    whole.fit(views(), epochs=3)
-    first = build(**knobs)
-    first.fit(views(), epochs=3, callbacks=[contract_run.StopAt(6)])
-    second = build(**knobs)
-    second.prepare(views())
-    second.load_state(contract_run.copied_state(first))
-    second.fit(second.views, epochs=3, start_step=6)
-    resumed, expected = second.state(), whole.state()
-    assert set(resumed) == set(expected)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(resumed[key], value, err_msg=key)
+    contract_run.assert_goes_on(
+        lambda: build(**knobs),
+        lambda: two_views(coloured_blobs(), batch_size=16),
+    )
 
 
 def test_labels_live_for_reassign_epochs_and_orders_for_one():

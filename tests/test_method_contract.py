@@ -114,27 +114,9 @@ def test_optimizer_that_accumulates_gradients_is_refused(wrapped):
 
 
 def test_saved_and_resumed_equals_never_stopped(name):
-    """From an epoch's end and from within one, where it is stopped as well."""
-    states, views = {}, contract_run.views
-    kept = contract_run.KeepStates(states, (4, 6))
-    whole = contract_run.build(name)
-    whole.fit(views(), epochs=3, callbacks=[kept])
-    states[12] = whole.state()
-    resumed = contract_run.build(name)
-    resumed.prepare(views())
-    for start, stop in ((6, 12), (4, 6)):  # anew, and over what is there
-        resumed.load_state(states[start])
-        # Stopped, not shorter: label times depend on the run's length.
-        resumed.fit(
-            resumed.views,
-            epochs=3,
-            start_step=start,
-            callbacks=[contract_run.StopAt(stop)],
-        )
-        found = resumed.state()
-        assert set(found) == set(states[stop])
-        for key, value in states[stop].items():
-            np.testing.assert_array_equal(found[key], value, err_msg=key)
+    contract_run.assert_goes_on(
+        lambda: contract_run.build(name), contract_run.views
+    )
 
 
 def test_state_of_another_model_is_refused_by_name(name):

@@ -107,12 +107,17 @@ def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     assert np.abs(counts / 64 - 1).max() <= 0.2
 
 
-def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run():
+@pytest.mark.parametrize(
+    ("knobs", "most"),  # of 1.6; masses off by the tolerance leave as much
+    [({}, 1e-4), ({"label_tolerance": 1e-7}, 1e-7)],
+    ids=["default", "1e-7"],
+)
+def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run(
+    knobs, most
+):
     """The last labels' Q against the new one's, on features of now."""
     power = 3.0
-    method = contract_run.build(
-        "sela", num_label_steps=20, label_tolerance=1e-7
-    )
+    method = contract_run.build("sela", num_label_steps=20, **knobs)
     last, changes = {}, []
 
     def recorded(extract, reassign=method.reassign):
@@ -132,7 +137,7 @@ def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run():
     method.reassign = recorded
     method.fit(contract_run.views(), epochs=5)
     assert len(changes) > 20
-    assert max(changes) < 1e-7  # of 1.6, in float32's scores
+    assert max(changes) < most
     assert min(changes) < -1e-2
 
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tfclust.ops import replicas
 
+_FARTHEST = 0.1  # from log r to the float32 value that scores have of it
+
 
 class Head(NamedTuple):
     """kernel `[d, K]`, bias `[K]` and power `[]`, float32."""
@@ -18,10 +20,6 @@ class Head(NamedTuple):
     kernel: tf.Tensor
     bias: tf.Tensor
     power: tf.Tensor
-
-
-# Of log r from the point that its float32 scores begin from.
-_FARTHEST = 0.1
 
 
 class Passes:
