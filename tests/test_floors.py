@@ -119,12 +119,14 @@ def test_methods_never_import_one_another():
     for path in (PACKAGE / "methods").glob("*.py"):
         if path.stem == "__init__":
             continue
-        others = {
-            full.split(".")[2]
+        names = [
+            full.split(".")[2:]
             for full in imported(path)
             if full.startswith("tfclust.methods.")
-        }
-        assert others <= shared, path
+        ]
+        knobs = {name[1] for name in names if name[0] == "configs"}
+        assert knobs <= {"shared", path.stem}, path
+        assert {name[0] for name in names} <= shared | {"configs"}, path
 
 
 def test_only_flags_and_commands_know_absl_flags():

@@ -1,29 +1,9 @@
 """What SeLa and SeLa-v2 share: labels of balanced clusters, and how exact."""
 
-import dataclasses
-
 import numpy as np
 
 from tfclust.memory import HostMemory
-from tfclust.methods.base import MethodConfig
 from tfclust.ops import transport
-from tfclust.options import option
-
-
-@dataclasses.dataclass(frozen=True)
-class BalanceConfig(MethodConfig):
-    """Knobs of a label step."""
-
-    label_tolerance: float = option(
-        1e-4,
-        "Change of an image's factor, on average, at which the passes of a "
-        "label step end. The source's bound is the sum over images: 8e-8 "
-        "each at ImageNet, 2e-7 at CIFAR.",
-        lower=0.0,
-    )
-    label_iters: int = option(
-        2000, "Passes of a label step and head at most.", lower=1
-    )
 
 
 class Balance(HostMemory):

@@ -19,16 +19,11 @@ from tfclust import backbones, heads, optimizers
 from tfclust.backbones.dropout import views_in_pass
 from tfclust.methods import epochs as epoch_loop
 from tfclust.methods import state as run_state
+from tfclust.methods.configs.shared import WHOLE_BATCH, MethodConfig
 from tfclust.methods.extraction import Extractor
 from tfclust.methods.monitor import Monitor
 from tfclust.ops import partitions, replicas
-from tfclust.options import check, option
 
-# Why no step is made of several smaller batches.
-WHOLE_BATCH = (
-    "codes or labels, batch norm and memories are those of a whole batch, so "
-    "that summing gradients over parts of it would be another algorithm."
-)
 _SAME_EVERYWHERE = "only_first_replica"
 
 
@@ -51,37 +46,6 @@ class ExampleLosses(NamedTuple):
 
     loss: tf.Tensor
     weight: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class MethodConfig:
-    """Knobs of every method; a method's own config adds to them."""
-
-    num_clusters: tuple[int, ...] = option(
-        (3000,),
-        "Clusters, one value a head; about ten times the classes expected.",
-        source="SwAV, A.1",
-        lower=2,
-    )
-    projection_width: int = option(
-        128,
-        "Width of projections; 0 takes the features as they are.",
-        source="SwAV, A.1",
-        lower=0,
-    )
-    hidden_width: int = option(
-        2048,
-        "Width of the projector's hidden layer; 0 for none.",
-        source="SwAV, A.1",
-        lower=0,
-    )
-
-    def __post_init__(self):
-        check(self)
-        if not self.num_clusters:
-            raise ValueError(
-                "num_clusters needs one value a head. Received: none."
-            )
 
 
 class Method(keras.Model):

@@ -7,38 +7,11 @@ whatever the order; prototypes are no layer with dropped gradients but computed
 centroids that no optimizer sees.
 """
 
-import dataclasses
-
 from tfclust import heads
 from tfclust.methods.banked import BankedMethod
-from tfclust.methods.base import MethodConfig
+from tfclust.methods.configs.deepcluster_v2 import DeepClusterV2Config
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.kmeans import spherical_kmeans
-from tfclust.options import option
-
-
-@dataclasses.dataclass(frozen=True)
-class DeepClusterV2Config(MethodConfig):
-    """Knobs of DeepCluster-v2; defaults are the paper's for ImageNet."""
-
-    num_clusters: tuple[int, ...] = option(
-        (3000, 3000, 3000),
-        "Clusters of each head.",
-        source="main_deepclusterv2.py",
-        lower=2,
-    )
-    temperature: float = option(
-        0.1,
-        "Softmax temperature of predictions.",
-        source="SwAV, A.4",
-        lower=1e-6,
-    )
-    kmeans_iters: int = option(
-        10,
-        "Iterations of spherical k-means before each epoch.",
-        source="main_deepclusterv2.py",
-        lower=1,
-    )
 
 
 class DeepClusterV2(BankedMethod):

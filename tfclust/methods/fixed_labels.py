@@ -11,52 +11,16 @@ upright copy alone, the rotation of all four. Differs: images without a label
 are left out, and any method's labels are taken.
 """
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
 from tfclust import heads
 from tfclust.memory import RowMemory
-from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.methods.base import ExampleLosses, Method
+from tfclust.methods.configs.fixed_labels import FixedLabelsConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.rotations import NUM_TURNS, four_rotations
-from tfclust.options import check, option
-
-
-@dataclasses.dataclass(frozen=True)
-class FixedLabelsConfig(MethodConfig):
-    """Knobs of fixed labels."""
-
-    num_clusters: tuple[int, ...] = option(
-        (),
-        "Classes, one value a head; empty for as many as the labels have.",
-        lower=2,
-    )
-    projection_width: int = option(
-        0,
-        "Width of projections between features and classifier; 0 takes the "
-        "features without their negative part, which AlexNet's still have.",
-        source="SeLa, ResNets",
-        lower=0,
-    )
-    pseudo_labels: str = option(
-        "",
-        "Where labels come from: the folder of a run on the same images, for "
-        "its final labels; or the word source, for the images' own (the "
-        "supervised baseline).",
-        source="SeLa, sec. 4",
-    )
-    rotation: bool = option(
-        False,
-        "Whether to predict also by which of four quarter turns an image is "
-        "turned.",
-        source="SeLa, SL+Rot",
-    )
-
-    def __post_init__(self):
-        check(self)  # num_clusters may wait for the labels
 
 
 class FixedLabels(Method):

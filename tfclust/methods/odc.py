@@ -8,103 +8,18 @@ every run; a part that would itself be too small is replaced by random halves
 (`smallest_part=1` is as published); dropout is keyed by step and row.
 """
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
 from tfclust import heads, optimizers
 from tfclust.memory import HostMemory, RowMemory
-from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust.methods.base import ExampleLosses, Method
+from tfclust.methods.configs.odc import ODCConfig
 from tfclust.ops import online_clusters
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.kmeans import kmeans
-from tfclust.options import option
 
 _SMALL_SHARE = 20 / 128  # min_cluster over N / K at ImageNet
-
-
-@dataclasses.dataclass(frozen=True)
-class ODCConfig(MethodConfig):
-    """Knobs of ODC; defaults are the paper's for ImageNet."""
-
-    num_clusters: tuple[int, ...] = option(
-        (10000,),
-        "Clusters; N / 128 at ImageNet.",
-        source="ODC, sec. 4.1",
-        lower=2,
-    )
-    projection_width: int = option(
-        256,
-        "Width of projections, which the memory keeps.",
-        source="OpenSelfSup, ODC",
-        lower=1,
-    )
-    hidden_width: int = option(
-        512,
-        "Width of the projector's hidden layer.",
-        source="OpenSelfSup, ODC",
-        lower=1,
-    )
-    dropout: float = option(
-        0.5,
-        "Share of the projector's hidden values dropped in training.",
-        source="OpenSelfSup, ODC",
-        lower=0.0,
-        upper=0.99,
-    )
-    bn_momentum: float = option(
-        0.999,
-        "Share of the projector's running statistics that a step keeps; lower "
-        "it for runs of a few thousand steps.",
-        source="OpenSelfSup, ODC (PyTorch's 0.001)",
-        lower=0.0,
-        upper=0.99999,
-    )
-    memory_weight: float = option(
-        0.5,
-        "Weight of an image's new features beside those in the memory.",
-        source="ODC, sec. 4.1",
-        lower=0.0,
-        upper=1.0,
-    )
-    centroid_steps: int = option(
-        10,
-        "Steps between two computations of all centroids.",
-        unit="steps",
-        source="ODC, sec. 4.1",
-        lower=1,
-    )
-    min_cluster: int | None = option(
-        None,
-        "A cluster of fewer images is dissolved; 20 at ImageNet. Empty for "
-        "that share of N / K, 0.16.",
-        unit="images",
-        source="ODC, sec. 4.1",
-        lower=1,
-    )
-    smallest_part: int | None = option(
-        None,
-        "A cluster is halved at random where 2-means would leave a part fewer "
-        "images; 1 as published. Empty for min_cluster, which leaves no small "
-        "cluster at all.",
-        unit="images",
-        lower=1,
-    )
-    kmeans_iters: int = option(
-        20,
-        "Iterations of the k-means that gives the first labels.",
-        source="OpenSelfSup, ODC",
-        lower=1,
-    )
-
-    def __post_init__(self):
-        super().__post_init__()
-        if len(self.num_clusters) != 1:
-            raise ValueError(
-                "ODC has one clustering: num_clusters needs one value. "
-                f"Received: {len(self.num_clusters)} values."
-            )
 
 
 class ODC(Method):

@@ -8,77 +8,21 @@ end by the mean change an image; label times that fall between the same two
 steps are one label step.
 """
 
-import dataclasses
-
 import numpy as np
 
 from tfclust import heads
 from tfclust.memory import RowMemory
-from tfclust.methods.balance import Balance, BalanceConfig
+from tfclust.methods.balance import Balance
 from tfclust.methods.base import ExampleLosses, Method
+from tfclust.methods.configs.sela import SeLaConfig
 from tfclust.ops import transport
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.kmeans import kmeans
-from tfclust.options import option
 
 # Labels may fall due a little beyond the last epoch, which then never come.
 _SPAN_BEYOND = 1.01
 _KMEANS_ITERS = 20  # DeepCluster's
-
-
-@dataclasses.dataclass(frozen=True)
-class SeLaConfig(BalanceConfig):
-    """Knobs of SeLa; defaults are the source's for ImageNet."""
-
-    num_clusters: tuple[int, ...] = option(
-        (3000,) * 10,
-        "Clusters, one value a head.",
-        source="SeLa, table 4",
-        lower=2,
-    )
-    projection_width: int = option(
-        0,
-        "Width of projections; 0 takes the features without their negative "
-        "part, as the paper does.",
-        source="self-label, main.py",
-        lower=0,
-    )
-    sinkhorn_lambda: float = option(
-        25.0,
-        "Power on probabilities in the label step, lambda of the paper; "
-        "larger is harder. 10 for CIFAR.",
-        source="self-label, main.py",
-        lower=1e-3,
-    )
-    num_label_steps: int = option(
-        100,
-        "Label steps of the run, the first before any training; those due "
-        "after the last step never come.",
-        source="self-label, main.py",
-        lower=1,
-    )
-    label_schedule: str = option(
-        "quadratic",
-        "Label steps come often at first and seldom later (ImageNet), or "
-        "evenly (CIFAR).",
-        source="self-label, main.py and cifar.py",
-        choices=("quadratic", "even"),
-    )
-    relabel: str = option(
-        "all",
-        "A label step is for all heads (ImageNet), or cyclic: for head "
-        "(epoch mod H) alone (CIFAR).",
-        source="self-label, main.py and cifar.py",
-        choices=("all", "cyclic"),
-    )
-    assignment: str = option(
-        "sinkhorn",
-        "Labels are the best predicted ones of balanced clusters, or k-means "
-        "of the features, to compare.",
-        source="SeLa, sec. 4.1",
-        choices=("sinkhorn", "kmeans"),
-    )
 
 
 class SeLa(Method):

@@ -7,38 +7,11 @@ the whole bank gives it. Differs from what SwAV does with a batch in that the
 passes go on until every cluster has its share.
 """
 
-import dataclasses
-
 from tfclust import heads
-from tfclust.methods.balance import Balance, BalanceConfig
+from tfclust.methods.balance import Balance
 from tfclust.methods.banked import BankedMethod
+from tfclust.methods.configs.sela_v2 import SeLaV2Config
 from tfclust.ops.clusterer import Clusterer
-from tfclust.options import option
-
-
-@dataclasses.dataclass(frozen=True)
-class SeLaV2Config(BalanceConfig):
-    """Knobs of SeLa-v2; defaults are the paper's for ImageNet."""
-
-    num_clusters: tuple[int, ...] = option(
-        (3000, 3000, 3000),
-        "Clusters of each head.",
-        source="SwAV, A.4",
-        lower=2,
-    )
-    temperature: float = option(
-        0.1,
-        "Softmax temperature of predictions.",
-        source="SwAV, A.4",
-        lower=1e-6,
-    )
-    epsilon: float = option(
-        0.05,
-        "Entropy weight of the soft labels before they are rounded, in units "
-        "of cosine; smaller is harder.",
-        source="SwAV's own, A.1; none is named for SeLa-v2",
-        lower=1e-3,
-    )
 
 
 class SeLaV2(BankedMethod):

@@ -1,0 +1,103 @@
+"""Knobs of CoKe."""
+
+import dataclasses
+
+from tfclust.methods.configs.shared import MethodConfig
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class CoKeConfig(MethodConfig):
+    """Knobs of CoKe; defaults are the source's for two views."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000, 4000, 5000),
+        "Clusters, one value a head.",
+        source="CoKe, table 4",
+        lower=2,
+    )
+    projection_width: int = option(
+        128, "Width of projections.", source="CoKe", lower=1
+    )
+    hidden_width: int = option(
+        2048,
+        "Width of the hidden layers of projector and prediction head.",
+        source="CoKe",
+        lower=1,
+    )
+    temperature: float = option(
+        0.05,
+        "Softmax temperature; 0.1 with a single view.",
+        source="CoKe",
+        lower=1e-6,
+    )
+    min_share: float = option(
+        0.4,
+        "Least size of a cluster in units of N / K: 1 makes all equal, 0 is "
+        "plain k-means.",
+        source="CoKe, table 1",
+        lower=0.0,
+        upper=1.0,
+    )
+    dual_step: float = option(
+        0.02,
+        "Change of a cluster's dual by one image; eta 20 at batch 1024.",
+        source="CoKe",
+        lower=0.0,
+    )
+    label_weight: float = option(
+        0.2,
+        "Weight of the label against the other large views' predictions.",
+        source="CoKe, two views",
+        lower=0.0,
+        upper=1.0,
+    )
+    prediction_head: bool = option(
+        True, "Two more layers behind the projector, which predict too."
+    )
+    prediction_weight: float = option(
+        0.5,
+        "Weight of the prediction head against the projector; 1 in the "
+        "source's single view.",
+        source="CoKe",
+        lower=0.0,
+        upper=1.0,
+    )
+    local_weight: float = option(
+        0.5,
+        "Weight of small crops against large ones, where there are any.",
+        source="CoKe, multi-crop",
+        lower=0.0,
+        upper=1.0,
+    )
+    second_stage_epoch: int | None = option(
+        None,
+        "Epoch (from 0) from which centroids and labels are means over "
+        "epochs; 801 of 1001 in the single view, empty for never.",
+        unit="epochs",
+        source="CoKe, single view",
+        lower=1,
+    )
+    loss_labels: str = option(
+        "last",
+        "Labels in the loss: last epoch's, or this step's.",
+        source="CoKe, table 2",
+        choices=("last", "current"),
+    )
+    loss_centroids: str = option(
+        "last",
+        "Centroids in the loss: last epoch's, or this step's.",
+        source="CoKe, table 2",
+        choices=("last", "current"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        of_loss = (self.loss_labels, self.loss_centroids)
+        if self.second_stage_epoch is not None and "current" in of_loss:
+            raise ValueError(
+                "the second stage averages past epochs: loss_labels and "
+                "loss_centroids must be last. Received: loss_labels="
+                f"{of_loss[0]}, loss_centroids={of_loss[1]}. Leave "
+                "second_stage_epoch out."
+            )

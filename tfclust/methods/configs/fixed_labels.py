@@ -1,0 +1,40 @@
+"""Knobs of fixed labels."""
+
+import dataclasses
+
+from tfclust.methods.configs.shared import MethodConfig
+from tfclust.options import check, option
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedLabelsConfig(MethodConfig):
+    """Knobs of fixed labels."""
+
+    num_clusters: tuple[int, ...] = option(
+        (),
+        "Classes, one value a head; empty for as many as the labels have.",
+        lower=2,
+    )
+    projection_width: int = option(
+        0,
+        "Width of projections between features and classifier; 0 takes the "
+        "features without their negative part, which AlexNet's still have.",
+        source="SeLa, ResNets",
+        lower=0,
+    )
+    pseudo_labels: str = option(
+        "",
+        "Where labels come from: the folder of a run on the same images, for "
+        "its final labels; or the word source, for the images' own (the "
+        "supervised baseline).",
+        source="SeLa, sec. 4",
+    )
+    rotation: bool = option(
+        False,
+        "Whether to predict also by which of four quarter turns an image is "
+        "turned.",
+        source="SeLa, SL+Rot",
+    )
+
+    def __post_init__(self):
+        check(self)  # num_clusters may wait for the labels

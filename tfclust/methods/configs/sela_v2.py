@@ -1,0 +1,31 @@
+"""Knobs of SeLa-v2."""
+
+import dataclasses
+
+from tfclust.methods.configs.shared import BalanceConfig
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class SeLaV2Config(BalanceConfig):
+    """Knobs of SeLa-v2; defaults are the paper's for ImageNet."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000, 3000, 3000),
+        "Clusters of each head.",
+        source="SwAV, A.4",
+        lower=2,
+    )
+    temperature: float = option(
+        0.1,
+        "Softmax temperature of predictions.",
+        source="SwAV, A.4",
+        lower=1e-6,
+    )
+    epsilon: float = option(
+        0.05,
+        "Entropy weight of the soft labels before they are rounded, in units "
+        "of cosine; smaller is harder.",
+        source="SwAV's own, A.1; none is named for SeLa-v2",
+        lower=1e-3,
+    )

@@ -1,0 +1,58 @@
+"""Knobs that several methods share."""
+
+import dataclasses
+
+from tfclust.options import check, option
+
+# Why no step is made of several smaller batches.
+WHOLE_BATCH = (
+    "codes or labels, batch norm and memories are those of a whole batch, so "
+    "that summing gradients over parts of it would be another algorithm."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig:
+    """Knobs of every method; a method's own config adds to them."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000,),
+        "Clusters, one value a head; about ten times the classes expected.",
+        source="SwAV, A.1",
+        lower=2,
+    )
+    projection_width: int = option(
+        128,
+        "Width of projections; 0 takes the features as they are.",
+        source="SwAV, A.1",
+        lower=0,
+    )
+    hidden_width: int = option(
+        2048,
+        "Width of the projector's hidden layer; 0 for none.",
+        source="SwAV, A.1",
+        lower=0,
+    )
+
+    def __post_init__(self):
+        check(self)
+        if not self.num_clusters:
+            raise ValueError(
+                "num_clusters needs one value a head. Received: none."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class BalanceConfig(MethodConfig):
+    """Knobs of a label step."""
+
+    label_tolerance: float = option(
+        1e-4,
+        "Change of an image's factor, on average, at which the passes of a "
+        "label step end. The source's bound is the sum over images: 8e-8 "
+        "each at ImageNet, 2e-7 at CIFAR.",
+        lower=0.0,
+    )
+    label_iters: int = option(
+        2000, "Passes of a label step and head at most.", lower=1
+    )
