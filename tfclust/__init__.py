@@ -1,10 +1,10 @@
 """Clusters and features from unlabelled images, in TensorFlow and Keras."""
 
-import importlib
+from tfclust.first_use import on_first_use
 
 __version__ = "0.1.0"
-
-_MODULES = (
+__getattr__, __dir__ = on_first_use(
+    __name__,
     "backbones",
     "checkpoints",
     "data",
@@ -18,14 +18,3 @@ _MODULES = (
     "pretraining",
     "saved_model",
 )
-
-
-def __getattr__(name):
-    # On first use: `import tfclust` alone need not wait for TensorFlow.
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return [*globals(), *_MODULES]

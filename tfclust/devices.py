@@ -12,13 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfclust import cores
-
-STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
-PRECISIONS = {
-    "none": "float32",
-    "bfloat16": "mixed_bfloat16",
-    "float16": "mixed_float16",
-}
+from tfclust.machine import PRECISIONS
 
 
 def make_strategy(kind="auto", num_replicas=None):

@@ -1,6 +1,6 @@
 """A recipe as the flags of the commands that train."""
 
-from tfclust import flags, methods, recipes
+from tfclust import flags, recipes
 
 
 def define(*config_classes):
@@ -19,5 +19,5 @@ def read():
       ValueError: if a value does not parse or leaves its bounds.
     """
     parts = {name: flags.read(of) for name, of in recipes.CONFIGS.items()}
-    method = methods.METHODS[parts["run"].method]
-    return recipes.Recipe(method=flags.read(method.Config), **parts)
+    method_config = recipes.METHOD_CONFIGS[parts["run"].method]
+    return recipes.Recipe(method=flags.read(method_config), **parts)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from tfclust import options
 from tfclust.backbones import BackboneConfig
 from tfclust.data import MAX_BAD_SHARE, ViewsConfig
-from tfclust.devices import PRECISIONS, STRATEGIES
-from tfclust.methods import METHODS
-from tfclust.methods.base import WHOLE_BATCH, MethodConfig
+from tfclust.machine import PRECISIONS, STRATEGIES
+from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
+from tfclust.methods.configs.shared import WHOLE_BATCH, MethodConfig
 from tfclust.optimizers import OptimizerConfig
 from tfclust.options import option
 
@@ -19,7 +19,9 @@ from tfclust.options import option
 class RunConfig:
     """The run: method, images, length, machine."""
 
-    method: str = option("swav", "Which method learns.", choices=tuple(METHODS))
+    method: str = option(
+        "swav", "Which method learns.", choices=tuple(METHOD_CONFIGS)
+    )
     data: str = option(
         "",
         "Images to learn from: folder:/path, tfrecord:/path/*.tfrecord, "
@@ -194,7 +196,6 @@ CONFIGS = {
     "backbone": BackboneConfig,
     "optimizer": OptimizerConfig,
 }
-METHOD_CONFIGS = {name: method.Config for name, method in METHODS.items()}
 # A run may go on with other values of these.
 MACHINE_KNOBS = (
     "data",  # the images themselves are compared

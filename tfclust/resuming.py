@@ -8,7 +8,7 @@ where the state still fits them; other images never pass.
 import dataclasses
 
 from tfclust import recipes
-from tfclust.backbones import applications
+from tfclust.backbones.settings import APPLICATIONS
 
 # Knobs that no run can change, and why.
 _FIXED = {
@@ -126,7 +126,7 @@ def _tell_machine(recipe, about, saved, changes, say):
         "end a little elsewhere."
     )
     other_shares = now.get("replicas") != then.get("replicas")
-    if other_shares and recipe.backbone.backbone in applications.names():
+    if other_shares and recipe.backbone.backbone in APPLICATIONS:
         sentence += (
             " Layers of keras.applications that drop units drop others on "
             "another number of replicas."

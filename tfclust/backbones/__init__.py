@@ -5,12 +5,20 @@ float32 features `[B, F]`. They consist of Keras's own layers, so a saved one
 loads without this library.
 """
 
-from tfclust.backbones.adapting import adapt
-from tfclust.backbones.config import BackboneConfig, from_config
-from tfclust.backbones.factory import build, check_image_sizes, names
-from tfclust.backbones.initial_weights import Loaded, load_weights
-from tfclust.backbones.levels import pyramid, stages
-from tfclust.backbones.sizes import check_size
+from typing import TYPE_CHECKING
+
+from tfclust.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from tfclust.backbones.adapting import adapt
+    from tfclust.backbones.config import BackboneConfig
+    from tfclust.backbones.factory import build, from_config
+    from tfclust.backbones.initial_weights import Loaded, load_weights
+    from tfclust.backbones.levels import pyramid, stages
+    from tfclust.backbones.settings import check_image_sizes, names
+    from tfclust.backbones.sizes import check_size
+else:
+    __getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "BackboneConfig",

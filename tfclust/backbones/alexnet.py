@@ -16,9 +16,6 @@ from tfclust.backbones.dropout import over_replicas
 from tfclust.backbones.resnet import ConvNorm
 
 FEATURES = 4096
-# 63 pixels are 15 positions after the first convolution and 7, 3 and 1 after
-# the poolings; 62 would leave the last one 2, of the 3 that it takes.
-SMALLEST_IMAGE = 63
 
 
 def alexnet(
@@ -32,7 +29,7 @@ def alexnet(
     """AlexNet from images in [0, 1] to the outputs of fc7.
 
     Args:
-      image_size: int S >= `SMALLEST_IMAGE`, pixels of height and width.
+      image_size: int S >= 63, pixels of height and width.
       image_mean, image_std: three floats each, subtracted from and divided
         into the images.
       sobel: whether the network sees `front.sobel_edges` instead of colours.

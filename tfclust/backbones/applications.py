@@ -18,50 +18,36 @@ BATCH_NORM_MOMENTUM = 0.9
 class Family(NamedTuple):
     """Networks of one module of `keras.applications`.
 
-    names: how their names begin. models, first_layer: patterns of
-    `model.name` and of the first convolution's name. preprocessing: what the
-    network takes where it has none inside, of `adapting.PREPROCESSING`.
+    models, first_layer: patterns of `model.name` and of the first convolution's
+    name. preprocessing: what the network takes where it has none inside, of
+    `adapting.PREPROCESSING`.
     """
 
-    names: str
     models: str
     first_layer: str
     preprocessing: str
 
 
-# These choose their layers by the image size, so one network serves one size.
-FIXED_SIZE = "NASNet"
-
 FAMILIES = (
-    Family("ConvNeXt", r"convnext_", r".*_stem", "imagenet"),
-    Family("DenseNet", r"densenet\d", r"conv1_conv", "imagenet"),
-    Family("EfficientNetB", r"efficientnetb", r"stem_conv", "0..255"),
-    Family("EfficientNetV2", r"efficientnetv2-", r"stem_conv", "-1..1"),
-    Family("Inception", r"inception_", r"conv2d(_\d+)?", "-1..1"),
-    Family("MobileNet", r"mobilenet", r"conv1?", "-1..1"),
-    Family("NASNet", r"nasnet", r"stem_conv1", "-1..1"),
-    Family("ResNet", r"resnet\d+v2", r"conv1_conv", "-1..1"),
-    Family("ResNet", r"resnet\d+", r"conv1_conv", "bgr"),
-    Family("VGG", r"vgg\d", r"block1_conv1", "bgr"),
-    Family("Xception", r"xception", r"block1_conv1", "-1..1"),
+    Family(r"convnext_", r".*_stem", "imagenet"),
+    Family(r"densenet\d", r"conv1_conv", "imagenet"),
+    Family(r"efficientnetb", r"stem_conv", "0..255"),
+    Family(r"efficientnetv2-", r"stem_conv", "-1..1"),
+    Family(r"inception_", r"conv2d(_\d+)?", "-1..1"),
+    Family(r"mobilenet", r"conv1?", "-1..1"),
+    Family(r"nasnet", r"stem_conv1", "-1..1"),
+    Family(r"resnet\d+v2", r"conv1_conv", "-1..1"),
+    Family(r"resnet\d+", r"conv1_conv", "bgr"),
+    Family(r"vgg\d", r"block1_conv1", "bgr"),
+    Family(r"xception", r"block1_conv1", "-1..1"),
 )
-
-
-def names():
-    """Names of the networks that `application` builds."""
-    return tuple(
-        name
-        for name in dir(keras.applications)
-        if any(name.startswith(family.names) for family in FAMILIES)
-        and not name.startswith(FIXED_SIZE)
-    )
 
 
 def application(name, *, weights=None):
     """A network as Keras builds it, without classifier and of any image size.
 
     Args:
-      name: one of `names()`.
+      name: one of `settings.APPLICATIONS`.
       weights: None for random ones, "imagenet" (downloaded by Keras), or a
         file of weights.
 

@@ -1,9 +1,8 @@
-"""The knobs of a backbone, and the backbone they describe."""
+"""The knobs of a backbone."""
 
 import dataclasses
 
-from tfclust.backbones import factory
-from tfclust.backbones.initial_weights import load_weights
+from tfclust.backbones.settings import SMALL_IMAGE_SIZE, check_settings
 from tfclust.options import check, option
 
 
@@ -26,7 +25,7 @@ class BackboneConfig:
     small_image_stem: str = option(
         "auto",
         "Whether a ResNet starts with one 3x3 convolution and no pooling; "
-        f"auto: up to {factory.SMALL_IMAGE_SIZE} pixels.",
+        f"auto: up to {SMALL_IMAGE_SIZE} pixels.",
         source="SimCLR, B.9",
         choices=("auto", "yes", "no"),
     )
@@ -69,7 +68,7 @@ class BackboneConfig:
 
     def __post_init__(self):
         check(self)
-        factory.check_settings(self.backbone, **_settings(self))
+        check_settings(self.backbone, **arguments(self))
         if self.init_stages is not None and not self.init_from:
             raise ValueError(
                 "init_stages says how much of init_from to take. Received: "
@@ -77,33 +76,8 @@ class BackboneConfig:
             )
 
 
-def from_config(config, *, image_size, sync_batch_norm=False):
-    """The backbone that `config` describes, with `init_from` loaded.
-
-    Args:
-      config: a `BackboneConfig`.
-      image_size: pixels of the largest views.
-      sync_batch_norm: whether BN statistics span all replicas.
-
-    Returns:
-      A functional `keras.Model`; see `build`.
-
-    Raises:
-      FileNotFoundError: if `init_from` is not there.
-      ValueError: if its weights do not fit.
-    """
-    backbone = factory.build(
-        config.backbone,
-        image_size=image_size,
-        sync_batch_norm=sync_batch_norm,
-        **_settings(config),
-    )
-    if config.init_from:
-        load_weights(backbone, config.init_from, stages=config.init_stages)
-    return backbone
-
-
-def _settings(config):
+def arguments(config):
+    """What `build` takes of a `BackboneConfig`."""
     stems = {"auto": None, "yes": True, "no": False}
     return {
         "width": config.width,

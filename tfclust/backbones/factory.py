@@ -1,25 +1,17 @@
-"""A backbone by its name."""
+"""A backbone by its name, or as a `BackboneConfig` describes it."""
 
 from tfclust.backbones import alexnet, applications, front, resnet, vgg
 from tfclust.backbones.adapting import adapt, batch_norms
+from tfclust.backbones.config import arguments
 from tfclust.backbones.fused import fuse
+from tfclust.backbones.initial_weights import load_weights
+from tfclust.backbones.settings import (
+    APPLICATIONS,
+    SMALL_IMAGE_SIZE,
+    check_image_sizes,
+    check_settings,
+)
 from tfclust.backbones.small import small
-
-# At 64 pixels the usual stem leaves 2x2 positions at the end.
-SMALL_IMAGE_SIZE = 64
-
-# Fully connected layers tie these to the one image size they are built for;
-# with the fewest pixels that their poolings can take.
-FIXED_SIZE = {
-    "alexnet": alexnet.SMALLEST_IMAGE,
-    "vgg16_bn": vgg.SMALLEST_IMAGE,
-}
-
-
-def names():
-    """Every name that `build` knows."""
-    own = ("small", *resnet.ARCHITECTURES, *FIXED_SIZE)
-    return (*own, *applications.names())
 
 
 def build(
@@ -76,7 +68,7 @@ def build(
         weights=weights,
     )
     check_image_sizes(name, (image_size,))
-    if name in applications.names():
+    if name in APPLICATIONS:
         network = applications.application(name, weights=weights)
         for layer in batch_norms(network):
             fuse(layer)
@@ -103,116 +95,27 @@ def build(
     return resnet.resnet(name, small_images=small_images, **settings)
 
 
-def check_settings(
-    name,
-    *,
-    width=1,
-    small_images=None,
-    zero_init_residual=False,
-    image_mean=None,
-    image_std=None,
-    sobel=False,
-    weights=None,
-):
-    """Raises ValueError where network `name` lacks a setting of `build`."""
-    if name not in names():
-        raise ValueError(_unknown(name))
-    _check_pixels("image_mean", image_mean)
-    _check_pixels("image_std", image_std)
-    if name in applications.names():
-        _refuse(
-            name,
-            "has its own widths, stem, blocks and input scaling",
-            width=width != 1 and width,
-            small_images=small_images,
-            zero_init_residual=zero_init_residual,
-            image_mean=image_mean,
-            image_std=image_std,
-            sobel=sobel,
-        )
-        return
-    _refuse(name, "has no published weights in Keras", weights=weights)
-    if name in FIXED_SIZE:
-        _refuse(
-            name,
-            "has its own widths and stem and no residual blocks",
-            width=width != 1 and width,
-            small_images=small_images,
-            zero_init_residual=zero_init_residual,
-        )
-        return
-    if width < 1:
-        raise ValueError(f"width must be at least 1. Received: width={width}.")
-    if name == "small" and small_images is False:
-        raise ValueError(
-            "backbone small has the stem for small images only. Received: "
-            "small_images=False. Take a ResNet for larger images."
-        )
-
-
-def check_image_sizes(name, sizes):
-    """Raises ValueError where network `name` cannot take images of `sizes`.
+def from_config(config, *, image_size, sync_batch_norm=False):
+    """The backbone that `config` describes, with `init_from` loaded.
 
     Args:
-      name: one of `names()`.
-      sizes: ints, pixels of all views, and of evaluation and export.
+      config: a `BackboneConfig`.
+      image_size: pixels of the largest views.
+      sync_batch_norm: whether BN statistics span all replicas.
+
+    Returns:
+      A functional `keras.Model`; see `build`.
+
+    Raises:
+      FileNotFoundError: if `init_from` is not there.
+      ValueError: if its weights do not fit.
     """
-    smallest = FIXED_SIZE.get(name)
-    if smallest is None:
-        return
-    different = dict.fromkeys(sizes)
-    received = ", ".join(map(str, different))
-    if len(different) > 1:
-        raise ValueError(
-            f"backbone {name} ends in fully connected layers, which take the "
-            "one image size they are built for. Received: images of "
-            f"{received} pixels. Give image_size={max(sizes)} and views of "
-            "that size alone, or take a ResNet, which takes any."
-        )
-    if min(sizes) < smallest:
-        raise ValueError(
-            f"backbone {name} needs images of at least {smallest} pixels for "
-            f"its poolings. Received: {received}. Enlarge smaller images, as "
-            "SeLa does CIFAR's: image_size=224 with views of 224; or take "
-            "small or a ResNet."
-        )
-
-
-def _unknown(name):
-    if str(name).startswith(applications.FIXED_SIZE):
-        return (
-            f"backbone {name} chooses its layers by the image size and serves "
-            "no second one. Received: "
-            f"backbone={name}. From Python, give keras.applications.{name}("
-            "include_top=False, weights=None, input_shape=(S, S, 3)) and one "
-            "view size S."
-        )
-    lowered = {known.lower(): known for known in names()}
-    meant = lowered.get(str(name).lower())
-    if meant:
-        return f"no backbone is called {name!r}. Did you mean {meant!r}?"
-    return (
-        f"backbone must be one of {', '.join(names())}. Received: "
-        f"backbone={name!r}. Any other keras.Model can be given from Python."
+    backbone = build(
+        config.backbone,
+        image_size=image_size,
+        sync_batch_norm=sync_batch_norm,
+        **arguments(config),
     )
-
-
-def _refuse(name, reason, **settings):
-    given = [f"{key}={value}" for key, value in settings.items() if value]
-    if given:
-        raise ValueError(
-            f"backbone {name} {reason}. Received: {', '.join(given)}. Leave "
-            "that out."
-        )
-
-
-def _check_pixels(name, values):
-    if values is not None and len(values) != 3:
-        raise ValueError(
-            f"{name} must be three numbers, red, green and blue. Received: "
-            f"{name}={values}."
-        )
-    if name == "image_std" and values is not None and min(values) <= 0:
-        raise ValueError(
-            f"image_std must be positive. Received: image_std={values}."
-        )
+    if config.init_from:
+        load_weights(backbone, config.init_from, stages=config.init_stages)
+    return backbone

@@ -14,7 +14,6 @@ from tfclust.backbones.resnet import ConvNorm
 
 # Convolutions of each block, and their channels.
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-SMALLEST_IMAGE = 2 ** len(BLOCKS)  # every block halves it
 
 
 def vgg16_bn(

@@ -13,6 +13,8 @@ import numpy as np
 
 from tfclust.options import check, option
 
+MAX_BAD_SHARE = 0.01  # what a source takes where it is told nothing else
+
 
 class Preset(NamedTuple):
     """An augmentation chain; tuples hold a value a view, the last repeats."""

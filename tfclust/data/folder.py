@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 
 from tfclust.data import scan
+from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.encoded import EncodedSource
 from tfclust.data.headers import read_header
 from tfclust.data.source import Manifest
@@ -43,7 +44,7 @@ class FolderSource(EncodedSource):
         *,
         max_images=None,
         cache_dir=None,
-        max_bad_share=scan.MAX_BAD_SHARE,
+        max_bad_share=MAX_BAD_SHARE,
         argument="data",
     ):
         folder = pathlib.Path(root).expanduser()

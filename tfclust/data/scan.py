@@ -20,7 +20,6 @@ from tfclust.data.checking import Checks, as_checks, check_images
 # Raised when a check would find otherwise on the same bytes; what an older one
 # kept is not read.
 VERSION = 3
-MAX_BAD_SHARE = 0.01  # what a source takes where it is told nothing else
 _BLOCK = 256  # images between two looks at the clock
 _WRITE_EVERY = 20.0  # seconds
 _TELL_EVERY = 0.2  # seconds

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tfclust.data import scan, shards
 from tfclust.data.checking import check_images
+from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.encoded import EncodedSource
 from tfclust.data.source import Manifest
 from tfclust.data.tfrecord import is_packed, matching_files
@@ -53,7 +54,7 @@ class StreamSource(EncodedSource):
         pattern,
         *,
         window=DEFAULT_WINDOW,
-        max_bad_share=scan.MAX_BAD_SHARE,
+        max_bad_share=MAX_BAD_SHARE,
         argument="data",
     ):
         self._files = matching_files(pattern, argument)

@@ -11,8 +11,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import scan, shards
+from tfclust.data import shards
 from tfclust.data.checking import as_checks
+from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.shard_source import ShardSource
 
 _PARSED_AT_ONCE = 256
@@ -43,7 +44,7 @@ def open_tfds(
     label=None,
     max_images=None,
     cache_dir=None,
-    max_bad_share=scan.MAX_BAD_SHARE,
+    max_bad_share=MAX_BAD_SHARE,
     argument="data",
 ):
     """The source of a split of a data set.

@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 
 from tfclust.data import scan, shards
+from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.shard_source import ShardSource
 
 _GZIP_BEGINS = b"\x1f\x8b"
@@ -45,7 +46,7 @@ class TFRecordSource(ShardSource):
         *,
         max_images=None,
         cache_dir=None,
-        max_bad_share=scan.MAX_BAD_SHARE,
+        max_bad_share=MAX_BAD_SHARE,
         argument="data",
     ):
         uri = f"tfrecord:{pattern}"

@@ -6,7 +6,7 @@
 import os
 import urllib.parse
 
-from tfclust.data import scan
+from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.digits import open_digits
 from tfclust.data.folder import FolderSource
 from tfclust.data.npz import open_npz
@@ -29,7 +29,7 @@ def open_source(
     max_images=None,
     class_shares=(),
     cache_dir=None,
-    max_bad_share=scan.MAX_BAD_SHARE,
+    max_bad_share=MAX_BAD_SHARE,
     argument="data",
 ):
     """The source that `uri` names, every image checked.

@@ -4,21 +4,27 @@ Each protocol is one file and knows no method. `evaluate` runs the chosen ones
 on every backbone and gives nested dicts, ready for JSON.
 """
 
-from tfclust.evaluation import clusters, knn, linear
-from tfclust.evaluation.clusters import ClustersResult, evaluate_clusters
-from tfclust.evaluation.config import BASELINES, PROTOCOLS, EvaluationConfig
-from tfclust.evaluation.features import Subject, extract_features, pixels
-from tfclust.evaluation.knn import KNNResult, evaluate_knn, online_knn
-from tfclust.evaluation.linear import SGDResult, sgd_probe
-from tfclust.evaluation.logistic import LogisticResult, logistic_regression
-from tfclust.evaluation.table import format_table
+from typing import TYPE_CHECKING
 
-# `Subject` and `EvaluationConfig` to a dict of figures.
-EVALUATORS = {
-    "knn": knn.protocol,
-    "linear": linear.protocol,
-    "clusters": clusters.protocol,
-}
+from tfclust.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from tfclust.evaluation.clusters import ClustersResult, evaluate_clusters
+    from tfclust.evaluation.config import BASELINES, PROTOCOLS, EvaluationConfig
+    from tfclust.evaluation.features import Subject, extract_features, pixels
+    from tfclust.evaluation.knn import KNNResult, evaluate_knn, online_knn
+    from tfclust.evaluation.linear import SGDResult, sgd_probe
+    from tfclust.evaluation.logistic import LogisticResult, logistic_regression
+    from tfclust.evaluation.measuring import (
+        EVALUATORS,
+        check_source,
+        check_sources,
+        evaluate,
+        overlap_error,
+    )
+    from tfclust.evaluation.table import format_table
+else:
+    __getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "BASELINES",
@@ -43,129 +49,3 @@ __all__ = [
     "pixels",
     "sgd_probe",
 ]
-
-
-def evaluate(
-    backbones,
-    train,
-    test,
-    config=None,
-    *,
-    image_size,
-    resize_size=None,
-    tell=None,
-):
-    """Figures of several backbones on the same images.
-
-    Args:
-      backbones: dict from a name, such as "trained" or "pixels", to a callable
-        in inference mode: float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
-      train: `data.Source` with labels that kNN and the linear probe learn
-        from; None where only clusters are asked for.
-      test: `data.Source` with labels that gives the figures.
-      config: `EvaluationConfig`, or None.
-      image_size: int S, side of the centre crop.
-      resize_size: int, short side before the crop; None for
-        `data.default_resize(image_size)`.
-      tell: called with a line of text when a protocol is done, or None.
-
-    Returns:
-      `{name: {protocol: {figure: value}}}`; shares between 0 and 1.
-
-    Raises:
-      ValueError: if a protocol lacks labels or images, before any forward
-        pass.
-    """
-    config = config or EvaluationConfig()
-    check_sources(config, train, test)
-    results: dict = {}
-    for name, backbone in backbones.items():
-        subject = Subject(
-            backbone,
-            train,
-            test,
-            image_size=image_size,
-            resize_size=resize_size,
-            batch_size=config.evaluation_batch_size,
-        )
-        results[name] = {}
-        for protocol in config.protocols:
-            figures = EVALUATORS[protocol](subject, config)
-            results[name][protocol] = figures
-            if tell is not None:
-                tell(f"{name}: {protocol} {_short(figures)}")
-    return results
-
-
-def check_sources(config, train, test):
-    """Raises ValueError where a protocol cannot be served.
-
-    Args:
-      config: `EvaluationConfig`.
-      train: `data.Source`, or None.
-      test: `data.Source`, or None.
-    """
-    check_source(config, "test_data", test)
-    check_source(config, "train_data", train)
-    if not _learning(config):
-        return
-    shared = test.num_shared(train)
-    if shared:
-        raise overlap_error(
-            f"{shared} of {test.num_images}", train.uri, test.uri
-        )
-    if "knn" in config.protocols and config.num_neighbors > train.num_images:
-        raise ValueError(
-            "num_neighbors must be at most the number of training images. "
-            f"Received: num_neighbors={config.num_neighbors}, "
-            f"{train.num_images} images in {train.uri}."
-        )
-
-
-def overlap_error(shared, train_uri, test_uri):
-    """The ValueError for images that are tested on and learnt from."""
-    return ValueError(
-        "test_data must hold other images than train_data, or each image finds "
-        f"itself. Received: test_data={test_uri}, of which {shared} images are "
-        f"in train_data={train_uri}. Give other images, or ask for "
-        "protocols=clusters alone."
-    )
-
-
-def check_source(config, argument, source):
-    """Raises ValueError where `source` lacks what a protocol needs.
-
-    Args:
-      config: `EvaluationConfig`.
-      argument: "train_data" or "test_data".
-      source: `data.Source`, or None.
-    """
-    users = config.protocols if argument == "test_data" else _learning(config)
-    for protocol in users:
-        if source is None:
-            raise ValueError(
-                f"the protocol {protocol} needs {argument}. Received: none. "
-                f"Give --{argument}=URI, or leave {protocol} out of protocols."
-            )
-        if source.labels is None:
-            why = "".join(f" ({notice})" for notice in source.notices)
-            raise ValueError(
-                f"the protocol {protocol} compares with labels, and {argument} "
-                f"has none. Received: {argument}={source.uri}{why}. Give "
-                "images in class folders, or leave "
-                f"{protocol} out of protocols."
-            )
-
-
-def _learning(config):
-    """The protocols that learn from training images."""
-    return [name for name in config.protocols if name in ("knn", "linear")]
-
-
-def _short(figures):
-    """The figures of a protocol that are shares, in a line."""
-    return ", ".join(
-        f"{name} {value:.3f}"
-        for name, value in figures.items()
-        if name in ("top1", "nmi", "ari", "accuracy")
-    )

@@ -1,25 +1,26 @@
-"""The methods, one file each. A new one is a file here and a line below."""
+"""The methods, one file each.
 
-from tfclust.methods.base import ExampleLosses, Method, Outputs
-from tfclust.methods.coke import CoKe
-from tfclust.methods.deepcluster import DeepCluster
-from tfclust.methods.deepcluster_v2 import DeepClusterV2
-from tfclust.methods.fixed_labels import FixedLabels
-from tfclust.methods.odc import ODC
-from tfclust.methods.sela import SeLa
-from tfclust.methods.sela_v2 import SeLaV2
-from tfclust.methods.swav import SwAV
+A new one is a file here, its knobs in `configs`, and a line in both tables:
+`table.METHODS` and `configs.CONFIGS`.
+"""
 
-METHODS: dict[str, type[Method]] = {
-    "swav": SwAV,
-    "deepcluster": DeepCluster,
-    "deepcluster_v2": DeepClusterV2,
-    "fixed_labels": FixedLabels,
-    "sela": SeLa,
-    "sela_v2": SeLaV2,
-    "odc": ODC,
-    "coke": CoKe,
-}
+from typing import TYPE_CHECKING
+
+from tfclust.first_use import on_first_use
+
+if TYPE_CHECKING:
+    from tfclust.methods.base import ExampleLosses, Method, Outputs
+    from tfclust.methods.coke import CoKe
+    from tfclust.methods.deepcluster import DeepCluster
+    from tfclust.methods.deepcluster_v2 import DeepClusterV2
+    from tfclust.methods.fixed_labels import FixedLabels
+    from tfclust.methods.odc import ODC
+    from tfclust.methods.sela import SeLa
+    from tfclust.methods.sela_v2 import SeLaV2
+    from tfclust.methods.swav import SwAV
+    from tfclust.methods.table import METHODS
+else:
+    __getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "ODC",

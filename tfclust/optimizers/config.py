@@ -1,14 +1,9 @@
-"""The optimizer's knobs, and the optimizer they describe."""
+"""The knobs of an optimizer and its learning rate."""
 
 import dataclasses
 
 from tfclust import options
-from tfclust.optimizers.adaptive import AdamW, Lamb
-from tfclust.optimizers.momentum import LARS, SGD
-from tfclust.optimizers.schedules import Delayed, WarmupCosine, WarmupDrops
 from tfclust.options import option
-
-_FINAL_SHARE = 1e-3  # 4.8 -> 0.0048 and 0.6 -> 0.0006 in SwAV's recipes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,59 +100,3 @@ class OptimizerConfig:
                 f"rate_drops={options.text(self.rate_drops)} with "
                 f"schedule={self.schedule}. Add schedule=constant."
             )
-
-
-def build(config, *, steps_per_epoch, total_steps):
-    """The optimizer that `config` describes.
-
-    Args:
-      config: an `OptimizerConfig`.
-      steps_per_epoch: int, optimizer steps of an epoch.
-      total_steps: int, optimizer steps of the whole run.
-
-    Returns:
-      A Keras optimizer of this package.
-
-    Raises:
-      ValueError: if the warm-up is longer than the run.
-    """
-    rate = learning_rate(
-        config, steps_per_epoch=steps_per_epoch, total_steps=total_steps
-    )
-    decay, momentum = config.weight_decay, config.momentum
-    if config.optimizer == "sgd":
-        return SGD(rate, momentum, decay)
-    if config.optimizer == "adamw":
-        return AdamW(rate, weight_decay=decay, beta_1=momentum)
-    if config.optimizer == "lamb":
-        return Lamb(rate, weight_decay=decay, beta_1=momentum)
-    plain = config.optimizer == "lars_vectors_plain"
-    flavour = "vectors_plain" if plain else "swav"
-    return LARS(rate, momentum, decay, flavour=flavour)
-
-
-def learning_rate(config, *, steps_per_epoch, total_steps):
-    """The schedule that `config` describes; arguments as in `build`."""
-    idle_steps = round(config.idle_epochs * steps_per_epoch)
-    warmup = {
-        "warmup_steps": round(config.warmup_epochs * steps_per_epoch),
-        "start_rate": config.start_learning_rate,
-    }
-    if config.schedule == "constant":
-        # An epoch of rate_drops counts the idle ones; the schedule does not.
-        drops = [
-            (max(0, round(epoch * steps_per_epoch) - idle_steps), factor)
-            for epoch, factor in config.rate_drops
-        ]
-        schedule = WarmupDrops(config.learning_rate, drops=drops, **warmup)
-    else:
-        final = config.final_learning_rate
-        if final is None:
-            final = _FINAL_SHARE * config.learning_rate
-        schedule = WarmupCosine(
-            config.learning_rate,
-            total_steps=max(1, total_steps - idle_steps),
-            final_rate=final,
-            **warmup,
-        )
-    return Delayed(schedule, idle_steps) if idle_steps else schedule

@@ -4,25 +4,20 @@
 consumers that need a Keras graph, and `model_card.json`.
 """
 
-import importlib.metadata
-import json
-import pathlib
-import platform
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import keras
-import numpy as np
-import tensorflow as tf
+from tfclust.first_use import on_first_use
 
-from tfclust import backbones
-from tfclust.data.evaluation import default_resize
-from tfclust.saved_model.serving import (
-    Forward,
-    decode,
-    served,
-    single_device_copy,
-)
-from tfclust.saved_model.versions import newest_version, write_next
+if TYPE_CHECKING:
+    from tfclust.saved_model.saving import Differences, compare_reload, save
+    from tfclust.saved_model.serving import decode
+    from tfclust.saved_model.versions import (
+        BACKBONE_FILE,
+        CARD_FILE,
+        newest_version,
+    )
+else:
+    __getattr__, __dir__ = on_first_use(__name__)
 
 __all__ = [
     "BACKBONE_FILE",
@@ -33,178 +28,3 @@ __all__ = [
     "newest_version",
     "save",
 ]
-
-BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
-CARD_FILE = pathlib.PurePath("model_card.json")
-TOLERANCE = 1e-5
-# Batch norm refuses a batch of none.
-_INPUTS = {
-    "images": "float32 [B, H, W, 3] in [0, 1], B >= 1",
-    "image_bytes": "string [B], files of any size and format, B >= 1",
-}
-
-
-class Differences(NamedTuple):
-    """How far a reloaded model is from its method; see `compare_reload`."""
-
-    features: float
-    projections: float
-    cluster_score: float
-    cluster: float
-
-
-def save(method, path, *, card=None, image_size=None, resize_size=None):
-    """Writes the next version of a trained method under `path`.
-
-    The version is written to a hidden sibling, loaded again, compared with the
-    method, flushed to the disk, and only then given its name.
-
-    Args:
-      method: has `backbone` (`[B, H, W, 3]` in [0, 1] to `[B, F]`), `projector`
-        (`[B, F]` to raw `[B, D]`), `unit_projections` and `clusterer()`.
-      path: folder of the versions; made if need be.
-      card: dict that the model card takes over: method, data, num_images,
-        recipe, metrics, and what else is worth telling.
-      image_size: int, side of the centre crop; None takes it from the method's
-        views, or from the backbone's input.
-      resize_size: int, the short side before the crop; None for
-        image_size / 0.875 from 96 pixels on, and image_size below.
-
-    Returns:
-      `pathlib.Path` of the version, `<path>/<integer>`.
-
-    Raises:
-      ValueError: if the sizes are impossible, unknown or too small for the
-        backbone, or the backbone has layers that Keras cannot write down.
-      RuntimeError: if the reloaded model gives other numbers than the method.
-    """
-    image_size, resize_size = _sizes(method, image_size, resize_size)
-    backbone = single_device_copy(method.backbone)
-    module, signatures = served(method, backbone, image_size, resize_size)
-    about = _model_card(card or {}, signatures, image_size, resize_size)
-
-    def fill(folder):
-        tf.saved_model.save(module, str(folder), signatures=signatures)
-        (folder / BACKBONE_FILE).parent.mkdir(exist_ok=True)
-        backbone.save(folder / BACKBONE_FILE)
-        words = json.dumps(about, indent=2, ensure_ascii=False, default=_plain)
-        (folder / CARD_FILE).write_text(words + "\n", encoding="utf-8")
-        # Before the version appears: a server would load it at once.
-        _check_reload(folder, method, image_size)
-
-    return write_next(path, fill)
-
-
-def compare_reload(path, method, images):
-    """Loads a SavedModel and compares it with the method it came from.
-
-    Args:
-      path: a version, or the folder of versions.
-      method: as in `save`.
-      images: `[B, H, W, 3]` floats in [0, 1].
-
-    Returns:
-      `Differences`: of features (called, and by signature), projections and
-      cluster_score the largest, as a share of the method's largest value where
-      that is above 1; of cluster the share of images that fall elsewhere.
-    """
-    images = tf.convert_to_tensor(images, tf.float32)
-    loaded = tf.saved_model.load(str(newest_version(path)))
-    expected = tf.function(Forward(method, method.backbone), autograph=False)(
-        images
-    )
-    return _differences(loaded, images, expected)
-
-
-def _model_card(card, signatures, image_size, resize_size):
-    """What a person needs to know to use the model, as a JSON object."""
-    outputs = signatures["images"].get_concrete_function().output_shapes
-    return {
-        **dict.fromkeys(("method", "data", "num_images", "recipe", "metrics")),
-        **card,
-        "preprocessing": {
-            "channels": "RGB",
-            "alpha": "on white",
-            "resize_short_side": resize_size,
-            "resize_method": "bilinear, antialiased",
-            "centre_crop": image_size,
-            "range": [0.0, 1.0],
-            "mean_and_deviation": "inside the model",
-        },
-        "signatures": sorted(signatures),
-        "inputs": _INPUTS,
-        "outputs": {name: list(shape) for name, shape in outputs.items()},
-        "versions": {
-            "tfclust": _version("tfclust"),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "python": platform.python_version(),
-        },
-    }
-
-
-def _plain(value):
-    """NumPy values as Python's; all else, such as paths, as text."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return str(value)
-
-
-def _sizes(method, image_size, resize_size):
-    views = getattr(method, "views", None)
-    known = method.backbone.input_shape[1]
-    if known is None and views is not None:
-        known = views.image_size
-    image_size = image_size or known
-    if image_size is None:
-        raise ValueError(
-            "image_size must be given: the backbone takes images of any size "
-            "and the method has not been trained on views. Received: "
-            "image_size=None."
-        )
-    resize_size = resize_size or default_resize(image_size)
-    if not 1 <= image_size <= resize_size:
-        raise ValueError(
-            "image_size must be at least 1 and at most resize_size, the short "
-            f"side before the crop. Received: image_size={image_size}, "
-            f"resize_size={resize_size}."
-        )
-    backbones.check_size(method.backbone, "image_size", int(image_size))
-    return int(image_size), int(resize_size)
-
-
-def _check_reload(version, method, image_size):
-    """Compares before the version appears: a server would load it at once."""
-    images = np.random.default_rng(0).random([2, image_size, image_size, 3])
-    differences = compare_reload(version, method, images)
-    worst = max(differences[:3])
-    if not worst <= TOLERANCE:
-        raise RuntimeError(
-            "the SavedModel must give the method's numbers after loading. "
-            f"Received: {differences}, allowed is {TOLERANCE}. Nothing was "
-            "written; a layer of the backbone may be random at inference."
-        )
-
-
-def _differences(loaded, images, expected):
-    def of(received, name):
-        wanted = expected[name].numpy()
-        scale = max(1.0, np.abs(wanted).max())
-        return float(np.abs(received.numpy() - wanted).max() / scale)
-
-    received = loaded.signatures["images"](images=images)
-    called = of(loaded(images), "features")
-    elsewhere = received["cluster"].numpy() != expected["cluster"].numpy()
-    return Differences(
-        features=max(called, of(received["features"], "features")),
-        projections=of(received["projections"], "projections"),
-        cluster_score=of(received["cluster_score"], "cluster_score"),
-        cluster=float(elsewhere.mean()),
-    )
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -11,6 +11,10 @@ import tempfile
 
 from tfclust import folders
 
+# What a version holds beside the SavedModel itself.
+BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
+CARD_FILE = pathlib.PurePath("model_card.json")
+
 
 def write_next(path, fill):
     """Writes the next version under `path`.
