@@ -4,7 +4,6 @@ python -m tfclust.evaluate --workdir=runs/mine \\
     --test_data=folder:/my/labelled_images
 """
 
-from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import dataclasses
 import json
 import os
@@ -13,15 +12,15 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from tfclust import (
     data,
     evaluation,
+    flags,
     folders,
     options,
-    pretraining,
+    quiet,
     recipes,
+    run_checks,
     saved_model,
 )
 from tfclust.evaluation import EvaluationConfig
@@ -104,6 +103,8 @@ def evaluate(command, config, tell=None):
       FileNotFoundError: if the run or images are not there.
       OSError: if the disk of the images goes away.
     """
+    _check_paths(command)
+    quiet.import_tensorflow()
     if command.workdir:
         trained = _from_run(command.workdir)
     else:
@@ -129,6 +130,17 @@ def evaluate(command, config, tell=None):
     if output is not None:
         write_json(output, results)
     return results
+
+
+def _check_paths(command):
+    """Refuses what is not there, before TensorFlow's import."""
+    if command.workdir:
+        run_checks.check_trained(command.workdir)
+    else:
+        saved_model.newest_version(command.saved_model)
+    for name in ("train_data", "test_data"):
+        if getattr(command, name):
+            data.check_uri(getattr(command, name), name)
 
 
 def open_sources(command, config, recipe, tell=None):
@@ -254,6 +266,8 @@ def write_json(path, results):
 
 
 def _from_run(workdir):
+    from tfclust import pretraining  # imports TensorFlow
+
     run = pretraining.load_run(workdir)
     return Trained(
         _inference(run.method.backbone),
@@ -264,6 +278,8 @@ def _from_run(workdir):
 
 
 def _from_saved_model(path):
+    import tensorflow as tf
+
     path = saved_model.newest_version(path)
     card = json.loads((path / saved_model.CARD_FILE).read_text("utf-8"))
     about, words = card["preprocessing"], card["recipe"]
@@ -276,6 +292,8 @@ def _from_saved_model(path):
 
 
 def _backbones(trained, baselines):
+    from tfclust import pretraining  # imports TensorFlow
+
     backbones = {"trained": trained.backbone}
     if "untrained" in baselines:
         backbones["untrained"] = _inference(

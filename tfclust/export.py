@@ -3,16 +3,16 @@
 python -m tfclust.export --workdir=runs/mine --output=exports/mine
 """
 
-from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import dataclasses
 import json
 
 from tfclust import (
+    flags,
     folders,
     options,
-    pretraining,
-    progress,
+    quiet,
     recipes,
+    run_checks,
     saved_model,
 )
 from tfclust.options import option
@@ -40,6 +40,10 @@ class ExportConfig:
 
 def export(config):
     """Writes the next version; returns its path."""
+    run_checks.check_trained(config.workdir)
+    quiet.import_tensorflow()
+    from tfclust import pretraining
+
     run = pretraining.load_run(config.workdir)
     output = config.output or run.workdir / "saved_model"
     folders.writable("output", output)  # before a minute of tracing
@@ -54,6 +58,8 @@ def export(config):
 
 def model_card(run):
     """What the model card tells of a run."""
+    from tfclust import progress  # imports TensorFlow
+
     evaluation = run.workdir / "evaluation.json"
     history = progress.read_metrics(run.workdir, run.step)
     return {

@@ -22,10 +22,8 @@ from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from tfclust import flag_help, options, quiet
+from tfclust import flag_help, options
 from tfclust.flag_help import base, default, help_text, in_words, knobs
-
-quiet.import_tensorflow()
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 

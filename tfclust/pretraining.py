@@ -143,11 +143,7 @@ def load_run(workdir):
     workdir = pathlib.Path(workdir).expanduser()
     saved = checkpoints.latest(workdir)
     if saved is None:
-        raise FileNotFoundError(
-            f"workdir={workdir} holds no run: expected "
-            "checkpoints/<step>/manifest.json. Train first: python -m "
-            f"tfclust.train --workdir={workdir} ..."
-        )
+        raise run_checks.no_run(workdir)
     recipe = recipes.from_words(saved.about["recipe"])
     facts = recipe._replace(backbone=_without_init(recipe.backbone))
     views = RememberedViews(**saved.about["views"])

@@ -122,6 +122,3 @@ def _is_notice(line):
     # It is no error that a computer without a GPU has no working driver.
     without_gpu = _NO_GPU in line and not glob.glob("/dev/nvidia*")
     return without_gpu or _NOTICE.match(line) is not None
-
-
-import_tensorflow()

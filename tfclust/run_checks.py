@@ -2,11 +2,13 @@
 
 Bounds of single knobs are checked by their dataclasses, crops and batches by
 `data.Views`, and the run that a folder holds by `resuming`; here is what only a
-whole recipe and its images can tell.
+whole recipe and its images can tell. Commands call `check_alone` and
+`check_trained` before they import TensorFlow, which takes seconds.
 """
 
-from tfclust import backbones, methods
-from tfclust.ops import replicas
+import pathlib
+
+from tfclust import backbones, data, methods
 
 
 def check_alone(recipe):
@@ -20,6 +22,9 @@ def check_alone(recipe):
             raise ValueError(
                 f"{name} must be given, such as --{name}={example}."
             )
+    for name in ("data", "eval_data"):
+        if getattr(run, name):
+            data.check_uri(getattr(run, name), name)
     if getattr(recipe.method, "pseudo_labels", None) == "":
         raise ValueError(
             "pseudo_labels must be given: the folder of a run on the same "
@@ -41,8 +46,33 @@ def check_alone(recipe):
     )
 
 
+def check_trained(workdir):
+    """Refuses a folder in which no run has saved anything.
+
+    Args:
+      workdir: as the user gave it.
+
+    Raises:
+      FileNotFoundError: if there is no checkpoint, whole or damaged.
+    """
+    workdir = pathlib.Path(workdir).expanduser()
+    if not any(workdir.glob("checkpoints/[0-9]*")):
+        raise no_run(workdir)
+
+
+def no_run(workdir):
+    """The FileNotFoundError for a folder without a checkpoint."""
+    return FileNotFoundError(
+        f"workdir={workdir} holds no run: expected "
+        "checkpoints/<step>/manifest.json. Train first: python -m "
+        f"tfclust.train --workdir={workdir} ..."
+    )
+
+
 def check_replicas(recipe, strategy):
     """Refuses a batch, or a compiled step, that replicas cannot share."""
+    from tfclust.ops import replicas  # imports TensorFlow
+
     batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
     if batch % count:
         raise ValueError(

@@ -5,7 +5,6 @@ python -m tfclust.sweep --flagfile=configs/sweeps/coke_min_share.flags \\
     --test_data=tfrecord:/cifar10/test.tfrecord --workdir=runs/min_share
 """
 
-from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import concurrent.futures
 import dataclasses
 import itertools
@@ -19,9 +18,11 @@ from typing import NamedTuple
 
 from tfclust import (
     checkpoints,
+    data,
+    flags,
     folders,
     options,
-    progress,
+    quiet,
     recipe_flags,
     recipes,
     resuming,
@@ -132,6 +133,9 @@ def sweep(recipe, config, say=print):
     runs = variants(recipe, config.vary)
     for run in runs:
         _refuse_another(run, config.test_data)
+    if config.test_data:
+        data.check_uri(config.test_data, "test_data")
+    quiet.import_tensorflow()  # here, for `figures` is called in threads too
     workdir = folders.writable("workdir", recipe.run.workdir)
     table = workdir / TABLE_FILE
     with _Processes(config.runs_at_once) as processes:
@@ -147,6 +151,8 @@ def figures(variant):
     path = variant.workdir / _FIGURES_FILE
     if not path.exists():
         return None
+    from tfclust import progress  # imports TensorFlow
+
     measured = json.loads(path.read_text("utf-8"))["trained"]
     told = (progress.read_metrics(variant.workdir) or [{}])[-1]
     row = {}

@@ -4,10 +4,9 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
     --data=folder:/my/images --workdir=runs/mine
 """
 
-from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import pathlib
 
-from tfclust import pretraining, recipe_flags, resuming
+from tfclust import flags, quiet, recipe_flags, resuming, run_checks
 
 
 def main():
@@ -17,6 +16,9 @@ def main():
     from which the same command goes on; metrics.jsonl; tensorboard/.
     """
     recipe = recipe_flags.read()
+    run_checks.check_alone(recipe)
+    quiet.import_tensorflow()
+    from tfclust import pretraining  # which TensorFlow's import was kept for
 
     def write_config():
         workdir = pathlib.Path(recipe.run.workdir).expanduser()

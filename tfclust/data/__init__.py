@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tfclust.data.evaluation import default_resize, evaluation_batches
     from tfclust.data.parts import Sample, held_out
     from tfclust.data.scan import UnreadableImages, printable
+    from tfclust.data.schemes import check_uri
     from tfclust.data.source import ArraySource, Manifest, Source
     from tfclust.data.uris import open_source
     from tfclust.data.views import Views
@@ -26,6 +27,7 @@ __all__ = [
     "UnreadableImages",
     "Views",
     "ViewsConfig",
+    "check_uri",
     "default_resize",
     "evaluation_batches",
     "held_out",

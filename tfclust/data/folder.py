@@ -15,6 +15,7 @@ from tfclust.data import scan
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.encoded import EncodedSource
 from tfclust.data.headers import read_header
+from tfclust.data.schemes import check_folder
 from tfclust.data.source import Manifest
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -93,12 +94,7 @@ def _image_names(folder, argument):
       sorted relative paths, with `/`; (name, reason) of folders that cannot
       be opened and of images by another ending.
     """
-    if not folder.is_dir():
-        what = "a file" if folder.exists() else "nothing"
-        raise FileNotFoundError(
-            f"{argument}=folder: expects a folder of images. Found {what} at "
-            f"{folder}."
-        )
+    check_folder(folder, argument)
     names: list[str] = []
     other: list[str] = []
     lost: list[OSError] = []

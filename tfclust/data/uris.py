@@ -3,7 +3,6 @@
 `tfrecord_stream:/glob?window=10000`.
 """
 
-import os
 import urllib.parse
 
 from tfclust.data.config import MAX_BAD_SHARE
@@ -11,16 +10,10 @@ from tfclust.data.digits import open_digits
 from tfclust.data.folder import FolderSource
 from tfclust.data.npz import open_npz
 from tfclust.data.parts import with_class_shares
+from tfclust.data.schemes import parted
 from tfclust.data.stream import StreamSource
 from tfclust.data.tfds import open_tfds
 from tfclust.data.tfrecord import TFRecordSource
-
-_SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds", "tfrecord_stream")
-_EXAMPLES = (
-    "folder:/path, tfrecord:/path/*.tfrecord, "
-    "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train or "
-    "digits:?split=train"
-)
 
 
 def open_source(
@@ -68,16 +61,9 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
         raise ValueError(
             f"max_images must be at least 1. Received: max_images={max_images}."
         )
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme not in _SCHEMES:
-        raise ValueError(
-            f"{argument} must be a URI such as {_EXAMPLES}. Received: "
-            f"{argument}={uri}." + _suggestion(uri)
-        )
+    scheme, rest = parted(uri, argument)
     if scheme == "digits":
         return open_digits(_split(argument, uri, rest), max_images, argument)
-    if not rest:
-        raise ValueError(f"{argument}={uri} names no path. Write {_EXAMPLES}.")
     if scheme == "npz":
         path, words = _words(argument, uri, rest, ("images", "labels"))
         if "images" not in words:
@@ -152,14 +138,3 @@ def _split(argument, uri, rest):
             f"{argument}={uri}."
         )
     return dict(query).get("split", "train")
-
-
-def _suggestion(uri):
-    path = os.path.expanduser(uri)
-    if os.path.isdir(path):
-        return f" Write folder:{uri}."
-    if os.path.isfile(path) and path.endswith(".npz"):
-        return f" Write npz:{uri}?images=<array>."
-    if os.path.isfile(path):
-        return f" Write tfrecord:{uri} if it is a TFRecord file."
-    return ""
