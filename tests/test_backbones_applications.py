@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from tfclust import backbones
-from tfclust.backbones import adapting, applications, graph
+from tfclust.backbones import adapting, applications, graph, settings
 
 PREPROCESSING = {
     "-1..1": keras.applications.mobilenet_v2,
@@ -50,7 +50,8 @@ def test_every_network_of_keras_is_known_or_refused_by_name():
         name for name in dir(keras.applications) if re.match("[A-Z]", name)
     ]
     assert len(constructors) >= 38
-    for name in set(constructors) - set(applications.names()):
+    assert set(settings.APPLICATIONS) <= set(constructors)
+    for name in set(constructors) - set(settings.APPLICATIONS):
         with pytest.raises(ValueError, match=f"{name} chooses its layers"):
             backbones.build(name)
 

@@ -22,6 +22,7 @@ from tfclust import (
     export,
     flags,
     recipe_flags,
+    run_checks,
     sweep,
     train,
 )
@@ -175,13 +176,13 @@ def test_an_image_that_vanishes_in_training_is_replaced_and_listed(
     (images / "0.png").unlink()
     # Of a size of its own, so that images are read at each use.
     Image.new("RGB", (17, 16)).save(images / "0.png")
-    real = train.pretraining.run_checks.check_images
+    real = run_checks.check_images
 
     def vanish(*arguments):
         (images / "7.png").unlink()
         return real(*arguments)
 
-    monkeypatch.setattr(train.pretraining.run_checks, "check_images", vanish)
+    monkeypatch.setattr(run_checks, "check_images", vanish)
     run = tmp_path / "run"
     arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
     assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 0
@@ -196,14 +197,14 @@ def test_a_disk_that_goes_in_training_ends_it_with_one_line(
 ):
     images = write_digits(tmp_path / "images", count=64, by_class=False)
     Image.new("RGB", (17, 16)).save(images / "0.png")  # a size of its own
-    real = train.pretraining.run_checks.check_images
+    real = run_checks.check_images
 
     def vanish(*arguments):
         for path in images.iterdir():
             path.unlink()
         return real(*arguments)
 
-    monkeypatch.setattr(train.pretraining.run_checks, "check_images", vanish)
+    monkeypatch.setattr(run_checks, "check_images", vanish)
     arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
     run = tmp_path / "run"
     assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 2
@@ -498,7 +499,7 @@ def test_a_compiled_step_is_refused_on_several_replicas(tmp_path):
     """Before the images are opened, which may take long."""
     done = command(
         "train", *MIRRORED, f"--workdir={tmp_path}", "--jit_compile=true",
-        "--data=folder:/nowhere",
+        f"--data=folder:{tmp_path}",
     )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

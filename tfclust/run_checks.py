@@ -6,6 +6,7 @@ whole recipe and its images can tell. Commands call `check_alone` and
 `check_trained` before they import TensorFlow, which takes seconds.
 """
 
+import os
 import pathlib
 
 from tfclust import backbones, data, methods
@@ -22,9 +23,7 @@ def check_alone(recipe):
             raise ValueError(
                 f"{name} must be given, such as --{name}={example}."
             )
-    for name in ("data", "eval_data"):
-        if getattr(run, name):
-            data.check_uri(getattr(run, name), name)
+    _check_uris(run)
     if getattr(recipe.method, "pseudo_labels", None) == "":
         raise ValueError(
             "pseudo_labels must be given: the folder of a run on the same "
@@ -44,6 +43,14 @@ def check_alone(recipe):
     backbones.check_image_sizes(
         recipe.backbone.backbone, (*sizes, run.image_size)
     )
+
+
+def _check_uris(run):
+    if os.environ.get("TF_CONFIG"):
+        return  # a host that ends before all have met leaves the others waiting
+    for name in ("data", "eval_data"):
+        if getattr(run, name):
+            data.check_uri(getattr(run, name), name)
 
 
 def check_trained(workdir):

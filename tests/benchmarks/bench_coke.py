@@ -17,7 +17,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-import tfclust.quiet  # isort: skip # noqa: F401
+from tfclust import quiet  # isort: skip
+
+quiet.import_tensorflow()
 from pairs import median_ratio, print_table, time_pairs
 from steps import RATE, build, noise_views, stepper
 

@@ -20,7 +20,9 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-import tfclust.quiet  # isort: skip # noqa: F401
+from tfclust import quiet  # isort: skip
+
+quiet.import_tensorflow()
 import tensorflow as tf
 from cases import measured_apart
 from pairs import time_pairs

@@ -78,8 +78,9 @@ def main(arguments=None):
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.case:
-        import tfclust.quiet  # noqa: F401
+        from tfclust import quiet
 
+        quiet.import_tensorflow()
         kind, *numbers = options.case
         print(json.dumps(CASES[kind](*map(int, numbers))))
         return None

@@ -14,7 +14,9 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-import tfclust.quiet  # isort: skip # noqa: F401
+from tfclust import quiet  # isort: skip
+
+quiet.import_tensorflow()
 import numpy as np
 import tensorflow as tf
 from pairs import median_ratio, print_table, time_pairs

@@ -29,7 +29,9 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-import tfclust.quiet  # isort: skip # noqa: F401
+from tfclust import quiet  # isort: skip
+
+quiet.import_tensorflow()
 import keras
 import tensorflow as tf
 from bench_input import write_photos

@@ -121,7 +121,9 @@ def commands(options, threads, batch, size):
 
 def serve_ours(precision, threads, batch, size):
     """Our side, set up as a run is."""
-    import tfclust.quiet  # isort: skip # noqa: F401
+    from tfclust import quiet  # isort: skip
+
+    quiet.import_tensorflow()
     import tensorflow as tf
     from steps import build, noise_views, stepper
 

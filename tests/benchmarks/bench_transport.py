@@ -98,7 +98,9 @@ def print_whole(cases):
 
 def whole(num_rows, num_clusters, cache_bytes):
     """Passes and seconds of a first label step and of the one after it."""
-    import tfclust.quiet  # isort: skip # noqa: F401
+    from tfclust import quiet  # isort: skip
+
+    quiet.import_tensorflow()
     import numpy as np
 
     from tfclust.ops.transport import balanced_labels
@@ -130,7 +132,9 @@ def whole(num_rows, num_clusters, cache_bytes):
 
 def measure(num_rows, num_clusters, cache_bytes, num_passes):
     """Seconds of a pass and of the rest, and bytes added to the peak."""
-    import tfclust.quiet  # isort: skip # noqa: F401
+    from tfclust import quiet  # isort: skip
+
+    quiet.import_tensorflow()
     import numpy as np
 
     from tfclust.ops.transport import balanced_labels

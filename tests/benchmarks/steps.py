@@ -1,6 +1,8 @@
 """SwAV's training steps on one fixed batch, for benchmarks to time."""
 
-import tfclust.quiet  # isort: skip # noqa: F401
+from tfclust import quiet  # isort: skip
+
+quiet.import_tensorflow()
 import numpy as np
 import tensorflow as tf
 
