@@ -137,7 +137,7 @@ def test_idle_epochs_have_rate_zero_and_only_shift_the_rest():
     config = OptimizerConfig(
         learning_rate=1.6, warmup_epochs=1, idle_epochs=1, schedule="cosine"
     )
-    schedule = optimizers.config.learning_rate(
+    schedule = optimizers.learning_rate(
         config, steps_per_epoch=4, total_steps=20
     )
     plain = WarmupCosine(1.6, total_steps=16, warmup_steps=4, final_rate=0.0016)
@@ -154,7 +154,7 @@ def test_drops_of_a_recipe_are_epochs_of_the_run():
         rate_drops=((3, 0.1), (4, 0.01)),
         idle_epochs=1,
     )
-    schedule = optimizers.config.learning_rate(
+    schedule = optimizers.learning_rate(
         config, steps_per_epoch=2, total_steps=10
     )
     expected = [0, 0, *[0.05] * 4, *[5e-3] * 2, *[5e-5] * 2]
