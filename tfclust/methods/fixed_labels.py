@@ -54,6 +54,13 @@ class FixedLabelsConfig(MethodConfig):
         "turned.",
         source="SeLa, SL+Rot",
     )
+    head_start: str = option(
+        "uniform",
+        "First weights of the labels' heads: uniform in 1 / sqrt(width) "
+        "around 0, or normal, N(0, 0.01) with biases of 0, as on AlexNet.",
+        source="self-label, models/resnetv1.py and alexnet.py",
+        choices=heads.STARTS,
+    )
 
     def __post_init__(self):
         check(self)  # num_clusters may wait for the labels
@@ -85,7 +92,9 @@ class FixedLabels(Method):
                 "from the labels. Received: none."
             )
         self.classifier = heads.Classifier(
-            self.projection_width, self.config.num_clusters
+            self.projection_width,
+            self.config.num_clusters,
+            start=self.config.head_start,
         )
         if self.config.rotation:
             self.rotation_classifier = heads.Classifier(

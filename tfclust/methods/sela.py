@@ -79,6 +79,13 @@ class SeLaConfig(BalanceConfig):
         source="SeLa, sec. 4.1",
         choices=("sinkhorn", "kmeans"),
     )
+    head_start: str = option(
+        "uniform",
+        "First weights of the heads: uniform in 1 / sqrt(width) around 0, "
+        "or normal, N(0, 0.01) with biases of 0, as on AlexNet.",
+        source="self-label, models/resnetv1.py and alexnet.py",
+        choices=heads.STARTS,
+    )
 
 
 class SeLa(Method):
@@ -90,7 +97,9 @@ class SeLa(Method):
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
         counts = self.config.num_clusters
-        self.classifier = heads.Classifier(self.projection_width, counts)
+        self.classifier = heads.Classifier(
+            self.projection_width, counts, start=self.config.head_start
+        )
         self.balance = Balance(self.config)
         # State is on attributes.
         self.balance_errors = self.balance.errors

@@ -49,6 +49,12 @@ class SwAVConfig(MethodConfig):
         source="swav scripts",
         lower=0,
     )
+    hidden_batch_norm: bool = option(
+        True,
+        "Batch norm behind the projector's hidden layer; the network of five "
+        "times the width has none.",
+        source="swav, src/resnet50.py",
+    )
     queue_rows: int = option(
         0,
         "Projections of past batches that help to balance small batches; a "
@@ -70,7 +76,7 @@ class SwAV(Method):
     """SwAV as a Keras model.
 
     Several values of `num_clusters` give several heads whose losses are
-    averaged, as the source's `MultiPrototypes` does.
+    averaged, as in the source's DeepCluster-v2; its SwAV has one head.
     """
 
     Config = SwAVConfig
@@ -80,6 +86,15 @@ class SwAV(Method):
         super().__init__(backbone, config, **knobs)
         self.prototypes = heads.Prototypes(
             self.projection_width, self.config.num_clusters, learned=True
+        )
+
+    def build_projector(self, features_width, synchronized):
+        return heads.projector(
+            features_width,
+            hidden_width=self.config.hidden_width,
+            projection_width=self.config.projection_width,
+            hidden_batch_norm=self.config.hidden_batch_norm,
+            synchronized=synchronized,
         )
 
     def build_memories(self, views):
