@@ -1,5 +1,5 @@
 """SeLa-v2: DeepCluster-v2's training with SeLa's labels (Caron et al. 2020,
-arXiv:2006.09882, section 4 and A.4).
+arXiv:2006.09882, appendix D).
 
 No code was released; this follows the paper's words. Prototypes are learned by
 gradient, and once an epoch every image gets the label that Sinkhorn-Knopp over
@@ -23,13 +23,13 @@ class SeLaV2Config(BalanceConfig):
     num_clusters: tuple[int, ...] = option(
         (3000, 3000, 3000),
         "Clusters of each head.",
-        source="SwAV, A.4",
+        source="SwAV, appendix D",
         lower=2,
     )
     temperature: float = option(
         0.1,
         "Softmax temperature of predictions.",
-        source="SwAV, A.4",
+        source="SwAV, appendix D",
         lower=1e-6,
     )
     epsilon: float = option(
