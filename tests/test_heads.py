@@ -87,21 +87,6 @@ def test_rectifier_takes_the_negative_part_away():
     np.testing.assert_array_equal(found, [[0.0, 2.0]])
 
 
-def test_deep_projector_is_three_layers_each_with_batch_norm():
-    model = heads.deep_projector(6, hidden_width=5, projection_width=4)
-    shapes = [tuple(v.shape) for v in model.trainable_variables]
-    assert shapes == [
-        (6, 6), (6,), (6,), (6,),
-        (6, 5), (5,), (5,), (5,),
-        (5, 4), (4,), (4,), (4,),
-    ]  # fmt: skip
-    rows = np.random.default_rng(0).normal(size=(64, 6)).astype("f4")
-    projections = model(rows, training=True).numpy()
-    # The last batch norm has nothing after it, and starts as the identity.
-    np.testing.assert_allclose(projections.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(projections.std(axis=0), 1, atol=1e-2)
-
-
 def test_closed_classes_have_no_probability_and_get_no_gradient():
     classifier = heads.MaskedClassifier(3, 5, name="classifier")
     classifier.num_open.assign(2)

@@ -11,12 +11,17 @@ from keras import layers
 
 from tfclust.ops import replicas
 
-_HEAD_DTYPE = "float32"
-_FRESH_STDDEV = 0.01  # of DeepCluster's and ODC's classifiers
+HEAD_DTYPE = "float32"
+NORMAL_STDDEV = 0.01  # of classifiers of DeepCluster, ODC, and SeLa on AlexNet
 
 
 def projector(
-    features_width, *, hidden_width, projection_width, synchronized=False
+    features_width,
+    *,
+    hidden_width,
+    projection_width,
+    hidden_batch_norm=True,
+    synchronized=False,
 ):
     """The two-layer projector of SwAV: linear, BN, ReLU, linear.
 
@@ -24,6 +29,7 @@ def projector(
       features_width: int F, width of the features.
       hidden_width: int; 0 leaves a single linear layer.
       projection_width: int D; 0 returns the features as they are.
+      hidden_batch_norm: False leaves BN out.
       synchronized: whether BN statistics span all replicas.
 
     Returns:
@@ -33,21 +39,16 @@ def projector(
       facebookresearch/swav, `src/resnet50.py`; no BN on the output. Weights and
       biases start uniform in +-1/sqrt(fan-in), as `torch.nn.Linear` does.
     """
-    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
+    inputs = layers.Input([features_width], dtype=HEAD_DTYPE, name="features")
     x = inputs
     if projection_width == 0:
-        x = layers.Identity(dtype=_HEAD_DTYPE, name="projections")(x)
+        x = layers.Identity(dtype=HEAD_DTYPE, name="projections")(x)
         return keras.Model(inputs, x, name="projector")
     if hidden_width:
         x = linear(hidden_width, features_width, name="hidden")(x)
-        x = layers.BatchNormalization(
-            momentum=0.9,
-            epsilon=1e-5,
-            synchronized=synchronized,
-            dtype=_HEAD_DTYPE,
-            name="hidden_bn",
-        )(x)
-        x = layers.ReLU(dtype=_HEAD_DTYPE, name="hidden_relu")(x)
+        if hidden_batch_norm:
+            x = batch_norm(synchronized, name="hidden_bn")(x)
+        x = layers.ReLU(dtype=HEAD_DTYPE, name="hidden_relu")(x)
     fan_in = hidden_width or features_width
     x = linear(projection_width, fan_in, name="projections")(x)
     return keras.Model(inputs, x, name="projector")
@@ -66,46 +67,18 @@ def rectifier(features_width):
       SeLa reads AlexNet's fc7 behind its ReLU; features of a ResNet, means of
       what a ReLU gave, stay as they are.
     """
-    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
-    x = layers.ReLU(dtype=_HEAD_DTYPE, name="projections")(inputs)
+    inputs = layers.Input([features_width], dtype=HEAD_DTYPE, name="features")
+    x = layers.ReLU(dtype=HEAD_DTYPE, name="projections")(inputs)
     return keras.Model(inputs, x, name="projector")
 
 
-def deep_projector(
-    features_width, *, hidden_width, projection_width, synchronized=False
-):
-    """CoKe's three layers: linear, BN, ReLU, twice; then linear, BN.
-
-    Args:
-      features_width: int F, of the features and of the first layer.
-      hidden_width: int, of the second layer.
-      projection_width: int D.
-      synchronized: whether BN statistics span all replicas.
-
-    Returns:
-      A functional `keras.Model` of built-in layers, `[B, F]` to raw `[B, D]`.
-
-    Source:
-      idstcv/CoKe; the last BN has scale and shift. Linear layers have a bias.
-    """
-    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
-    x, fan_in = inputs, features_width
-    for name, width in (("first", features_width), ("second", hidden_width)):
-        x = linear(width, fan_in, name=name)(x)
-        x = _batch_norm(synchronized, name=f"{name}_bn")(x)
-        x = layers.ReLU(dtype=_HEAD_DTYPE, name=f"{name}_relu")(x)
-        fan_in = width
-    x = linear(projection_width, fan_in, name="third")(x)
-    x = _batch_norm(synchronized, name="projections")(x)
-    return keras.Model(inputs, x, name="projector")
-
-
-def _batch_norm(synchronized, *, name):
+def batch_norm(synchronized, *, name):
+    """Batch norm of heads, with PyTorch's momentum and epsilon."""
     return layers.BatchNormalization(
         momentum=0.9,
         epsilon=1e-5,
         synchronized=synchronized,
-        dtype=_HEAD_DTYPE,
+        dtype=HEAD_DTYPE,
         name=name,
     )
 
@@ -117,21 +90,21 @@ def linear(units, fan_in, *, name):
         units,
         kernel_initializer=keras.initializers.RandomUniform(-limit, limit),
         bias_initializer=keras.initializers.RandomUniform(-limit, limit),
-        dtype=_HEAD_DTYPE,
+        dtype=HEAD_DTYPE,
         name=name,
     )
 
 
 def normal_linear(units, fan_in, *, name):
-    """A built Dense layer with weights from N(0, 0.01) and biases of 0."""
-    layer = layers.Dense(
+    """A Dense layer with weights from N(0, 0.01) and biases of 0."""
+    return layers.Dense(
         units,
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        dtype=_HEAD_DTYPE,
+        kernel_initializer=keras.initializers.RandomNormal(
+            stddev=NORMAL_STDDEV
+        ),
+        dtype=HEAD_DTYPE,
         name=name,
     )
-    layer.build([None, fan_in])
-    return layer
 
 
 class Prototypes(layers.Layer):
@@ -148,7 +121,7 @@ class Prototypes(layers.Layer):
     """
 
     def __init__(self, width, num_clusters, *, learned, name="prototypes"):
-        super().__init__(name=name, dtype=_HEAD_DTYPE, trainable=learned)
+        super().__init__(name=name, dtype=HEAD_DTYPE, trainable=learned)
         self.num_heads = len(num_clusters)
         limit = 1.0 / np.sqrt(width)
         for head, count in enumerate(num_clusters):
@@ -183,13 +156,18 @@ class Classifier(layers.Layer):
     Args:
       width: int D.
       num_clusters: K of each head.
+      start: how weights begin: "uniform" as `torch.nn.Linear`'s, or "normal",
+        N(0, 0.01) with biases of 0.
     """
 
-    def __init__(self, width, num_clusters, *, name="classifier"):
-        super().__init__(name=name, dtype=_HEAD_DTYPE)
+    def __init__(
+        self, width, num_clusters, *, start="uniform", name="classifier"
+    ):
+        super().__init__(name=name, dtype=HEAD_DTYPE)
         self.num_heads = len(num_clusters)
+        dense = normal_linear if start == "normal" else linear
         for head, count in enumerate(num_clusters):
-            layer = linear(count, width, name=f"head_{head}")
+            layer = dense(count, width, name=f"head_{head}")
             layer.build([None, width])
             setattr(self, f"head_{head}", layer)
         self.built = True
@@ -218,10 +196,10 @@ class MaskedClassifier(layers.Layer):
     """
 
     def __init__(self, width, num_classes, *, name):
-        super().__init__(name=name, dtype=_HEAD_DTYPE)
+        super().__init__(name=name, dtype=HEAD_DTYPE)
         self.kernel = self.add_weight(
             shape=(width, num_classes),
-            initializer=keras.initializers.RandomNormal(stddev=_FRESH_STDDEV),
+            initializer=keras.initializers.RandomNormal(stddev=NORMAL_STDDEV),
             name="kernel",
         )
         self.bias = self.add_weight(
@@ -251,7 +229,7 @@ class MaskedClassifier(layers.Layer):
         """
         generator = np.random.default_rng(seed)
         shape = tuple(self.kernel.shape)
-        kernel = generator.standard_normal(shape, np.float32) * _FRESH_STDDEV
+        kernel = generator.standard_normal(shape, np.float32) * NORMAL_STDDEV
         bias = np.zeros(self.bias.shape, np.float32)
         return [(self.kernel, np.float32(kernel)), (self.bias, bias)]
 
@@ -260,50 +238,6 @@ def unit_rows(x):
     """Rows of `x` at unit length; a zero row stays zero."""
     # Keras's epsilon is added under the root in float32: 1e-12 of the square.
     return keras.ops.normalize(x, axis=-1, order=2, epsilon=1e-12)
-
-
-def dropout_projector(
-    features_width,
-    *,
-    hidden_width,
-    projection_width,
-    dropout,
-    bn_momentum,
-    key,
-    synchronized=False,
-):
-    """The projector of ODC: linear, BN, ReLU, dropout, linear, ReLU.
-
-    Args:
-      features_width: int F. hidden_width: int. projection_width: int D.
-      dropout: float in [0, 1), share of hidden values that are dropped.
-      bn_momentum: float, share of the old running statistics that is kept.
-      key: as in `KeyedDropout`.
-      synchronized: whether BN statistics span all replicas.
-
-    Returns:
-      A functional `keras.Model`, `[B, F]` to `[B, D]` without negative values.
-
-    Source:
-      ODC, arXiv:2006.10645; OpenSelfSup `NonLinearNeckV0`. BN has neither
-      scale nor offset.
-    """
-    inputs = layers.Input([features_width], dtype=_HEAD_DTYPE, name="features")
-    x = linear(hidden_width, features_width, name="hidden")(inputs)
-    x = layers.BatchNormalization(
-        momentum=bn_momentum,
-        epsilon=1e-5,
-        center=False,
-        scale=False,
-        synchronized=synchronized,
-        dtype=_HEAD_DTYPE,
-        name="hidden_bn",
-    )(x)
-    x = layers.ReLU(dtype=_HEAD_DTYPE, name="hidden_relu")(x)
-    x = KeyedDropout(dropout, key, name="hidden_dropout")(x)
-    x = linear(projection_width, hidden_width, name="projections")(x)
-    x = layers.ReLU(dtype=_HEAD_DTYPE, name="projections_relu")(x)
-    return keras.Model(inputs, x, name="projector")
 
 
 class KeyedDropout(layers.Layer):
@@ -320,7 +254,7 @@ class KeyedDropout(layers.Layer):
     """
 
     def __init__(self, rate, key, *, name=None):
-        super().__init__(name=name, dtype=_HEAD_DTYPE)
+        super().__init__(name=name, dtype=HEAD_DTYPE)
         self.rate = rate
         self._key = key
         self.built = True

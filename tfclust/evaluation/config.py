@@ -40,7 +40,7 @@ class EvaluationConfig:
         choices=("auto", "lbfgs", "sgd"),
     )
     linear_epochs: int = option(
-        100, "Of the SGD probe.", unit="epochs", source="SwAV, A.4", lower=1
+        100, "Of the SGD probe.", unit="epochs", source="SwAV, A.3", lower=1
     )
     linear_rate: float = option(
         0.3,

@@ -80,7 +80,7 @@ def sgd_probe(
       OSError: if images are gone, with those that were to stand in for them.
 
     Source:
-      Caron et al. 2020, arXiv:2006.09882, appendix A.
+      Caron et al. 2020, arXiv:2006.09882, A.3, and swav `eval_linear.py`.
     """
     features, labels = checked_rows(test_features, test_labels, "test")
     classes, targets = np.unique(train.labels, return_inverse=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from keras import layers
 
 from tfclust import heads
 from tfclust.memory import OnlineClusters, RowMemory, VoteMemory
@@ -67,7 +68,7 @@ class CoKe(Method):
         return tuple(getattr(self, f"clusters_{h}") for h in heads_count)
 
     def build_projector(self, features_width, synchronized):
-        return heads.deep_projector(
+        return deep_projector(
             features_width,
             hidden_width=self.config.hidden_width,
             projection_width=self.config.projection_width,
@@ -200,3 +201,34 @@ class CoKe(Method):
         if self.config.second_stage_epoch is None:
             return hard, tf.ones(hard.shape)
         return self.votes.read_or(hard, index)
+
+
+def deep_projector(
+    features_width, *, hidden_width, projection_width, synchronized=False
+):
+    """CoKe's three layers: linear, BN, ReLU, twice; then linear, BN.
+
+    Args:
+      features_width: int F, of the features and of the first layer.
+      hidden_width: int, of the second layer.
+      projection_width: int D.
+      synchronized: whether BN statistics span all replicas.
+
+    Returns:
+      A functional `keras.Model` of built-in layers, `[B, F]` to raw `[B, D]`.
+
+    Source:
+      idstcv/CoKe; the last BN has scale and shift. Linear layers have a bias.
+    """
+    inputs = layers.Input(
+        [features_width], dtype=heads.HEAD_DTYPE, name="features"
+    )
+    x, fan_in = inputs, features_width
+    for name, width in (("first", features_width), ("second", hidden_width)):
+        x = heads.linear(width, fan_in, name=name)(x)
+        x = heads.batch_norm(synchronized, name=f"{name}_bn")(x)
+        x = layers.ReLU(dtype=heads.HEAD_DTYPE, name=f"{name}_relu")(x)
+        fan_in = width
+    x = heads.linear(projection_width, fan_in, name="third")(x)
+    x = heads.batch_norm(synchronized, name="projections")(x)
+    return keras.Model(inputs, x, name="projector")

@@ -1,5 +1,5 @@
 """DeepCluster-v2: k-means of last epoch's projections labels the next epoch
-(Caron et al. 2020, arXiv:2006.09882, section 4 and A.4).
+(Caron et al. 2020, arXiv:2006.09882, appendix D).
 
 Follows facebookresearch/swav `main_deepclusterv2.py` at 06b1b7c. Differs in two
 places: banks have a row for each image, so that an image keeps its place

@@ -49,7 +49,9 @@ class FixedLabels(Method):
                 "from the labels. Received: none."
             )
         self.classifier = heads.Classifier(
-            self.projection_width, self.config.num_clusters
+            self.projection_width,
+            self.config.num_clusters,
+            start=self.config.head_start,
         )
         if self.config.rotation:
             self.rotation_classifier = heads.Classifier(

@@ -8,8 +8,10 @@ every run; a part that would itself be too small is replaced by random halves
 (`smallest_part=1` is as published); dropout is keyed by step and row.
 """
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from tfclust import heads, optimizers
 from tfclust.memory import HostMemory, RowMemory
@@ -33,6 +35,7 @@ class ODC(Method):
         self.classifier = heads.normal_linear(
             count, self.projection_width, name="classifier"
         )
+        self.classifier.build([None, self.projection_width])
         self.class_weights = self.add_weight(
             shape=(count,),
             initializer="ones",
@@ -41,7 +44,7 @@ class ODC(Method):
         )
 
     def build_projector(self, features_width, synchronized):
-        return heads.dropout_projector(
+        return dropout_projector(
             features_width,
             hidden_width=self.config.hidden_width,
             projection_width=self.config.projection_width,
@@ -151,6 +154,65 @@ class ODC(Method):
         """Class weights n^-1/2 that sum to 1, for the next step's loss."""
         weights = (self.counts.array + 1e-5) ** -0.5
         self.class_weights.assign(np.float32(weights / weights.sum()))
+
+
+def dropout_projector(
+    features_width,
+    *,
+    hidden_width,
+    projection_width,
+    dropout,
+    bn_momentum,
+    key,
+    synchronized=False,
+):
+    """The projector of ODC: linear, BN, ReLU, dropout, linear, ReLU.
+
+    Args:
+      features_width: int F. hidden_width: int. projection_width: int D.
+      dropout: float in [0, 1), share of hidden values that are dropped.
+      bn_momentum: float, share of the old running statistics that is kept.
+      key: as in `heads.KeyedDropout`.
+      synchronized: whether BN statistics span all replicas.
+
+    Returns:
+      A functional `keras.Model`, `[B, F]` to `[B, D]` without negative values.
+
+    Source:
+      ODC, arXiv:2006.10645; OpenSelfSup `NonLinearNeckV0`. BN has neither
+      scale nor offset. Weights start He-normal by fan-in, biases at 0
+      (`odc.py`, `init_linear="kaiming"`).
+    """
+    inputs = layers.Input(
+        [features_width], dtype=heads.HEAD_DTYPE, name="features"
+    )
+    x = _he_linear(hidden_width, name="hidden")(inputs)
+    x = layers.BatchNormalization(
+        momentum=bn_momentum,
+        epsilon=1e-5,
+        center=False,
+        scale=False,
+        synchronized=synchronized,
+        dtype=heads.HEAD_DTYPE,
+        name="hidden_bn",
+    )(x)
+    x = layers.ReLU(dtype=heads.HEAD_DTYPE, name="hidden_relu")(x)
+    x = heads.KeyedDropout(dropout, key, name="hidden_dropout")(x)
+    x = _he_linear(projection_width, name="projections")(x)
+    x = layers.ReLU(dtype=heads.HEAD_DTYPE, name="projections_relu")(x)
+    return keras.Model(inputs, x, name="projector")
+
+
+def _he_linear(units, *, name):
+    """A Dense layer from N(0, 2 / fan-in), not cut off, and biases of 0."""
+    return layers.Dense(
+        units,
+        kernel_initializer=keras.initializers.VarianceScaling(
+            2.0, mode="fan_in", distribution="untruncated_normal"
+        ),
+        dtype=heads.HEAD_DTYPE,
+        name=name,
+    )
 
 
 def _min_cluster(config, num_images):

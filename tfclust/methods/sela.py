@@ -34,7 +34,9 @@ class SeLa(Method):
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
         counts = self.config.num_clusters
-        self.classifier = heads.Classifier(self.projection_width, counts)
+        self.classifier = heads.Classifier(
+            self.projection_width, counts, start=self.config.head_start
+        )
         self.balance = Balance(self.config)
         # State is on attributes.
         self.balance_errors = self.balance.errors

@@ -1,5 +1,5 @@
 """SeLa-v2: DeepCluster-v2's training with SeLa's labels (Caron et al. 2020,
-arXiv:2006.09882, section 4 and A.4).
+arXiv:2006.09882, appendix D).
 
 No code was released; this follows the paper's words. Prototypes are learned by
 gradient, and once an epoch every image gets the label that Sinkhorn-Knopp over

@@ -22,7 +22,7 @@ class SwAV(Method):
     """SwAV as a Keras model.
 
     Several values of `num_clusters` give several heads whose losses are
-    averaged, as the source's `MultiPrototypes` does.
+    averaged, as in the source's DeepCluster-v2; its SwAV has one head.
     """
 
     Config = SwAVConfig
@@ -32,6 +32,15 @@ class SwAV(Method):
         super().__init__(backbone, config, **knobs)
         self.prototypes = heads.Prototypes(
             self.projection_width, self.config.num_clusters, learned=True
+        )
+
+    def build_projector(self, features_width, synchronized):
+        return heads.projector(
+            features_width,
+            hidden_width=self.config.hidden_width,
+            projection_width=self.config.projection_width,
+            hidden_batch_norm=self.config.hidden_batch_norm,
+            synchronized=synchronized,
         )
 
     def build_memories(self, views):

@@ -19,7 +19,7 @@ class DeepClusterV2Config(MethodConfig):
     temperature: float = option(
         0.1,
         "Softmax temperature of predictions.",
-        source="SwAV, A.4",
+        source="SwAV, appendix D",
         lower=1e-6,
     )
     kmeans_iters: int = option(

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.methods.configs.shared import MethodConfig
+from tfclust.methods.configs.shared import HEAD_STARTS, MethodConfig
 from tfclust.options import check, option
 
 
@@ -34,6 +34,13 @@ class FixedLabelsConfig(MethodConfig):
         "Whether to predict also by which of four quarter turns an image is "
         "turned.",
         source="SeLa, SL+Rot",
+    )
+    head_start: str = option(
+        "uniform",
+        "First weights of the labels' heads: uniform in 1 / sqrt(width) around 0, "
+        "or normal, N(0, 0.01) with biases of 0, as on AlexNet.",
+        source="self-label, models/resnetv1.py and alexnet.py",
+        choices=HEAD_STARTS,
     )
 
     def __post_init__(self):

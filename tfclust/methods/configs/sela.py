@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.methods.configs.shared import BalanceConfig
+from tfclust.methods.configs.shared import HEAD_STARTS, BalanceConfig
 from tfclust.options import option
 
 
@@ -57,4 +57,11 @@ class SeLaConfig(BalanceConfig):
         "of the features, to compare.",
         source="SeLa, sec. 4.1",
         choices=("sinkhorn", "kmeans"),
+    )
+    head_start: str = option(
+        "uniform",
+        "First weights of the heads: uniform in 1 / sqrt(width) around 0, "
+        "or normal, N(0, 0.01) with biases of 0, as on AlexNet.",
+        source="self-label, models/resnetv1.py and alexnet.py",
+        choices=HEAD_STARTS,
     )

@@ -13,13 +13,13 @@ class SeLaV2Config(BalanceConfig):
     num_clusters: tuple[int, ...] = option(
         (3000, 3000, 3000),
         "Clusters of each head.",
-        source="SwAV, A.4",
+        source="SwAV, appendix D",
         lower=2,
     )
     temperature: float = option(
         0.1,
         "Softmax temperature of predictions.",
-        source="SwAV, A.4",
+        source="SwAV, appendix D",
         lower=1e-6,
     )
     epsilon: float = option(

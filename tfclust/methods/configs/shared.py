@@ -9,6 +9,7 @@ WHOLE_BATCH = (
     "codes or labels, batch norm and memories are those of a whole batch, so "
     "that summing gradients over parts of it would be another algorithm."
 )
+HEAD_STARTS = ("uniform", "normal")  # first weights, `heads.Classifier`'s start
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,12 @@ class SwAVConfig(MethodConfig):
         source="swav scripts",
         lower=0,
     )
+    hidden_batch_norm: bool = option(
+        True,
+        "Batch norm behind the projector's hidden layer; the network of five "
+        "times the width has none.",
+        source="swav, src/resnet50.py",
+    )
     queue_rows: int = option(
         0,
         "Projections of past batches that help to balance small batches; a "
