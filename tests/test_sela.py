@@ -27,7 +27,9 @@ def oracle_labels(parameters, views, power, step):
     """Labels `[N, H]` from augmented first views."""
     labels = np.zeros([64, 2], np.int64)
     logits = [np.zeros([64, 5]) for _ in range(2)]
-    for batch in views.extraction_batches("train", batch_size=32, draw=step):
+    for batch in views.extraction_batches(
+        "train", batch_size=32, draw=step, shuffle=True
+    ):
         images = as_float64(views, batch)[0][0]
         for head, found in enumerate(oracle_logits(parameters, images)):
             logits[head][batch["index"].numpy()] = found

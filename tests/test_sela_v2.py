@@ -50,7 +50,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
     parameters = oracles.initial_parameters(method)
     buffers = [np.zeros_like(p) for p in parameters]
     bank = np.zeros([64, 2, 4])
-    for batch in views.extraction_batches("train", batch_size=32):
+    for batch in views.extraction_batches("train", batch_size=32, shuffle=True):
         units = oracles.units(parameters, as_float64(views, batch))
         bank[batch["index"].numpy()] = units.transpose(1, 0, 2)
     visited, losses = np.arange(64), []

@@ -93,8 +93,21 @@ def evaluation_batches(source, *, image_size, batch_size, resize_size=None):
     return batches_of(source, elements, rows, image_size, resize_size)
 
 
-def pass_over_all(num_images, batch_size, rows):
-    """Elements of a pass in index order, with a mask of the padding."""
+def pass_over_all(num_images, batch_size, rows, index_of=None):
+    """Elements of a pass over all images, with a mask of the padding.
+
+    The last batch is filled with the images at the first positions.
+
+    Args:
+      num_images: int N.
+      batch_size: int, global.
+      rows: `pipeline.Rows`.
+      index_of: function of positions int64 `[b]` in [0, N) -> index `[b]`, a
+        permutation; None for index order.
+
+    Returns:
+      Dataset of `{"step", "first_row", "index", "mask"}`.
+    """
     num_steps = -(-num_images // batch_size)
     elements = pipeline.pass_rows(
         rows, num_steps, batch_size, lambda positions: positions
@@ -102,9 +115,10 @@ def pass_over_all(num_images, batch_size, rows):
 
     def masked(element):
         positions = element["index"]
+        index = positions % num_images
         return {
             **element,
-            "index": positions % num_images,
+            "index": index if index_of is None else index_of(index),
             "mask": positions < num_images,
         }
 

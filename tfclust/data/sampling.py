@@ -71,17 +71,19 @@ def replacements(key, step, first_row, *, num_rows, num_images):
     return tf.cast(numbers % tf.constant(num_images, tf.uint64), tf.int64)
 
 
-def shuffled(positions, seed, epoch, num_images):
+def shuffled(positions, seed, epoch, num_images, of="epoch"):
     """The images at `positions` of the epoch's permutation.
 
     Args:
       positions: int64 `[b]`, in [0, num_images).
       seed: int. epoch: int. num_images: int.
+      of: "epoch"; or another word, such as "pass", whose permutations are
+        others than those of epochs, with its number in the place of `epoch`.
 
     Returns:
       int64 `[b]`.
     """
-    key = key_of(seed, f"order of epoch {epoch}")
+    key = key_of(seed, f"order of {of} {epoch}")
     return tf.random.experimental.index_shuffle(
         positions,
         seed=tf.constant([key & 0xFFFFFFFF, key >> 32], tf.uint32),

@@ -144,18 +144,24 @@ class Views:
         *,
         batch_size=None,
         draw=0,
+        shuffle=False,
         num_shards=1,
         shard=0,
     ):
-        """A pass over ALL images in index order.
+        """A pass over ALL images, in index order or shuffled.
 
-        The last batch is filled with the first images; `mask` is False there.
+        The last batch is filled with the first images of the pass; `mask` is
+        False there.
 
         Args:
-          kind: "train", the global views, drawn from (seed, draw, index) with
-            numbers that training never uses; or "eval", resized centre crops.
+          kind: "train", the global views, drawn from (seed, draw, row of the
+            pass) with numbers that training never uses; or "eval", resized
+            centre crops.
           batch_size: int, global; None for that of training.
           draw: int, such as the step; another draw, other views.
+          shuffle: whether the order is a permutation keyed by (seed, draw), as
+            batch norm needs it in train mode: folders stand by class, and a
+            batch of one class would lose what tells it from the others.
           num_shards, shard: as in `batches`.
 
         Returns:
@@ -171,7 +177,12 @@ class Views:
             )
         batch_size = batch_size or self.batch_size
         rows = pipeline.rows_of(batch_size, num_shards, shard)
-        elements = evaluation.pass_over_all(self.num_images, batch_size, rows)
+        elements = evaluation.pass_over_all(
+            self.num_images,
+            batch_size,
+            rows,
+            self._order_of_pass(draw) if shuffle else None,
+        )
         if kind == "eval":
             return evaluation.batches_of(
                 self.source, elements, rows, self.image_size, self.resize_size
@@ -236,6 +247,11 @@ class Views:
         with tf.device("CPU:0"):
             order = tf.constant(order)
         return lambda positions: tf.gather(order, positions)
+
+    def _order_of_pass(self, draw):
+        return lambda positions: sampling.shuffled(
+            positions, self.seed, draw, self.num_images, of="pass"
+        )
 
     def _cutter(self, num_sizes):
         """The cutter of the first `num_sizes` sizes, made once."""

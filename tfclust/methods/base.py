@@ -405,14 +405,15 @@ class Method(keras.Model):
         self.train_function = tf.function(train_function, autograph=False)
 
     def extract(self, what, *, views="eval", training=False):
-        """A pass over all N images without gradients, in index order.
+        """Rows of all N images by index, in one pass without gradients.
 
         Args:
           what: "features", "projections" or "units".
           views: "eval" (resized, centre crop) or "train" (global views).
           training: whether batch norm and dropout act as in training; running
-            statistics then move. Rows that only fill the last batch repeat
-            the first images.
+            statistics then move. Such a pass is shuffled, by (seed, step),
+            since images may stand by class. Rows that only fill the last
+            batch repeat the first images of the pass.
 
         Returns:
           float32 array `[N, width]`, or `[N, global views, width]` for "train".

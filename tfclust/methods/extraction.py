@@ -24,6 +24,9 @@ class Extractor:
                 views,
                 batch_size=data.batch_size,
                 draw=int(method.step.numpy()),
+                # Sources shuffle such passes: self-label `data.py`, swav
+                # `main_deepclusterv2.py`.
+                shuffle=training,
                 **shards,
             ),
         )
