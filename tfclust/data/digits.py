@@ -9,6 +9,7 @@ own. Here every fifth image of each class, in the set's order, is a test image:
 import numpy as np
 from sklearn.datasets import load_digits
 
+from tfclust.data import scan
 from tfclust.data.source import ArraySource
 
 SPLITS = ("train", "test", "all")
@@ -29,7 +30,8 @@ def open_digits(split, max_images=None, argument="data"):
     if split not in SPLITS:
         raise ValueError(
             f"digits has the splits {', '.join(SPLITS)}. Received: "
-            f"{argument}=digits:?split={split}. Write digits:?split=train."
+            f"{argument}=digits:?split={scan.printable(split)}. Write "
+            "digits:?split=train."
         )
     digits = load_digits()
     test = np.zeros(len(digits.target), bool)

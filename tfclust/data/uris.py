@@ -16,6 +16,7 @@ from tfclust.data.tfds import open_tfds
 from tfclust.data.tfrecord import TFRecordSource
 
 _SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds", "tfrecord_stream")
+_MAX_WINDOW = 10**9  # a window is kept in memory
 _EXAMPLES = (
     "folder:/path, tfrecord:/path/*.tfrecord, "
     "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train or "
@@ -69,27 +70,33 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
             f"max_images must be at least 1. Received: max_images={max_images}."
         )
     scheme, colon, rest = uri.partition(":")
+    shown = scan.printable(uri)
     if not colon or scheme not in _SCHEMES:
         raise ValueError(
             f"{argument} must be a URI such as {_EXAMPLES}. Received: "
-            f"{argument}={uri}." + _suggestion(uri)
+            f"{argument}={scan.printable(uri)}." + _suggestion(uri)
         )
     if scheme == "digits":
-        return open_digits(_split(argument, uri, rest), max_images, argument)
+        return open_digits(_split(argument, shown, rest), max_images, argument)
+    if "\0" in uri:
+        raise ValueError(
+            f"{argument} must name a path, which has no character 0. Received: "
+            f"{argument}={shown}."
+        )
     if not rest:
-        raise ValueError(f"{argument}={uri} names no path. Write {_EXAMPLES}.")
+        raise ValueError(f"{argument}={shown} names no path. Write {_EXAMPLES}.")
     if scheme == "npz":
         path, words = _words(argument, uri, rest, ("images", "labels"))
         if "images" not in words:
             raise ValueError(
-                f"{argument}={uri} does not say which array the images are. "
-                f"Write npz:{path}?images=x_train&labels=y_train."
+                f"{argument}={shown} does not say which array the images are. "
+                f"Write npz:{scan.printable(path)}?images=x_train&labels=y_train."
             )
         return open_npz(path, **words, max_images=max_images, argument=argument)
     if scheme == "tfrecord_stream":
         if max_images is not None:
             raise ValueError(
-                f"{argument}={uri} is a stream, of which max_images takes no "
+                f"{argument}={shown} is a stream, of which max_images takes no "
                 f"part. Received: max_images={max_images}. Give fewer --steps."
             )
         path, words = _words(argument, uri, rest, ("window",))
@@ -127,18 +134,21 @@ def _words(argument, uri, rest, known):
     if not path or wrong or len(words) < len(pairs) or "" in words.values():
         raise ValueError(
             f"{uri.partition(':')[0]}: takes {', '.join(known)}, each once, "
-            f"after a path or name and a ?. Received: {argument}={uri}."
+            "after a path or name and a ?. Received: "
+            f"{argument}={scan.printable(uri)}."
         )
     return path, words
 
 
 def _number(argument, uri, name, text):
-    if not text.isdecimal() or int(text) < 1:
+    few_digits = len(text) <= len(str(_MAX_WINDOW))
+    number = int(text) if text.isdecimal() and few_digits else 0
+    if not 1 <= number <= _MAX_WINDOW:
         raise ValueError(
-            f"{name} must be a number of records, 1 or more. Received: "
-            f"{argument}={uri}."
+            f"{name} must be a number of records, 1 to {_MAX_WINDOW:,}. "
+            f"Received: {argument}={scan.printable(uri)}."
         )
-    return int(text)
+    return number
 
 
 def _split(argument, uri, rest):
@@ -155,11 +165,11 @@ def _split(argument, uri, rest):
 
 
 def _suggestion(uri):
-    path = os.path.expanduser(uri)
+    path, shown = os.path.expanduser(uri), scan.printable(uri)
     if os.path.isdir(path):
-        return f" Write folder:{uri}."
+        return f" Write folder:{shown}."
     if os.path.isfile(path) and path.endswith(".npz"):
-        return f" Write npz:{uri}?images=<array>."
+        return f" Write npz:{shown}?images=<array>."
     if os.path.isfile(path):
-        return f" Write tfrecord:{uri} if it is a TFRecord file."
+        return f" Write tfrecord:{shown} if it is a TFRecord file."
     return ""
