@@ -1,4 +1,4 @@
-"""The cores that a process may use, which may be fewer than the machine has."""
+"""What a process may use: cores, which may be fewer than all, and memory."""
 
 import os
 
@@ -8,3 +8,8 @@ def usable_cpus():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def memory_bytes():
+    """The computer's memory, used or not."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

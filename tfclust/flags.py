@@ -108,9 +108,10 @@ def parse(argv):
 
     Raises:
       FlagError: for an unknown flag, a value that does not parse, a flagfile
-        that does not open, anything that is no flag, and a flag that the
-        choice made never reads.
+        that does not open, anything that is no flag or no UTF-8, and a flag
+        that the choice made never reads.
     """
+    _refuse_bytes(argv)
     try:
         _, *rest = _command.values(argv)
     except (absl_flags.Error, ValueError, UnicodeDecodeError) as error:
@@ -243,6 +244,20 @@ class _KnobFlag(absl_flags.Flag):
             help_string="",
             boolean=all(base(kind) is bool for kind in kinds),
         )
+
+
+def _refuse_bytes(argv):
+    """Words that are no UTF-8, which no flagfile and no manifest can hold."""
+    for words in argv[1:]:
+        try:
+            words.encode()
+        except UnicodeEncodeError as error:
+            shown = words.encode("utf-8", "surrogateescape")
+            raise FlagError(
+                "every argument must be UTF-8, for config.flags repeats it. "
+                f"Received: {shown.decode('utf-8', 'backslashreplace')}. Name "
+                "it otherwise, or give a link to it."
+            ) from error
 
 
 def _refuse_unknown_choices():

@@ -36,6 +36,7 @@ from tfclust import (
 from tfclust.fitting import Trained
 from tfclust.methods.epochs import total_steps as steps_of
 from tfclust.recipes import Recipe, RunConfig, make_recipe
+from tfclust.terminal import one_line
 
 __all__ = [
     "Recipe",
@@ -250,7 +251,7 @@ def _tell_left_out(source, say):
 
 
 def _tell_failure(workdir, say, name, reason):
-    shown = data.printable(name)
+    shown = one_line(name)
     say(f"Replaced by others from now on: {shown}: {reason}")
     try:
         skipped.add(workdir, name, reason)

@@ -3,6 +3,7 @@
 import os
 
 from tfclust.data import scan
+from tfclust.terminal import one_line
 
 FILE = "skipped.txt"
 _LATER = "after the check"
@@ -38,7 +39,7 @@ def add(workdir, name, reason):
 
 def _line(name, reason):
     # A name may hold any character but a slash and a zero.
-    name = scan.printable(name).replace("\n", "\\n").replace("\t", "\\t")
+    name = one_line(name).replace("\n", "\\n").replace("\t", "\\t")
     return f"{name}\t{reason}"
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tfclust.data.encoded import telling_lost_images
     from tfclust.data.evaluation import default_resize, evaluation_batches
     from tfclust.data.parts import Sample, held_out
-    from tfclust.data.scan import UnreadableImages, printable
+    from tfclust.data.scan import UnreadableImages
     from tfclust.data.schemes import check_uri
     from tfclust.data.source import ArraySource, Manifest, Source
     from tfclust.data.uris import open_source
@@ -32,6 +32,5 @@ __all__ = [
     "evaluation_batches",
     "held_out",
     "open_source",
-    "printable",
     "telling_lost_images",
 ]

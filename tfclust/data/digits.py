@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from tfclust.data.source import ArraySource
+from tfclust.terminal import one_line
 
 SPLITS = ("train", "test", "all")
 _TEST_EVERY = 5
@@ -29,7 +30,8 @@ def open_digits(split, max_images=None, argument="data"):
     if split not in SPLITS:
         raise ValueError(
             f"digits has the splits {', '.join(SPLITS)}. Received: "
-            f"{argument}=digits:?split={split}. Write digits:?split=train."
+            f"{argument}=digits:?split={one_line(split)}. Write "
+            "digits:?split=train."
         )
     digits = load_digits()
     test = np.zeros(len(digits.target), bool)

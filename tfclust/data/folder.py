@@ -1,11 +1,12 @@
 """`folder:/path`: image files in a folder, at any depth.
 
-Images are counted in the order of their relative paths; links are followed,
-but never round in a circle. Where every image lies
+Images are counted in the order of their relative paths. Links are followed, and
+each folder is read once, however many links lead to it. Where every image lies
 in a sub-folder of the root, and there are two such sub-folders or more, their
 names are the labels, for evaluation only; else there are no labels.
 """
 
+import heapq
 import os
 import pathlib
 
@@ -17,6 +18,7 @@ from tfclust.data.encoded import EncodedSource
 from tfclust.data.headers import read_header
 from tfclust.data.schemes import check_folder
 from tfclust.data.source import Manifest
+from tfclust.terminal import one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 _FIRST_BYTES = 1 << 16  # a JPEG's size may follow a thumbnail
@@ -48,7 +50,7 @@ class FolderSource(EncodedSource):
         max_bad_share=MAX_BAD_SHARE,
         argument="data",
     ):
-        folder = pathlib.Path(root).expanduser()
+        folder = pathlib.Path(os.path.expanduser(root))
         names, passed_over = _image_names(folder, argument)
         if max_images is not None and max_images < len(names):
             kept = np.arange(max_images) * len(names) // max_images
@@ -67,13 +69,13 @@ class FolderSource(EncodedSource):
         checks = found.rows(good)
         labels, class_names = _labels(names)
         super().__init__(
-            f"folder:{root}",
+            f"folder:{one_line(root)}",
             Manifest.of_checked(
                 names, [stat.st_size for stat in stats], checks
             ),
             checks,
             labels=labels,
-            class_names=class_names and tuple(map(scan.printable, class_names)),
+            class_names=class_names and tuple(map(one_line, class_names)),
             skipped=skipped + passed_over,
         )
 
@@ -92,27 +94,31 @@ def _image_names(folder, argument):
 
     Returns:
       sorted relative paths, with `/`; (name, reason) of folders that cannot
-      be opened and of images by another ending.
+      be opened, of links to folders that are read already, and of images by
+      another ending.
     """
     check_folder(folder, argument)
     names: list[str] = []
     other: list[str] = []
+    top = os.fspath(folder)
     lost: list[OSError] = []
-    for parent, files in _walk(folder, lost.append):
-        below = pathlib.Path(parent).relative_to(folder)
+    again: list[str] = []
+    for parent, files in _walk(folder, lost.append, again.append):
+        below = "" if parent == top else f"{os.path.relpath(parent, top)}/"
         for name in files:
             if name.startswith("."):
                 continue
             is_image = name.lower().endswith(SUFFIXES)
-            (names if is_image else other).append((below / name).as_posix())
+            (names if is_image else other).append(f"{below}{name}")
     if not names:
         raise FileNotFoundError(
-            f"{argument}: no images under {folder}: expected <name>.jpg or "
-            f"<class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {len(other)} "
+            f"{argument}: no images under {one_line(folder)}: expected "
+            f"<name>.jpg or <class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {len(other)} "
             f"other files, and {len(lost)} folders that cannot be opened."
         )
     return sorted(names), [
         *_unopened(folder, lost),
+        *_read_already(folder, again),
         *_images_by_another_ending(folder, sorted(other)),
     ]
 
@@ -121,10 +127,17 @@ def _unopened(folder, errors):
     """(name, reason) of folders, of which nobody knows what they hold."""
     found = []
     for error in errors:
-        name = pathlib.Path(error.filename).relative_to(folder).as_posix()
+        name = os.path.relpath(error.filename, folder)
         reason = error.strerror or str(error)
-        found.append((f"{scan.printable(name)}/", reason))
+        found.append((f"{one_line(name)}/", reason))
     return sorted(found)
+
+
+def _read_already(folder, paths):
+    """(name, reason) of links to folders that have another name here."""
+    reason = "a link to a folder that is read already"
+    names = [os.path.relpath(path, folder) for path in paths]
+    return [(f"{one_line(name)}/", reason) for name in sorted(names)]
 
 
 def _images_by_another_ending(folder, names):
@@ -138,30 +151,50 @@ def _images_by_another_ending(folder, names):
             continue
         if header is not None:
             reason = f"a {header.kind} by another ending than its own"
-            found.append((scan.printable(name), reason))
+            found.append((one_line(name), reason))
     return found
 
 
-def _walk(folder, tell_error):
-    """(path, names of files) of `folder` and all below it, links followed.
+def _walk(folder, tell_error, tell_again):
+    """(path, names of files) of `folder` and all below it, each folder once.
 
-    A link to a folder that it lies in itself leads nowhere new.
+    Those that lie there come before those that links lead to, and the links in
+    the order of their paths: so whatever a disk lists first, a folder has one
+    name. `tell_again` is called with a link to a folder that has one already.
     """
-    top = os.stat(folder)
-    above = {os.fspath(folder): {(top.st_dev, top.st_ino)}}
-    walk = os.walk(folder, onerror=tell_error, followlinks=True)
-    for parent, folders, files in walk:
-        on_the_way = above.pop(parent)
-        kept = []
-        for name in folders:
-            path = os.path.join(parent, name)
-            stat = _stat(path)
-            here = stat and (stat.st_dev, stat.st_ino)
-            if not name.startswith(".") and here and here not in on_the_way:
-                above[path] = on_the_way | {here}
-                kept.append(name)
-        folders[:] = kept
-        yield parent, files
+    waiting, links = [os.fspath(folder)], list[str]()
+    names: dict[tuple[int, int], str] = {}
+    while waiting or links:
+        path = waiting.pop() if waiting else heapq.heappop(links)
+        stat = _stat(path)
+        if stat is None:
+            continue
+        if names.setdefault((stat.st_dev, stat.st_ino), path) != path:
+            tell_again(path)
+            continue
+        files = []
+        try:
+            with os.scandir(path) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if not _leads_to_folder(entry):
+                        files.append(entry.name)
+                    elif entry.name.startswith("."):
+                        continue
+                    elif entry.is_symlink():
+                        heapq.heappush(links, entry.path)
+                    else:
+                        waiting.append(entry.path)
+        except OSError as error:
+            tell_error(error)
+            continue
+        yield path, files
+
+
+def _leads_to_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # links round in a circle
+        return False
 
 
 def _stat(path):

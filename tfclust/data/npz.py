@@ -5,13 +5,15 @@ Images are uint8 `[N, H, W]`, `[N, H, W, 1]` or `[N, H, W, 3]`; labels integers
 there is one. Everything is read into memory.
 """
 
+import contextlib
 import os
 import zipfile
-import zlib
 
 import numpy as np
 
+from tfclust import cores
 from tfclust.data.source import ArraySource
+from tfclust.terminal import one_line
 
 _CLASS_NAMES = "class_names"
 
@@ -31,26 +33,14 @@ def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
       ValueError: if it is no NumPy archive, has no such arrays, or they are
         no images or labels.
     """
-    asked = f"{argument}=npz:{path}"
-    file = os.path.expanduser(path)
-    try:
-        if os.path.exists(file) and not zipfile.is_zipfile(file):
-            raise zipfile.BadZipFile("File is not a zip file")
-        with np.load(file) as arrays:
-            pixels = _array(arrays, images, "images", asked)[:max_images]
-            numbers = classes = None
-            if labels is not None:
-                numbers = _array(arrays, labels, "labels", asked)[:max_images]
-                classes = _class_names(arrays)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"{asked}: expected a NumPy archive (.npz). Found nothing there."
-        ) from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
-            f"{asked} is no readable NumPy archive (.npz): {error}. Write it "
-            "with numpy.savez."
-        ) from error
+    shown = one_line(path)
+    asked = f"{argument}=npz:{shown}"
+    numbers = classes = None
+    with _opened(os.path.expanduser(path), asked) as arrays:
+        pixels = _array(arrays, images, "images", asked)[:max_images]
+        if labels is not None:
+            numbers = _array(arrays, labels, "labels", asked)[:max_images]
+            classes = _class_names(arrays)
     if numbers is not None and numbers.ndim == 2 and numbers.shape[1] == 1:
         numbers = numbers[:, 0]
     if pixels.ndim == 4 and pixels.shape[3] == 1:
@@ -58,38 +48,105 @@ def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
     _check(asked, images, pixels, labels, numbers)
     if numbers is not None and classes and numbers.max() >= len(classes):
         classes = None  # they are not these labels' names
-    uri = f"npz:{path}?images={images}"
+    uri = f"npz:{shown}?images={one_line(images)}"
     return ArraySource(
         pixels,
         numbers,
         class_names=classes,
-        uri=uri if labels is None else f"{uri}&labels={labels}",
+        uri=uri if labels is None else f"{uri}&labels={one_line(labels)}",
     )
+
+
+@contextlib.contextmanager
+def _opened(file, asked):
+    """The `numpy.lib.npyio.NpzFile`."""
+    if not os.path.isfile(file):  # a pipe would be waited for
+        what = "no file" if os.path.exists(file) else "nothing"
+        raise FileNotFoundError(
+            f"{asked}: expected a NumPy archive (.npz). Found {what} there."
+        )
+    with contextlib.ExitStack() as stack:
+        try:
+            if not zipfile.is_zipfile(file):
+                raise zipfile.BadZipFile("File is not a zip file")
+            arrays = stack.enter_context(np.load(file))
+        except Exception as error:  # of a dozen classes
+            raise _unreadable(asked, error) from error
+        yield arrays
 
 
 def _array(arrays, name, what, asked):
     if name not in arrays.files:
+        found = ", ".join(map(one_line, arrays.files)) or "none"
         raise ValueError(
-            f"{asked} has no array {name}. Write {what}=<name> with one of: "
-            f"{', '.join(arrays.files) or 'none'}."
+            f"{asked} has no array {one_line(name)}. Write {what}=<name> "
+            f"with one of: {found}."
         )
     try:
-        return np.atleast_1d(arrays[name])
-    except ValueError as error:  # Python objects, which could run code
+        kind = _refuse_claims(arrays, name)
+        if not kind.hasobject:
+            return np.atleast_1d(arrays[name])
+    # What damaged archives raise is of a dozen classes: RuntimeError where
+    # they are encrypted, NotImplementedError for a compression, LZMAError.
+    except Exception as error:
+        raise _unreadable(asked, error) from error
+    raise ValueError(  # they could run code
+        f"{asked}: {what} must be an array of numbers. Received: "
+        f"{one_line(name)}, an array of Python objects."
+    )
+
+
+def _refuse_claims(arrays, name):
+    """The type that an array's header names; no memory is asked for it.
+
+    Raises:
+      ValueError: if it promises other bytes than follow it, or more than the
+        computer has memory for.
+    """
+    stored = arrays.zip
+    if name not in stored.namelist():
+        name = f"{name}.npy"
+    with stored.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if read is None:
+            raise ValueError(f"{name} is of an unknown version, {version}")
+        shape, _, kind = read(file)
+        found = stored.getinfo(name).file_size - file.tell()
+    claimed = kind.itemsize
+    for length in shape:  # as Python's numbers, which do not overflow
+        claimed *= length
+    if not kind.hasobject and claimed != found:
+        raise ValueError(f"{name} says {claimed:,} bytes and has {found:,}")
+    if claimed > cores.memory_bytes():
         raise ValueError(
-            f"{asked}: {what} must be an array of numbers. Received: {name}, "
-            "an array of Python objects."
-        ) from error
+            f"{name} needs {claimed:,} bytes of memory, more than there is"
+        )
+    return kind
+
+
+def _unreadable(asked, error):
+    """The ValueError of a file of which NumPy or zipfile says `error`."""
+    why = str(error) or type(error).__name__
+    return ValueError(
+        f"{asked} is no readable NumPy archive (.npz): "
+        f"{one_line(why)[:200]}. Write it with numpy.savez."
+    )
 
 
 def _class_names(arrays):
     if _CLASS_NAMES not in arrays.files:
         return None
     try:
+        if _refuse_claims(arrays, _CLASS_NAMES).hasobject:
+            return None
         names = arrays[_CLASS_NAMES]
-    except ValueError:  # Python objects
+    except Exception:  # damaged, of a dozen classes; they are only names
         return None
-    return [str(name) for name in np.atleast_1d(names)]
+    return [one_line(str(name)) for name in np.atleast_1d(names)]
 
 
 def _check(asked, images, pixels, labels, numbers):

@@ -75,10 +75,11 @@ def with_class_shares(source, shares):
             "class_shares needs labels. Received: class_shares="
             f"{given} for {source.uri} without labels. Leave it out."
         )
-    sizes = np.bincount(source.labels[source.labels >= 0])
-    if len(shares) != len(sizes):
+    # A label may be any int64.
+    num_classes = int(source.labels.max()) + 1
+    if len(shares) != num_classes:
         raise ValueError(
-            f"class_shares must be one number a class, {len(sizes)} for "
+            f"class_shares must be one number a class, {num_classes} for "
             f"{source.uri}. Received: {len(shares)}, class_shares={given}."
         )
     kept = np.zeros(source.num_images, bool)

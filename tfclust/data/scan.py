@@ -6,6 +6,7 @@ interrupted, so that the next one goes on. What could not be opened is tried
 again each time.
 """
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -16,10 +17,11 @@ import uuid
 import numpy as np
 
 from tfclust.data.checking import Checks, as_checks, check_images
+from tfclust.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one
 # kept is not read.
-VERSION = 3
+VERSION = 4
 _BLOCK = 256  # images between two looks at the clock
 _WRITE_EVERY = 20.0  # seconds
 _TELL_EVERY = 0.2  # seconds
@@ -45,7 +47,8 @@ class Progress:
     """
 
     def __init__(self, what, total, done=0):
-        self._what, self._total, self._done = what, total, done
+        self._what, self._total = one_line(what), total
+        self._done = done
         self._begun = self._told = time.monotonic()
         # Notebooks and tests put streams there that know no terminal.
         is_terminal = getattr(sys.stderr, "isatty", None)
@@ -86,6 +89,9 @@ def checked_files(root, names, paths, stats, cache_dir):
       names: list of str, relative paths. paths: list of str, to open.
       stats: list of `os.stat_result`, None where there is none to be had.
       cache_dir: folder of the cache, or None.
+
+    Raises:
+      ValueError: if the cache cannot be written.
     """
     marks = [
         f"{n}|{s.st_size}|{s.st_mtime_ns}" if s else f"{n}|"
@@ -95,11 +101,16 @@ def checked_files(root, names, paths, stats, cache_dir):
     known = _read_cache(cache)
     unopened = set()
     missing = [i for i, mark in enumerate(marks) if mark not in known]
+    if missing and cache is not None:
+        # Told before the check, which may take an hour.
+        with _telling_closed_cache(cache_dir):
+            cache.parent.mkdir(parents=True, exist_ok=True)
 
     def keep():
         kept = {m: known[m] for m in known if m not in unopened}
         if cache is not None and kept:
-            write_npz(cache, **_cached(kept))
+            with _telling_closed_cache(cache_dir):
+                write_npz(cache, **_cached(kept))
 
     def check(block, tell):
         def read(position):
@@ -117,6 +128,18 @@ def checked_files(root, names, paths, stats, cache_dir):
         with Progress(root, len(marks), len(marks) - len(missing)) as tell:
             in_blocks(len(missing), lambda s: check(missing[s], tell), keep)
     return as_checks([known[mark] for mark in marks])
+
+
+@contextlib.contextmanager
+def _telling_closed_cache(cache_dir):
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            "cache_dir must be a folder that can be written. Received: "
+            f"cache_dir={one_line(cache_dir)}: {error.strerror or error}. "
+            "Give another path."
+        ) from error
 
 
 def in_blocks(count, check, keep):
@@ -143,23 +166,18 @@ def good_and_skipped(checks, names, uri, max_bad_share):
     """
     good = np.flatnonzero(checks.reasons == "")
     bad = np.flatnonzero(checks.reasons != "")
-    skipped = [(printable(names[i]), str(checks.reasons[i])) for i in bad]
+    skipped = [(one_line(names[i]), str(checks.reasons[i])) for i in bad]
     if len(bad) > max_bad_share * len(names) or not len(good):
         shown = "; ".join(
             f"{name}: {reason}" for name, reason in skipped[:_NAMES_SHOWN]
         )
         raise UnreadableImages(
-            f"{uri}: {len(bad)} of {len(names)} images cannot be read, more "
-            f"than a share of {max_bad_share:g}. First: {shown}. Remove or "
+            f"{one_line(uri)}: {len(bad)} of {len(names)} images cannot be "
+            f"read, more than a share of {max_bad_share:g}. First: {shown}. Remove or "
             "replace them, or raise max_bad_share.",
             skipped,
         )
     return good, skipped
-
-
-def printable(name):
-    r"""A file's name as text; `\xe9` for a byte that is no UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_npz(path, names):
@@ -196,21 +214,54 @@ def write_npz(path, **arrays):
 def _cache_path(root, cache_dir):
     where = os.fsencode(pathlib.Path(root).resolve())
     name = f"scan-{hashlib.sha256(where).hexdigest()[:16]}.npz"
-    return pathlib.Path(cache_dir).expanduser() / name
+    return pathlib.Path(os.path.expanduser(cache_dir)) / name
 
 
 def _read_cache(path):
-    """`{mark: row of Checks}`; empty where there is none."""
+    """`{mark: row of Checks}`; empty where there is none that makes sense."""
     stored = path and read_npz(path, ["marks", "ends", *Checks._fields])
-    if not stored:
+    checks = stored and checks_in(stored)
+    if not checks:
         return {}
-    rows = zip(*(stored[name] for name in Checks._fields), strict=True)
-    words, ends = stored["marks"].tobytes(), stored["ends"].tolist()
+    words, ends = stored["marks"].tobytes(), stored["ends"]
+    if (
+        ends.shape != checks.heights.shape
+        or ends.dtype != np.int64
+        or (np.diff(ends, prepend=0) < 0).any()
+        or ends[-1:].sum() != len(words)
+    ):
+        return {}
+    ends = ends.tolist()
     marks = [
         os.fsdecode(words[start:end])
         for start, end in zip([0, *ends[:-1]], ends, strict=True)
     ]
-    return dict(zip(marks, rows, strict=True))
+    return dict(zip(marks, zip(*checks, strict=True), strict=True))
+
+
+def checks_in(stored):
+    """`Checks` of arrays by name; None if a check never wrote such."""
+    checks = Checks(*(stored[name] for name in Checks._fields))
+    if (
+        _types(checks) != _types(as_checks([]))
+        or len({column.shape for column in checks}) > 1
+        or checks.heights.ndim != 1
+    ):
+        return None
+    sizes = np.minimum(checks.heights, checks.widths)
+    if (
+        (sizes[checks.reasons == ""] < 1).any()
+        or (checks.orientations < 1).any()
+        or (checks.orientations > 8).any()
+    ):
+        return None
+    return checks
+
+
+def _types(checks):
+    """Those of the columns, of text whatever its width."""
+    kinds = [column.dtype for column in checks]
+    return [kind.type if kind.kind == "U" else kind for kind in kinds]
 
 
 def _cached(known):

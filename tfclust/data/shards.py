@@ -3,28 +3,29 @@
 A TFRecord file can only be read from its begin; so an index of where each
 image's bytes lie, and what the check found of them, is made once, beside the
 file or in the run's folder. It is good as long as the file's size and time of
-change stay; one that was interrupted goes on.
-
-The format of a record: length (uint64), its checksum (uint32), data, checksum
-of the data (uint32), all little-endian.
+change stay; one that was interrupted goes on. Records that are damaged or hold
+no image are rows too, with the reason in place of a size.
 """
 
 import hashlib
 import mmap
 import os
 import pathlib
-import struct
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from tfclust.data import records as records_of
 from tfclust.data import scan
 from tfclust.data.checking import Checks, as_checks, check_images
+from tfclust.data.records import FOOTER_BYTES, HEADER_BYTES
+from tfclust.terminal import one_line
 
-HEADER_BYTES, FOOTER_BYTES = 12, 4
 _NO_LABEL = -1
 _PARSED_AT_ONCE = 256
+# In place of the length of an image that is not there.
+_IS_DAMAGED, HAS_NO_IMAGE = -1, -2
 
 
 class Keys(NamedTuple):
@@ -94,7 +95,11 @@ def shard_index(path, cache_dir=None, keys=KEYS, make=None):
             and np.array_equal(stored["mark"], mark)
             and np.array_equal(stored["features"], features)
         ):
-            started = _index_from(stored)
+            # An offset of other kinds may be anything.
+            limit = np.inf if make else stat.st_size
+            started = _index_from(stored, limit)
+            if started is None:
+                continue
             if len(started.checks.heights) == len(started.offsets):
                 return started
             break
@@ -125,7 +130,8 @@ def cache_place(path, cache_dir, ending):
     """Where in the cache something that belongs to `path` lies."""
     path = pathlib.Path(path)
     whole = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    return pathlib.Path(cache_dir).expanduser() / f"{path.name}.{whole}{ending}"
+    folder = pathlib.Path(os.path.expanduser(cache_dir))
+    return folder / f"{path.name}.{whole}{ending}"
 
 
 def _arrays(index):
@@ -133,11 +139,22 @@ def _arrays(index):
     return {**named.pop("checks")._asdict(), **named}
 
 
-def _index_from(stored):
-    checks = Checks(*(stored[name] for name in Checks._fields))
-    return ShardIndex(
-        stored["offsets"], stored["lengths"], stored["labels"], checks
-    )
+def _index_from(stored, limit):
+    """The `ShardIndex` in arrays by name; None if of no such file."""
+    checks = scan.checks_in(stored)
+    offsets, lengths = stored["offsets"], stored["lengths"]
+    labels = stored["labels"]
+    if (
+        checks is None
+        or any(c.dtype != np.int64 for c in (offsets, lengths, labels))
+        or offsets.ndim != 1
+        or not offsets.shape == lengths.shape == labels.shape
+        or len(checks.heights) > len(offsets)
+        or ((offsets < 0) | (offsets > limit)).any()
+        or ((lengths < HAS_NO_IMAGE) | (lengths > limit)).any()
+    ):
+        return None
+    return ShardIndex(offsets, lengths, labels, checks)
 
 
 def _make_index(path, keys, started, keep):
@@ -159,9 +176,18 @@ def _make_index(path, keys, started, keep):
 
             def read(position):
                 begin, length = bounds[position]
+                if length < 0:
+                    raise OSError(reason(length, keys))
                 return data[begin : begin + length]
 
             return checked(read, started, os.path.basename(path), keep)
+
+
+def reason(length, keys):
+    """Why a record with this in place of a length has no image."""
+    if length == _IS_DAMAGED:
+        return records_of.DAMAGED
+    return f"no tf.train.Example with one {one_line(keys.image)} (bytes)"
 
 
 def checked(read, index, name, keep):
@@ -195,53 +221,88 @@ def _record_bounds(data, path):
     position = 0
     while position < len(data):
         begin = position + HEADER_BYTES
-        length = None
-        if begin <= len(data):
-            (length,) = struct.unpack_from("<Q", data, position)
-        position = begin + (length or 0) + FOOTER_BYTES
-        if length is None or position > len(data):
-            raise ValueError(
-                f"{path} is no whole TFRecord file: record "
-                f"{len(bounds)} reaches beyond the end ({len(data)} bytes). "
-                "Unpack it or write it again."
+        head = data[position:begin]
+        length = records_of.length_of(head, path, len(bounds))
+        position = begin + length + FOOTER_BYTES
+        if position > len(data):
+            raise records_of.not_whole(
+                path,
+                len(bounds),
+                f"reaches beyond the end ({len(data)} bytes)",
             )
         bounds.append((begin, length))
     return bounds
 
 
-def _images_in(data, records, path, keys):
-    """Offset, length and label of the encoded image in each record."""
-    offsets, lengths, labels = [], [], []
-    for start in range(0, len(records), _PARSED_AT_ONCE):
-        part = records[start : start + _PARSED_AT_ONCE]
-        raw = [data[begin : begin + length] for begin, length in part]
-        images, numbers = parsed(raw, path, keys)
-        labels.extend(numbers)
-        for (begin, _), record, image in zip(part, raw, images, strict=True):
-            # The bytes lie in the record in one piece, as protobuf has them.
-            offsets.append(begin + record.find(image))
-            lengths.append(len(image))
-    return offsets, lengths, labels
+def _images_in(data, bounds, path, keys):
+    """Offset, length and label of the encoded image in each record.
+
+    The lengths of those that are none say why, for `reason`.
+    """
+    rows = [(begin, _IS_DAMAGED, _NO_LABEL) for begin, _ in bounds]
+    found = False
+    for start in range(0, len(bounds), _PARSED_AT_ONCE):
+        intact = {}
+        for row in range(len(bounds))[start : start + _PARSED_AT_ONCE]:
+            begin, length = bounds[row]
+            end = begin + length
+            record = data[begin:end]
+            if records_of.is_intact(record, data[end : end + FOOTER_BYTES]):
+                intact[row] = record
+        images, labels = parsed(list(intact.values()), path, keys, found)
+        for row, image, label in zip(intact, images, labels, strict=True):
+            begin, _ = bounds[row]
+            if image is None:
+                rows[row] = begin, HAS_NO_IMAGE, _NO_LABEL
+            else:
+                # Its bytes lie there in one piece, as protobuf has them.
+                place = intact[row].find(image)
+                rows[row] = begin + place, len(image), label
+                found = True
+    return zip(*rows, strict=True)
 
 
-def parsed(records, path, keys):
+def parsed(records, path, keys, some=False):
     """Encoded images and labels of serialised examples, lists.
 
+    Args:
+      records: list of bytes. path: str, of their file, for the error.
+      keys: `Keys`.
+      some: whether the file is known to have images.
+
+    Returns:
+      list of bytes, None for a record that is no example with one image; and
+      list of int, -1 where there is no label.
+
     Raises:
-      ValueError: if one is no example or has no image.
+      ValueError: if none of them has an image, nor `some` before.
     """
+    if not records:
+        return [], []
+    found = _parsed(records, keys)
+    if found is None:  # one of them; which one?
+        alone = [_parsed([record], keys) for record in records]
+        nothing: tuple[list, list] = ([None], [_NO_LABEL])
+        parts = [nothing if part is None else part for part in alone]
+        found = tuple(sum(column, []) for column in zip(*parts, strict=True))
+    images = [image or None for image in found[0]]
+    if not some and not any(images):
+        raise ValueError(_wrong_features(records[0], path, keys))
+    return images, found[1]
+
+
+def _parsed(records, keys):
+    """The same; None if one of them is no such example."""
     spec = {keys.image: tf.io.FixedLenFeature([], tf.string, b"")}
     if keys.label:
         label = tf.io.FixedLenFeature([], tf.int64, _NO_LABEL)
         spec[keys.label] = label
     try:
         found = tf.io.parse_example(records, spec)
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(_wrong_features(records[0], path, keys)) from error
+    # The second where TensorFlow puts bytes of the record into its message.
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
+        return None
     images = found[keys.image].numpy().tolist()
-    for record, image in zip(records, images, strict=True):
-        if not image:
-            raise ValueError(_wrong_features(record, path, keys))
     if not keys.label:
         return images, [_NO_LABEL] * len(images)
     return images, found[keys.label].numpy().tolist()
@@ -249,12 +310,23 @@ def parsed(records, path, keys):
 
 def _wrong_features(record, path, keys):
     try:
-        names = sorted(tf.train.Example.FromString(record).features.feature)
-        found = f"features {', '.join(names) or 'none'}"
+        features = tf.train.Example.FromString(record).features.feature
+        found = f"features {', '.join(_in_words(features)) or 'none'}"
     except Exception:  # protobuf's own error classes differ by version
         found = "a record that is no tf.train.Example"
     return (
-        f"{path}: records must be tf.train.Examples with one {keys.image} "
-        f"(bytes) and optionally one {keys.label} (int64). Received: "
-        f"{found}."
+        f"{one_line(path)}: records must be tf.train.Examples with one "
+        f"{one_line(keys.image)} (bytes) and optionally one "
+        f"{one_line(keys.label or 'label')} (int64). Received: {found}. "
+        "Write them again, with these features."
     )
+
+
+def _in_words(features):
+    """Names, kinds and numbers of an example's features."""
+    for name in sorted(features):
+        kind = features[name].WhichOneof("kind") or "nothing"
+        values = getattr(getattr(features[name], kind, None), "value", ())
+        kind = {"int64_list": "int64"}.get(kind, kind.removesuffix("_list"))
+        count = "" if len(values) == 1 else f"{len(values)} "
+        yield f"{one_line(name)} ({count}{kind})"

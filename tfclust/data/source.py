@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import parallel, scan
+from tfclust.data import parallel
+from tfclust.terminal import one_line
 
 # Images of one size that need no more than this are decoded once and kept.
 STORE_LIMIT_BYTES = 1 << 30
@@ -165,7 +166,7 @@ class Source:
         name = self._manifest.names[position]
         reason = self.failures.get(name)
         return OSError(
-            f"{self.uri}: {scan.printable(name)} cannot be read ({reason}), "
+            f"{self.uri}: {one_line(name)} cannot be read ({reason}), "
             f"nor can {num_others} others drawn in its stead. {LOST}"
         )
 

@@ -14,21 +14,23 @@ index holds another of the window, drawn from (window, index).
 import gzip
 import hashlib
 import os
-import struct
 import zlib
 
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import scan, shards
+from tfclust import cores
+from tfclust.data import records, scan, shards
 from tfclust.data.checking import check_images
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.encoded import EncodedSource
 from tfclust.data.source import Manifest
 from tfclust.data.tfrecord import is_packed, matching_files
+from tfclust.terminal import one_line
 
 DEFAULT_WINDOW = 10_000
 _PARSED_AT_ONCE = 256
+_PIECE_BYTES = 1 << 20
 
 
 class StreamSource(EncodedSource):
@@ -61,7 +63,7 @@ class StreamSource(EncodedSource):
         self._max_bad_share = max_bad_share
         self._records = _Records(self._files)
         self._window = 0
-        uri = f"tfrecord_stream:{pattern}?window={window}"
+        uri = f"tfrecord_stream:{one_line(pattern)}?window={window}"
         self.uri, self.num_images = uri, window
         checks, manifest, skipped = self._load()
         super().__init__(uri, manifest, checks, skipped=skipped)
@@ -116,11 +118,16 @@ class StreamSource(EncodedSource):
     def _load(self):
         """Checks and manifest of the window; (name, reason) of bad ones."""
         first = self._window * self.num_images
-        records = self._records.at(first, self.num_images)
-        data = [image for _, image in records]
-        names = [name for name, _ in records]
+        found = self._records.at(first, self.num_images)
+        names, data, reasons = zip(*found, strict=True)
+
+        def read(position):
+            if reasons[position]:
+                raise OSError(reasons[position])
+            return data[position]
+
         with scan.Progress(self.uri, len(data)) as tell:
-            checks = check_images(lambda i: data[i], len(data), tell)
+            checks = check_images(read, len(data), tell)
         good, skipped = scan.good_and_skipped(
             checks, names, self.uri, self._max_bad_share
         )
@@ -146,25 +153,29 @@ class _Records:
         self._start()
 
     def at(self, first, count):
-        """(name, encoded image) of `count` records from number `first`."""
+        """(name, encoded image, "") of `count` records from number `first`.
+
+        In place of the third why a record has no image, which then is b"".
+        """
         if first < self._next:
             self._start()
         while self._next < first:
             next(self._all)
             self._next += 1
-        found: list[tuple[str, bytes]] = []
+        found: list[tuple[str, bytes, str]] = []
+        some, num_bytes = False, 0
         while len(found) < count:
-            part: list[tuple[str, str, bytes]] = []
+            part: list[tuple[str, str, bytes | None]] = []
             while (
                 len(found) + len(part) < count and len(part) < _PARSED_AT_ONCE
             ):
                 path, name, read = next(self._all)
                 part.append((path, name, read()))
+                num_bytes += len(part[-1][2] or b"")
                 self._next += 1
-            images, _ = shards.parsed(
-                [record for _, _, record in part], part[0][0], shards.KEYS
-            )
-            found += zip([name for _, name, _ in part], images, strict=True)
+                _refuse_beyond_memory(num_bytes, len(found) + len(part), count)
+            found += _images_of(part, some)
+            some = some or any(image for _, image, _ in found)
         return found
 
     def _start(self):
@@ -181,8 +192,8 @@ class _Records:
                     yield record
             if not count:
                 raise ValueError(
-                    f"{self._files[0]} and all other files are empty: a stream "
-                    "needs a record."
+                    f"{one_line(self._files[0])} and all other files are "
+                    "empty: a stream needs a record."
                 )
             number += 1
 
@@ -190,48 +201,76 @@ class _Records:
 def _records_of(path):
     """(path, name, function that reads the record) of each, in order.
 
-    Called before the next one, or not at all.
+    Called before the next one, or not at all; it gives None for a record whose
+    checksum is another.
     """
     packed = is_packed(path)
-    name = os.path.basename(path)
+    name = one_line(os.path.basename(path))
     size = os.stat(path).st_size
     with gzip.open(path) if packed else open(path, "rb") as file:
         number, place = 0, 0
-        while head := _read(file, shards.HEADER_BYTES, path, True):
-            (length,) = struct.unpack_from("<Q", head)
-            begin = place + shards.HEADER_BYTES
-            place = begin + length + shards.FOOTER_BYTES
+        while head := _read(file, records.HEADER_BYTES, path, number, True):
+            length = records.length_of(head, path, number)
+            begin = place + records.HEADER_BYTES
+            place = begin + length + records.FOOTER_BYTES
             if not packed and place > size:
-                raise _not_whole(path)
+                raise _not_whole(path, number)
 
-            def read(begin=begin, length=length):
+            def read(begin=begin, length=length, number=number):
                 file.seek(begin)
-                return _read(file, length, path)
+                data = _read(file, length, path, number)
+                footer = _read(file, records.FOOTER_BYTES, path, number)
+                return data if records.is_intact(data, footer) else None
 
             yield path, f"{name}@{number}", read
-            _seek(file, place, path)
+            _seek(file, place, path, number)
             number += 1
 
 
-def _read(file, length, path, may_end=False):
+def _read(file, length, path, number, may_end=False):
+    parts, missing = [], length
     try:
-        data = file.read(length)
+        # In pieces: what a header announces need not be there.
+        while missing and (part := file.read(min(missing, _PIECE_BYTES))):
+            parts.append(part)
+            missing -= len(part)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _not_whole(path) from error
-    if len(data) < length and not (may_end and not data):
-        raise _not_whole(path)
-    return data
+        raise _not_whole(path, number) from error
+    if missing and not (may_end and missing == length):
+        raise _not_whole(path, number)
+    return b"".join(parts)
 
 
-def _seek(file, place, path):
+def _seek(file, place, path, number):
     try:
         file.seek(place)  # reads on where the file is packed
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _not_whole(path) from error
+        raise _not_whole(path, number) from error
 
 
-def _not_whole(path):
-    return ValueError(
-        f"{path} is no whole TFRecord file: a record reaches beyond its end. "
-        "Write it again, or leave it out."
-    )
+def _not_whole(path, number):
+    return records.not_whole(path, number, "reaches beyond the end")
+
+
+def _images_of(part, some):
+    """(name, image, "") of (path, name, record), or b"" and why not."""
+    intact = [record for _, _, record in part if record is not None]
+    images, _ = shards.parsed(intact, part[0][0], shards.KEYS, some)
+    images = iter(images)
+    for _, name, record in part:
+        image = None if record is None else next(images)
+        if record is None:
+            yield name, b"", records.DAMAGED
+        elif image is None:
+            yield name, b"", shards.reason(shards.HAS_NO_IMAGE, shards.KEYS)
+        else:
+            yield name, image, ""
+
+
+def _refuse_beyond_memory(num_bytes, num_records, window):
+    if num_bytes > cores.memory_bytes() // 2:
+        raise ValueError(
+            f"window={window} needs more memory than there is: its first "
+            f"{num_records:,} records have {num_bytes:,} bytes. Give a smaller "
+            "window."
+        )

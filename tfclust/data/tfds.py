@@ -197,8 +197,12 @@ def _make_index(path, keys, started, keep):
         for start in range(0, len(reader), _PARSED_AT_ONCE):
             rows = range(start, min(start + _PARSED_AT_ONCE, len(reader)))
             records = list(reader.__getitems__(list(rows)))
-            images, numbers = shards.parsed(records, path, keys)
-            lengths += map(len, images)
+            some = any(length > 0 for length in lengths)
+            images, numbers = shards.parsed(records, path, keys, some)
+            lengths += [
+                shards.HAS_NO_IMAGE if image is None else len(image)
+                for image in images
+            ]
             labels += numbers
         started = shards.ShardIndex(
             np.arange(len(reader)),
@@ -208,6 +212,9 @@ def _make_index(path, keys, started, keep):
         )
 
     def read(position):
+        length = int(started.lengths[position])
+        if length < 0:
+            raise OSError(shards.reason(length, keys))
         return _image_of(reader[position], keys.image)
 
     return shards.checked(read, started, os.path.basename(path), keep)

@@ -18,6 +18,7 @@ import numpy as np
 from tfclust.data import scan, shards
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.shard_source import ShardSource
+from tfclust.terminal import one_line
 
 _GZIP_BEGINS = b"\x1f\x8b"
 
@@ -49,7 +50,7 @@ class TFRecordSource(ShardSource):
         max_bad_share=MAX_BAD_SHARE,
         argument="data",
     ):
-        uri = f"tfrecord:{pattern}"
+        uri = f"tfrecord:{one_line(pattern)}"
         files = matching_files(pattern, argument)
         paths, parts = [], []
         for path in files:
@@ -60,7 +61,8 @@ class TFRecordSource(ShardSource):
         index = shards.ShardIndex.joined(parts).rows(slice(max_images))
         if not _length(index):
             raise ValueError(
-                f"{uri} holds no records: {files[0]} is an empty file"
+                f"{uri} holds no records: {one_line(files[0])} is an "
+                "empty file"
                 + (f", as are all {len(files)}." if files[1:] else ".")
             )
         numbers = np.repeat(np.arange(len(parts)), list(map(_length, parts)))
@@ -85,9 +87,10 @@ def matching_files(pattern, argument):
     """
     found = sorted(glob.glob(os.path.expanduser(pattern)))
     found = [path for path in found if os.path.isfile(path)]
+    shown = one_line(pattern)
     if not found:
         raise FileNotFoundError(
-            f"{argument}: no TFRecord files match {pattern}: expected a path "
+            f"{argument}: no TFRecord files match {shown}: expected a path "
             "or a glob such as /data/train-*.tfrecord. Found 0 files."
         )
     return found
@@ -110,7 +113,7 @@ def _unpacked(path, cache_dir):
     if cache_dir is not None:
         places.insert(0, shards.cache_place(path, cache_dir, ending))
     for place in places:
-        if place.exists():
+        if os.path.exists(place):
             return str(place)
     for place in places:
         try:
@@ -119,15 +122,15 @@ def _unpacked(path, cache_dir):
             return str(place)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
-                f"{path} is a damaged or truncated gzip file ({error}). Write "
-                "it again."
+                f"{one_line(path)} is a damaged or truncated gzip file "
+                f"({error}). Write it again, or leave it out."
             ) from error
         except OSError as error:
             refused = error
     raise ValueError(
-        f"{path} is packed by gzip and must be unpacked to be read in any "
-        f"order, but {places[-1].parent} cannot be written "
-        f"({refused.strerror}). Give a cache_dir, or unpack it."
+        f"{one_line(path)} is packed by gzip and must be unpacked to be "
+        f"read in any order, but {one_line(places[-1].parent)} cannot be "
+        f"written ({refused.strerror}). Give a cache_dir, or unpack it."
     )
 
 

@@ -14,6 +14,9 @@ from tfclust.data.schemes import parted
 from tfclust.data.stream import StreamSource
 from tfclust.data.tfds import open_tfds
 from tfclust.data.tfrecord import TFRecordSource
+from tfclust.terminal import one_line
+
+_MAX_WINDOW = 10**9  # a window is kept in memory
 
 
 def open_source(
@@ -62,20 +65,21 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
             f"max_images must be at least 1. Received: max_images={max_images}."
         )
     scheme, rest = parted(uri, argument)
+    shown = one_line(uri)
     if scheme == "digits":
-        return open_digits(_split(argument, uri, rest), max_images, argument)
+        return open_digits(_split(argument, shown, rest), max_images, argument)
     if scheme == "npz":
         path, words = _words(argument, uri, rest, ("images", "labels"))
         if "images" not in words:
             raise ValueError(
-                f"{argument}={uri} does not say which array the images are. "
-                f"Write npz:{path}?images=x_train&labels=y_train."
+                f"{argument}={shown} does not say which array the images are. "
+                f"Write npz:{one_line(path)}?images=x_train&labels=y_train."
             )
         return open_npz(path, **words, max_images=max_images, argument=argument)
     if scheme == "tfrecord_stream":
         if max_images is not None:
             raise ValueError(
-                f"{argument}={uri} is a stream, of which max_images takes no "
+                f"{argument}={shown} is a stream, of which max_images takes no "
                 f"part. Received: max_images={max_images}. Give fewer --steps."
             )
         path, words = _words(argument, uri, rest, ("window",))
@@ -113,18 +117,21 @@ def _words(argument, uri, rest, known):
     if not path or wrong or len(words) < len(pairs) or "" in words.values():
         raise ValueError(
             f"{uri.partition(':')[0]}: takes {', '.join(known)}, each once, "
-            f"after a path or name and a ?. Received: {argument}={uri}."
+            "after a path or name and a ?. Received: "
+            f"{argument}={one_line(uri)}."
         )
     return path, words
 
 
 def _number(argument, uri, name, text):
-    if not text.isdecimal() or int(text) < 1:
+    few_digits = len(text) <= len(str(_MAX_WINDOW))
+    number = int(text) if text.isdecimal() and few_digits else 0
+    if not 1 <= number <= _MAX_WINDOW:
         raise ValueError(
-            f"{name} must be a number of records, 1 or more. Received: "
-            f"{argument}={uri}."
+            f"{name} must be a number of records, 1 to {_MAX_WINDOW:,}. "
+            f"Received: {argument}={one_line(uri)}."
         )
-    return int(text)
+    return number
 
 
 def _split(argument, uri, rest):

@@ -1,0 +1,43 @@
+"""Bad input ends with exit code 2 and one line that says what to do."""
+
+import importlib
+import importlib.util
+import re
+import shutil
+import subprocess
+
+import pytest
+from test_commands import status
+
+# Each has `CASES`: a name in words -> a function of an empty folder that gives
+# the words after `python -m`, and the pattern of the line.
+MODULES = ("bad_input_images", "bad_input_runs")
+CASES = {
+    name: make
+    for module in MODULES
+    if importlib.util.find_spec(module)
+    for name, make in importlib.import_module(module).CASES.items()
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder for the cases' own; deeper ones than pytest can remove."""
+    base = tmp_path_factory.mktemp("bad")
+    yield base
+    subprocess.run([shutil.which("rm"), "-rf", base], check=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_ends_with_exit_code_2_and_one_line(name, folders, capfd):
+    folder = folders / str(list(CASES).index(name))
+    folder.mkdir()
+    (module, *words), pattern = CASES[name](folder)
+    capfd.readouterr()
+    code = status(module.removeprefix("tfclust."), *words)
+    output, errors = capfd.readouterr()
+    assert code == 2, errors
+    assert errors.count("\n") == 1 and errors.endswith("\n"), errors
+    assert errors.rstrip("\n").isprintable()
+    assert re.search(pattern, errors), errors
+    assert "Traceback" not in errors + output
