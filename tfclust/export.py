@@ -6,6 +6,7 @@ python -m tfclust.export --workdir=runs/mine --output=exports/mine
 from tfclust import flags  # isort: skip (imports TensorFlow quietly)
 import dataclasses
 import json
+import sys
 
 from tfclust import (
     folders,
@@ -14,6 +15,7 @@ from tfclust import (
     progress,
     recipes,
     saved_model,
+    terminal,
 )
 from tfclust.options import option
 
@@ -54,7 +56,6 @@ def export(config):
 
 def model_card(run):
     """What the model card tells of a run."""
-    evaluation = run.workdir / "evaluation.json"
     history = progress.read_metrics(run.workdir, run.step)
     return {
         "method": run.recipe.run.method,
@@ -64,16 +65,25 @@ def model_card(run):
         "recipe": recipes.to_words(run.recipe),
         "metrics": {
             "last_epoch": history[-1] if history else None,
-            "evaluation": json.loads(evaluation.read_text(encoding="utf-8"))
-            if evaluation.is_file()
-            else None,
+            "evaluation": _figures(run.workdir / "evaluation.json"),
         },
     }
 
 
+def _figures(path):
+    """What was measured of a run; None where that is missing or damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        terminal.say(f"Left out of the card: {path}: {error}", sys.stderr)
+        return None
+
+
 def main():
     """Writes a run's model as a SavedModel, and prints its folder."""
-    print(export(flags.read(ExportConfig)))
+    terminal.say(export(flags.read(ExportConfig)))
 
 
 if __name__ == "__main__":

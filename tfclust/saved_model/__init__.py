@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.data.evaluation import default_resize
+from tfclust.saved_model.loading import CARD_FILE, Loaded, load
 from tfclust.saved_model.serving import (
     Forward,
     decode,
@@ -28,14 +29,15 @@ __all__ = [
     "BACKBONE_FILE",
     "CARD_FILE",
     "Differences",
+    "Loaded",
     "compare_reload",
     "decode",
+    "load",
     "newest_version",
     "save",
 ]
 
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
-CARD_FILE = pathlib.PurePath("model_card.json")
 TOLERANCE = 1e-5
 # Batch norm refuses a batch of none.
 _INPUTS = {

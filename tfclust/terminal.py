@@ -1,0 +1,117 @@
+"""Standard output and error of a command: readable, and no reason to end it.
+
+A file's name may hold any character, also those that move a terminal's cursor
+or begin a line of their own; they are shown as `\\x1b`. Who reads the output may
+stop (`| head -1`), and its disk may be full: the command goes on.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+import unicodedata
+
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogates, breaks
+# Progress is drawn over itself; a sentence begins with neither.
+_REDRAWN = re.compile(r"(?:\r(?:\x1b\[K)?)?")
+
+
+def one_line(text):
+    """`text` as one line that a terminal shows as it is, such as `\\n`.
+
+    Args:
+      text: whatever `str` takes.
+    """
+    return _shown(str(text), "")
+
+
+def say(sentence, file=None):
+    """Prints a sentence on one line, at once.
+
+    Args:
+      sentence: str, or a path.
+      file: a stream; None for standard output.
+    """
+    print(one_line(sentence), file=file, flush=True)
+
+
+@contextlib.contextmanager
+def guarded():
+    """Within it, standard output and error may fail and show all characters.
+
+    Yields:
+      The stream of standard output, whose `failure` is the `OSError` that it
+      ended with, or None.
+    """
+    before = sys.stdout, sys.stderr
+    output, errors = _Stream(sys.stdout), _Stream(sys.stderr)
+    sys.stdout, sys.stderr = output, errors
+    try:
+        yield output
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
+
+
+def refused(failure):
+    """Whether output is lost that somebody waits for, not one who left."""
+    return failure is not None and failure.errno != errno.EPIPE
+
+
+class _Stream:
+    """A text stream that takes every text, and is mute once it has failed."""
+
+    def __init__(self, stream):
+        if stream is None:  # closed before Python began
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text):
+        begin = _REDRAWN.match(text).group()
+        shown = begin + _shown(text[len(begin) :], "\n\t")
+        encoding = self._stream.encoding or "utf-8"
+        shown = shown.encode(encoding, "backslashreplace").decode(encoding)
+        self._try(lambda: self._stream.write(shown))
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def _try(self, act):
+        if self.failure is not None:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.failure = error
+            # What is buffered would fail again when Python ends: exit code 120.
+            with contextlib.suppress(OSError, AttributeError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+
+
+def _shown(text, kept):
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c in kept or unicodedata.category(c) not in _HIDDEN else _escape(c)
+        for c in text
+    )
+
+
+def _escape(character):
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte of no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
