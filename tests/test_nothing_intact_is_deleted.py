@@ -13,6 +13,7 @@ import pytest
 from test_commands import TINY, status
 
 from tfclust import checkpoints, pretraining
+from tfclust.checkpoint_reading import FORMAT
 
 ARRAYS = {"kernel": np.arange(6.0), "step": np.int64(7)}
 
@@ -25,7 +26,7 @@ def with_format(path, number):
     """The manifest as another version would write it."""
     file = path / "manifest.json"
     manifest = {**json.loads(file.read_text()), "format": number}
-    if number != checkpoints.FORMAT:
+    if number != FORMAT:
         manifest["arrays"] = {"another": "layout"}
     file.write_text(json.dumps(manifest))
 
@@ -283,6 +284,23 @@ def test_file_in_the_place_of_the_checkpoints_is_refused_at_once(
     assert (tmp_path / "checkpoints").read_text() == "mine"
 
 
+def test_what_is_left_of_a_damaged_run_is_moved_aside_with_a_word(tmp_path):
+    for path in saved(tmp_path, 4, 8):
+        _cut(path)
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "metrics.jsonl").write_text("figures\n")
+    sentences = []
+    pretraining._clear(tmp_path, sentences.append)
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == [
+        "0000000004.aside",
+        "0000000008.aside",
+    ]
+    assert (tmp_path / "tensorboard.aside").is_dir()
+    assert (tmp_path / "metrics.jsonl.aside").read_text() == "figures\n"
+    assert len(sentences) == 4
+
+
+@pytest.mark.slow
 def test_a_run_starts_anew_only_when_told_and_loses_nothing(tmp_path, capsys):
     """And its folder's foreign files stay, or are moved aside with a word."""
     for path in saved(tmp_path, 4, 8):
@@ -291,7 +309,7 @@ def test_a_run_starts_anew_only_when_told_and_loses_nothing(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_text("mine\n")
     (tmp_path / "skipped.txt").write_bytes(b"\xff mine\n")
     before = everything(tmp_path)
-    arguments = [*TINY, "--steps=4", f"--workdir={tmp_path}"]
+    arguments = [*TINY, "--steps=4", "--knn_images=0", f"--workdir={tmp_path}"]
     assert status("train", *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("train: ") and "--start_anew" in line

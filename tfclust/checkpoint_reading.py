@@ -152,28 +152,22 @@ def _arrays(file, entries):
                 f"{unexpected or 'none'}."
             )
         for name, expected in entries.items():
-            member = f"{name}.npy"
-            # Before memory is asked for: a damaged shape may be any number.
-            same = _header(archive, member) == (
-                tuple(expected["shape"]),
-                expected["dtype"],
-            )
-            if same:
-                with archive.open(member) as data:
+            with archive.open(f"{name}.npy") as data:
+                np.lib.format.read_magic(data)
+                # The version that NumPy writes for numbers.
+                shape, _, dtype = np.lib.format.read_array_header_1_0(data)
+                same = list(shape) == expected["shape"]
+                if same and dtype.name == expected["dtype"]:
+                    # Only now: a damaged shape may ask for any memory.
+                    data.seek(0)
                     array = np.lib.format.read_array(data, allow_pickle=False)
-            if not same or entry(array) != expected:
+                    same = entry(array) == expected
+                else:
+                    same = False
+            if not same:
                 raise ValueError(f"{name} is not what the manifest says.")
             arrays[name] = array
     return arrays
-
-
-def _header(archive, member):
-    """Shape and name of the type that an array's file begins with."""
-    with archive.open(member) as data:
-        np.lib.format.read_magic(data)
-        # The version that NumPy writes for numbers.
-        shape, _, dtype = np.lib.format.read_array_header_1_0(data)
-    return shape, dtype.name
 
 
 def _opened(path, read):

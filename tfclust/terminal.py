@@ -1,8 +1,8 @@
 """Standard output and error of a command: readable, and no reason to end it.
 
 A file's name may hold any character, also those that move a terminal's cursor
-or begin a line of their own; they are shown as `\\x1b`. Who reads the output may
-stop (`| head -1`), and its disk may be full: the command goes on.
+or begin a line of their own; they are shown as `\\x1b`. Who reads the output
+may stop (`| head -1`), and its disk may be full: the command goes on.
 """
 
 import contextlib
