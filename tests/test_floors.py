@@ -10,10 +10,21 @@ import tfclust
 PACKAGE = pathlib.Path(tfclust.__file__).parent
 # Lowest first. A package counts as one module.
 FLOORS = [
-    {"options", "quiet", "folders", "cores", "machine", "first_use", "ops"},
+    {
+        "options",
+        "terminal",
+        "quiet",
+        "folders",
+        "locks",
+        "cores",
+        "machine",
+        "first_use",
+        "ops",
+    },
     {"backbones", "heads", "memory", "optimizers", "data", "devices"},
     {"methods", "evaluation"},
     {
+        "checkpoint_reading",
         "checkpoints",
         "saved_model",
         "pretraining",
@@ -36,6 +47,9 @@ FLOORS = [
 # On one floor, who may build on whom.
 BESIDE = {
     "ops": {"options"},
+    "folders": {"terminal"},
+    "locks": {"folders"},
+    "checkpoints": {"checkpoint_reading"},
     "heads": set(),
     "data": set(),
     "progress": {"health"},
@@ -48,6 +62,7 @@ BESIDE = {
         "checkpoints",
         "fitting",
         "given_labels",
+        "progress",
         "recipes",
         "resuming",
         "run_checks",

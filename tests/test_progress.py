@@ -70,7 +70,7 @@ def test_remedy_is_told_once_while_its_symptom_lasts(capsys):
 
 
 def test_cut_off_metrics_are_read_to_the_last_whole_line(tmp_path):
-    lines = [{"epoch": i, "step": 4 * i} for i in (1, 2, 3)]
+    lines = [{**FIGURES, "epoch": i, "step": 4 * i} for i in (1, 2, 3)]
     text = "\n".join(json.dumps(line) for line in lines)
     (tmp_path / "metrics.jsonl").write_text(text[:-5])
     assert progress.read_metrics(tmp_path) == lines[:2]

@@ -200,16 +200,24 @@ def test_table_says_what_a_variant_told(tmp_path):
         "clusters": {"nmi": 0.12345, "ari": 0.05},
     }
     (first / "evaluation.json").write_text(json.dumps({"trained": scores}))
+    always = {
+        "loss": 2.0,
+        "loss_over_log_k": 0.5,
+        "effective_clusters": 9.0,
+        "empty_clusters": 0,
+        "largest_cluster_share": 0.2,
+    }
     lines = [
-        {"epoch": 1, "step": 2, "smallest_label_cluster": 1.0},
-        {"epoch": 2, "step": 4, "smallest_label_cluster": 1234.0},
+        {"epoch": 1, "step": 2, **always, "smallest_label_cluster": 1.0},
+        {"epoch": 2, "step": 4, **always, "smallest_label_cluster": 1234.0},
     ]
     (first / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert sweep.format_table(runs).splitlines() == [
-        "| min_share | 20-NN | linear | NMI | ARI | smallest cluster |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| 0.4 | 45.7 | 50.0 | 0.123 | 0.050 | 1,234 |",
-        "| 1 | – | – | – | – | – |",
+        "| min_share | 20-NN | linear | NMI | ARI | loss / ln K | effective "
+        "clusters | smallest cluster |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| 0.4 | 45.7 | 50.0 | 0.123 | 0.050 | 0.50 | 9.0 | 1,234 |",
+        "| 1 | – | – | – | – | – | – | – |",
     ]
     del scores["linear"]  # measured again by fewer protocols
     (first / "evaluation.json").write_text(json.dumps({"trained": scores}))

@@ -7,52 +7,58 @@ to the disk, and renamed; so a run that is killed while it saves goes on from
 the checkpoint before.
 """
 
-import contextlib
-import errno
-import fcntl
-import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import zipfile
-from typing import NamedTuple
 
 import numpy as np
 
-from tfclust import folders
+from tfclust import folders, terminal
+from tfclust.checkpoint_reading import (
+    ARRAYS,
+    FORMAT,
+    MANIFEST,
+    Checkpoint,
+    DamagedCheckpoint,
+    UnreadableCheckpoint,
+    digest,
+    load,
+    telling,
+)
+from tfclust.checkpoint_reading import entry as _entry
 
-ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
-_FORMAT = 3
+__all__ = [
+    "Checkpoint",
+    "DamagedCheckpoint",
+    "UnreadableCheckpoint",
+    "latest",
+    "load",
+    "save",
+    "set_aside",
+]
+
 _NUMBERS = "biuf"  # kinds of NumPy types that a file keeps without pickling
+_NAME = re.compile(r"[0-9]{10,}")
+_PARTIAL = re.compile(r"\.[0-9]{10,}\.partial")
 
 
-class DamagedCheckpoint(ValueError):
-    """What lies there is no complete checkpoint."""
+def save(workdir, step, arrays, *, about=None, keep=2, say=terminal.say):
+    """Writes a checkpoint, and removes the run's older ones but for the newest.
 
-
-class BusyError(RuntimeError):
-    """Another run holds the workdir."""
-
-
-class Checkpoint(NamedTuple):
-    """A loaded checkpoint: `arrays` by name, and what was told of the run."""
-
-    path: pathlib.Path
-    step: int
-    arrays: dict
-    about: dict
-
-
-def save(workdir, step, arrays, *, about=None, keep=2):
-    """Writes a checkpoint, and removes all but the newest `keep`.
+    What else has its place, or a later step's, is moved aside: nothing is ever
+    removed that may be whole and is not older than what was just written, nor
+    what no run has written.
 
     Args:
       workdir: the run's folder.
       step: int, optimizer steps done.
       arrays: `{name: array}` of numbers or booleans.
       about: what `json` can write: the recipe, the data.
-      keep: int >= 1, complete checkpoints to leave.
+      keep: int >= 1, checkpoints to leave, this one among them.
+      say: called with a sentence for each that is moved aside.
 
     Returns:
       `pathlib.Path` of the checkpoint.
@@ -62,133 +68,89 @@ def save(workdir, step, arrays, *, about=None, keep=2):
       DiskError: if the disk is full; older checkpoints are as they were.
     """
     with folders.writing(*_told(workdir, step)):
-        target = _write(_folder(workdir), step, arrays, about or {})
+        target = _write(_folder(workdir), step, arrays, about or {}, say)
     others = [path for path in _newest_first(workdir) if path != target]
-    # Newer ones are damaged: `latest` passed over them before this run began.
-    newer = [path for path in others if int(path.name) > step]
-    for path in newer + others[len(newer) + max(1, keep) - 1 :]:
-        shutil.rmtree(path)
+    newer = [path for path in others if int(path.name) >= step]
+    for path in newer:
+        folders.set_aside(path, "the run went on from before it", say)
+    for path in others[len(newer) + max(1, keep) - 1 :]:
+        _remove(path, say)
     return target
 
 
-def load(path):
-    """Reads a checkpoint and checks every array.
-
-    Args:
-      path: folder of the checkpoint.
-
-    Returns:
-      `Checkpoint`.
-
-    Raises:
-      DamagedCheckpoint: if a file is missing, cut off or changed, or the names
-        in the two files differ.
-    """
-    path = pathlib.Path(path)
-    manifest = _read_manifest(path)
-    entries = manifest["arrays"]
-    try:
-        with np.load(path / ARRAYS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # of a damaged archive they are of many classes
-        raise DamagedCheckpoint(f"{path / ARRAYS}: {error}") from error
-    missing = sorted(set(entries) - set(arrays))
-    unexpected = sorted(set(arrays) - set(entries))
-    if missing or unexpected:
-        raise DamagedCheckpoint(
-            f"{path}: the manifest and the arrays must have the same names. "
-            f"Missing: {missing or 'none'}, unexpected: {unexpected or 'none'}."
-        )
-    for name, array in arrays.items():
-        if _entry(array) != entries[name]:
-            raise DamagedCheckpoint(
-                f"{path}: {name} is not what the manifest says."
-            )
-    return Checkpoint(path, manifest["step"], arrays, manifest["about"])
-
-
-def latest(workdir, *, say=print):
-    """The newest complete checkpoint of a run, or None.
+def latest(workdir, *, say=terminal.say, start_anew=False):
+    """The newest complete checkpoint of a run, or None if it has saved none.
 
     Args:
       workdir: the run's folder.
       say: called with a sentence for each damaged or half-written one.
+      start_anew: whether None is also what damaged ones alone give.
+
+    Raises:
+      DamagedCheckpoint: if there are checkpoints, and all are damaged.
+      UnreadableCheckpoint: if the newest that is not damaged cannot be read
+        now.
     """
-    for leftover in sorted(_folder(workdir).glob(".*.partial")):
+    for leftover in _leftovers(_folder(workdir)):
         say(f"Left out: {leftover} was being written when its run ended.")
+    damaged = 0
     for path in _newest_first(workdir):
         try:
             return load(path)
         except DamagedCheckpoint as error:
+            if not os.path.lexists(path):  # by its run, which trains on
+                return latest(workdir, say=say, start_anew=start_anew)
             say(f"Left out: damaged checkpoint. {error}")
+            damaged += 1
+    if damaged and not start_anew:
+        raise DamagedCheckpoint(
+            f"workdir={workdir} holds no checkpoint but {damaged} damaged, the "
+            f"newest {_newest_first(workdir)[0]}. Bring one back from a copy; "
+            "or train with --start_anew, which moves them aside and begins at "
+            "step 0."
+        )
     return None
 
 
-@contextlib.contextmanager
-def lock(workdir, *, really=True):
-    """Holds a run's folder against a second run; made if need be.
-
-    The lock ends with the process, however it ends.
+def set_aside(workdir, why, say=terminal.say):
+    """Moves all checkpoints of a run aside.
 
     Args:
       workdir: the run's folder.
-      really: False on the hosts that help the one that holds it.
-
-    Raises:
-      BusyError: if another process holds it.
-      ValueError: if it cannot be made or written.
+      why: str, for the sentence on each.
+      say: called with the sentences.
     """
-    if not really:
-        yield
-        return
-    workdir = folders.writable("workdir", workdir)
-    with open(workdir / ".lock", "a+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Some network file systems know no locks: then there is none.
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise _busy(workdir, file) from error
-        file.seek(0)
-        file.truncate()
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def _busy(workdir, file):
-    file.seek(0)
-    process = file.read().strip() or "unknown"
-    return BusyError(
-        f"workdir={workdir} is in use: another run (process {process}) trains "
-        "there. Wait for it, or give another workdir."
-    )
+    for path in _newest_first(workdir):
+        folders.set_aside(path, why, say)
 
 
 def _told(workdir, step):
     """For a disk that takes no more: what is lost, and what is left."""
-    before = next(iter(_newest_first(workdir)), None)
-    kept = f"step {int(before.name):,}" if before else "none"
+    steps = [int(path.name) for path in _newest_first(workdir)]
+    before = max((other for other in steps if other < step), default=None)
+    kept = "none" if before is None else f"step {before:,}"
     return f"the checkpoint of step {step:,} in {workdir}", (
         f"Last good checkpoint: {kept}. Make room, and the same command goes "
         "on from there; --keep_checkpoints=1 needs the least."
     )
 
 
-def _write(folder, step, arrays, about):
+def _write(folder, step, arrays, about, say):
     """Writes a checkpoint whole or not at all; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{step:010d}"
     partial = folder / f".{target.name}.partial"
-    for leftover in folder.glob(".*.partial"):
+    for leftover in _leftovers(folder):
         shutil.rmtree(leftover)
+    if os.path.lexists(partial):
+        folders.set_aside(partial, "no run has written it", say)
     try:
         partial.mkdir()
         entries = _write_arrays(partial / ARRAYS, arrays)
         _write_manifest(partial / MANIFEST, step, entries, about)
         _flush(partial)
-        if target.exists():
-            shutil.rmtree(target)
+        if os.path.lexists(target):
+            folders.set_aside(target, "its step is saved again", say)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -197,14 +159,62 @@ def _write(folder, step, arrays, about):
     return target
 
 
+def _remove(path, say):
+    if not _is_a_runs(path):
+        folders.set_aside(path, "it holds what no run has written", say)
+        return
+    try:
+        shutil.rmtree(path)
+    except OSError as error:  # no reason to end a run that has just saved
+        say(f"{path} could not be removed: {error.strerror}.")
+
+
+def _is_a_runs(path):
+    """Whether it is a folder with nothing but what a checkpoint holds."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    try:
+        names = {one.name for one in path.iterdir() if one.is_file()}
+        return names == set(os.listdir(path)) and names <= {ARRAYS, MANIFEST}
+    except OSError:
+        return False
+
+
 def _folder(workdir):
     return pathlib.Path(workdir) / "checkpoints"
 
 
 def _newest_first(workdir):
-    """Checkpoints that have been given their name."""
-    paths = [p for p in _folder(workdir).glob("[0-9]*") if p.name.isdigit()]
-    return sorted(paths, key=lambda path: int(path.name), reverse=True)
+    """What has a checkpoint's name."""
+    found = [p for p in _listed(_folder(workdir)) if _NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def _leftovers(folder):
+    """Checkpoints that were being written when their run was killed."""
+    return [
+        path
+        for path in sorted(_listed(folder))
+        if _PARTIAL.fullmatch(path.name) and _is_a_runs(path)
+    ]
+
+
+def _listed(folder):
+    """What lies in the folder of checkpoints; nothing where there is none."""
+    with telling(folder):
+        try:
+            return list(folder.iterdir())
+        except FileNotFoundError:
+            if folder.is_symlink():
+                raise  # its disk is away
+            return []
+        except NotADirectoryError as error:
+            if not os.path.lexists(folder):
+                return []  # its parent is a file
+            raise ValueError(
+                f"{folder} must be a folder, of a run's checkpoints. Received: "
+                "a file. Move it away, or give another workdir."
+            ) from error
 
 
 def _write_arrays(path, arrays):
@@ -225,45 +235,11 @@ def _write_arrays(path, arrays):
     return entries
 
 
-def _entry(array):
-    digest = hashlib.sha256(np.ascontiguousarray(array).data)
-    return {
-        "shape": list(array.shape),
-        "dtype": array.dtype.name,
-        "sha256": digest.hexdigest(),
-    }
-
-
 def _write_manifest(path, step, entries, about):
     body = {"step": int(step), "about": about, "arrays": entries}
-    manifest = {"format": _FORMAT, **body, "sha256": _digest(body)}
+    manifest = {"format": FORMAT, **body, "sha256": digest(body)}
     words = json.dumps(manifest, indent=1, ensure_ascii=False)
     path.write_text(words + "\n", encoding="utf-8")
-
-
-def _digest(body):
-    """Of what the manifest says, whatever the way it is written."""
-    words = json.dumps(body, sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()
-
-
-def _read_manifest(path):
-    try:
-        words = (path / MANIFEST).read_text(encoding="utf-8")
-        manifest = json.loads(words)
-        if manifest["format"] != _FORMAT:
-            raise DamagedCheckpoint(
-                f"{path} has format {manifest['format']}; this version reads "
-                f"format {_FORMAT}."
-            )
-        body = {key: manifest[key] for key in ("step", "about", "arrays")}
-        if manifest["sha256"] != _digest(body):
-            raise DamagedCheckpoint(f"{path / MANIFEST} was changed.")
-        return body
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DamagedCheckpoint):
-            raise
-        raise DamagedCheckpoint(f"{path / MANIFEST}: {error!r}") from error
 
 
 def _flush(folder):

@@ -7,12 +7,17 @@ import contextlib
 import functools
 import json
 import os
+import re
 
 import keras
 import tensorflow as tf
 
 from tfclust import cores
 from tfclust.machine import PRECISIONS
+
+# Of TF_CONFIG's cluster: the kinds of host that train, and "host:port".
+_KINDS = ("chief", "worker")
+_ADDRESS = re.compile(r"(grpc://)?(\[[^\]\s]+\]|[^:\s]+):[0-9]{1,5}")
 
 
 def make_strategy(kind="auto", num_replicas=None):
@@ -28,7 +33,8 @@ def make_strategy(kind="auto", num_replicas=None):
       A `tf.distribute.Strategy`; for one device the default one.
 
     Raises:
-      ValueError: if there are not so many devices.
+      ValueError: if there are not so many devices, or TF_CONFIG is read and
+        names no hosts, or another one than this.
     """
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     if kind == "auto":
@@ -163,13 +169,60 @@ def _sum_over_replicas(strategy):
 
 
 def _automatic(num_gpus, num_replicas):
-    if json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster"):
+    if _cluster():
         return "multi_worker"
     count = num_gpus if num_replicas is None else num_replicas
     return "mirrored" if count > 1 else "one"
 
 
+def _cluster():
+    """The hosts that TF_CONFIG names, checked with this one's place; or {}."""
+    words = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        config = json.loads(words)
+    except (ValueError, RecursionError) as error:
+        raise _bad_cluster(f"no JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise _bad_cluster(words)
+    cluster = config.get("cluster") or {}
+    if not cluster:
+        return {}
+    if not isinstance(cluster, dict) or not set(cluster) <= set(_KINDS):
+        raise _bad_cluster(f"cluster={json.dumps(cluster)}")
+    for kind, hosts in cluster.items():
+        fits = isinstance(hosts, list) and hosts
+        if not fits or not all(_ADDRESS.fullmatch(str(h)) for h in hosts):
+            raise _bad_cluster(f"{kind}={json.dumps(hosts)}")
+    if len(cluster.get("chief", [])) > 1:
+        raise _bad_cluster(f"chief={json.dumps(cluster['chief'])}")
+    _check_task(cluster, config.get("task"))
+    return cluster
+
+
+def _check_task(cluster, task):
+    given = isinstance(task, dict)
+    hosts = cluster.get(str(task.get("type")), []) if given else []
+    index = task.get("index") if given else None
+    if isinstance(index, str) and index.isdecimal():
+        index = int(index)  # as TensorFlow takes it
+    if type(index) is not int or not 0 <= index < len(hosts):
+        raise _bad_cluster(
+            f"task={json.dumps(task)} in a cluster of "
+            + ", ".join(f"{len(cluster[kind])} {kind}" for kind in cluster)
+        )
+
+
+def _bad_cluster(received):
+    return ValueError(
+        'TF_CONFIG must name all hosts and this one, as {"cluster": {"worker": '
+        '["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", '
+        f'"index": 0}}}}. Received: {received}. Mend it, or unset it to train '
+        "on this host alone."
+    )
+
+
 def _multi_worker(num_replicas):
+    _cluster()
     if not os.environ.get("TF_CONFIG"):
         raise ValueError(
             "strategy=multi_worker reads hosts and ports from the environment "

@@ -22,6 +22,7 @@ from tfclust import (
     recipes,
     run_checks,
     saved_model,
+    terminal,
 )
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
@@ -254,8 +255,12 @@ def write_json(path, results):
     """Writes `results` to `path`, at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    way_out = "What was there is as it was. Make room, or give another output."
     try:
-        with open(partial, "w", encoding="utf-8") as file:
+        with (
+            folders.writing(f"the figures in {path}", way_out),
+            open(partial, "w", encoding="utf-8") as file,
+        ):
             json.dump(results, file, indent=2)
             file.write("\n")
             file.flush()
@@ -278,15 +283,12 @@ def _from_run(workdir):
 
 
 def _from_saved_model(path):
-    import tensorflow as tf
-
-    path = saved_model.newest_version(path)
-    card = json.loads((path / saved_model.CARD_FILE).read_text("utf-8"))
-    about, words = card["preprocessing"], card["recipe"]
+    loaded = saved_model.load(path)
+    words = loaded.card["recipe"]
     return Trained(
-        _inference(tf.saved_model.load(str(path))),
-        about["centre_crop"],
-        about["resize_short_side"],
+        _inference(loaded.model),
+        loaded.image_size,
+        loaded.resize_size,
         None if words is None else recipes.from_words(words),
     )
 
@@ -319,13 +321,13 @@ def main():
     config = flags.read(EvaluationConfig)
 
     def tell(line):
-        print(line, file=sys.stderr, flush=True)
+        terminal.say(line, sys.stderr)
 
     results = evaluate(command, config, tell)
     print(evaluation.format_table(results))
     output = output_path(command)
     if output is not None:
-        print(f"Written: {output}")
+        terminal.say(f"Written: {output}")
 
 
 if __name__ == "__main__":

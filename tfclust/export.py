@@ -5,6 +5,7 @@ python -m tfclust.export --workdir=runs/mine --output=exports/mine
 
 import dataclasses
 import json
+import sys
 
 from tfclust import (
     flags,
@@ -14,6 +15,7 @@ from tfclust import (
     recipes,
     run_checks,
     saved_model,
+    terminal,
 )
 from tfclust.options import option
 
@@ -60,7 +62,6 @@ def model_card(run):
     """What the model card tells of a run."""
     from tfclust import progress  # imports TensorFlow
 
-    evaluation = run.workdir / "evaluation.json"
     history = progress.read_metrics(run.workdir, run.step)
     return {
         "method": run.recipe.run.method,
@@ -70,16 +71,25 @@ def model_card(run):
         "recipe": recipes.to_words(run.recipe),
         "metrics": {
             "last_epoch": history[-1] if history else None,
-            "evaluation": json.loads(evaluation.read_text(encoding="utf-8"))
-            if evaluation.is_file()
-            else None,
+            "evaluation": _figures(run.workdir / "evaluation.json"),
         },
     }
 
 
+def _figures(path):
+    """What was measured of a run; None where that is missing or damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        terminal.say(f"Left out of the card: {path}: {error}", sys.stderr)
+        return None
+
+
 def main():
     """Writes a run's model as a SavedModel, and prints its folder."""
-    print(export(flags.read(ExportConfig)))
+    terminal.say(export(flags.read(ExportConfig)))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
         return Trained(method, workdir, start, total, False)
     _announce(recipe, method, views, start, total, say)
     stop, collapse = StopRequest(), _collapse(recipe, workdir, about, start)
-    tell = _tell(recipe, views, test, workdir, start, total, chief)
+    tell = _tell(recipe, views, test, workdir, start, total, chief, say)
     with stop.listening(), data.telling_lost_images():
         method.fit(
             views,
@@ -58,7 +58,7 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
                 *tell,
                 *callbacks,
                 *collapse,
-                _saver(recipe, views, workdir, about, stop, start, chief),
+                _saver(recipe, views, workdir, about, stop, start, chief, say),
             ],
         )
     step = int(method.step.numpy())
@@ -73,7 +73,7 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
     return Trained(method, workdir, step, total, True)
 
 
-def _saver(recipe, views, workdir, about, stop, start, chief):
+def _saver(recipe, views, workdir, about, stop, start, chief, say):
     run, steps = recipe.run, views.steps_per_epoch
     total = total_steps(views, run.epochs, run.steps)
     return Saver(
@@ -89,6 +89,7 @@ def _saver(recipe, views, workdir, about, stop, start, chief):
         every_epochs=run.checkpoint_epochs,
         every_steps=run.checkpoint_steps,
         keep=run.keep_checkpoints,
+        say=say,
     )
 
 
@@ -119,7 +120,7 @@ def _refuse_collapse(collapse, workdir, step, total):
     )
 
 
-def _tell(recipe, views, test, workdir, start, total, chief):
+def _tell(recipe, views, test, workdir, start, total, chief, say):
     """Callbacks that tell of the run; figures are the same on all hosts."""
     run, tell = recipe.run, []
     if views.source.labels is not None:
@@ -132,7 +133,7 @@ def _tell(recipe, views, test, workdir, start, total, chief):
             )
         )
     if chief:
-        metrics = Metrics(workdir, start)
+        metrics = Metrics(workdir, start, say)
         console = Console(
             metrics.history,
             recipe.method,

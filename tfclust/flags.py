@@ -16,13 +16,14 @@ reads so:
 import errno
 import os
 import pathlib
+import re
 import signal
 import sys
 from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from tfclust import flag_help, options
+from tfclust import flag_help, options, terminal
 from tfclust.flag_help import base, default, help_text, in_words, knobs
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -195,9 +196,26 @@ def run(main, argv=None):
 
 
 def status(main, argv=None):
-    """The exit code of `run`."""
+    """The exit code of `run`.
+
+    Standard output may be closed; on a full disk, what it lost makes it 2.
+    """
     argv = sys.argv if argv is None else argv
     program = pathlib.Path(argv[0]).stem
+    with terminal.guarded() as output:
+        code = _status(main, argv, program)
+        output.flush()
+        if code == DONE and terminal.refused(output.failure):
+            why = output.failure.strerror
+            terminal.say(
+                f"{program}: standard output could not be written: {why}.",
+                sys.stderr,
+            )
+            return BAD_INPUT
+        return code
+
+
+def _status(main, argv, program):
     try:
         if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
             print(help_text(main.__doc__ or "", program, _command.readers))
@@ -212,7 +230,8 @@ def status(main, argv=None):
     except (ValueError, OSError, RuntimeError) as error:
         if not _is_bad_input(error):
             raise
-        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
+        words = re.sub(r"\s*[\r\n]\s*", " ", str(error)).strip()
+        terminal.say(f"{program}: {words}", sys.stderr)
         return BAD_INPUT
 
 

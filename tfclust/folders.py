@@ -1,8 +1,12 @@
 """Folders that a command is told to write into: tried before, told of after."""
 
 import contextlib
+import itertools
+import os
 import pathlib
 import tempfile
+
+from tfclust import terminal
 
 
 class DiskError(RuntimeError):
@@ -36,6 +40,26 @@ def writable(argument, path, given=None):
             f"{error.strerror}. Give another path."
         ) from error
     return folder
+
+
+def set_aside(path, why, say=terminal.say):
+    """Gives what stands in the way another name beside it; nothing is lost.
+
+    Args:
+      path: `pathlib.Path` of a file, folder or link.
+      why: str, for the sentence.
+      say: called with a sentence that has the old and the new name.
+
+    Returns:
+      `pathlib.Path` of the new place.
+    """
+    for number in itertools.count(1):
+        ending = ".aside" if number == 1 else f".aside-{number}"
+        target = path.with_name(path.name + ending)
+        if not os.path.lexists(target):
+            path.rename(target)
+            say(f"Moved aside: {path} is now {target.name}: {why}.")
+            return target
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfclust import checkpoints, options
+from tfclust import checkpoints, options, terminal
 from tfclust.methods.monitor import saved_assignments
 
 SOURCE = "source"
@@ -24,7 +24,7 @@ class GivenLabels(NamedTuple):
     told: str  # where they come from, for people
 
 
-def open_run(recipe, say=print):
+def open_run(recipe, say=terminal.say):
     """The finished run whose labels `recipe` takes, or None if it takes none.
 
     Args:
@@ -36,6 +36,7 @@ def open_run(recipe, say=print):
 
     Raises:
       FileNotFoundError: if there is none in the folder.
+      DamagedCheckpoint, UnreadableCheckpoint: as `checkpoints.latest`.
     """
     words = _pseudo_labels(recipe)
     if words in (None, SOURCE):

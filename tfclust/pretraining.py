@@ -25,13 +25,17 @@ from tfclust import (
     data,
     devices,
     fitting,
+    folders,
     given_labels,
+    locks,
     methods,
     optimizers,
+    progress,
     recipes,
     resuming,
     run_checks,
     skipped,
+    terminal,
 )
 from tfclust.fitting import Trained
 from tfclust.methods.epochs import total_steps as steps_of
@@ -73,7 +77,7 @@ class RememberedViews(NamedTuple):
     seed: int
 
 
-def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
+def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
     """Trains as `recipe` says; goes on where the workdir's run stopped.
 
     Args:
@@ -88,7 +92,10 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
 
     Raises:
       ValueError: if the recipe makes no sense, alone, with the images, or with
-        the run in the workdir.
+        the run in the workdir; if all checkpoints there are damaged and the
+        recipe has no `start_anew`.
+      UnreadableCheckpoint: if a checkpoint there may be whole and cannot be
+        read now.
       FileNotFoundError: if the images are not there.
       OSError: if the disk is full, or the images' disk goes away.
     """
@@ -103,9 +110,9 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
     chief = devices.is_chief(strategy)
     with (
         devices.telling_lost_hosts(strategy),
-        checkpoints.lock(workdir, really=chief),
+        locks.lock(workdir, really=chief),
     ):
-        saved = checkpoints.latest(workdir, say=say)
+        saved = _saved(run, workdir, say)
         # Refused before the images are opened, which may take minutes.
         other = None if saved else given_labels.open_run(recipe, say)
         sources = open_sources(recipe, workdir, say, chief=chief)
@@ -121,6 +128,8 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=print):
             resuming.load_state(method, recipe, saved, changes)
         elif labels is not None:
             method.take_labels(labels)
+        if saved is None and run.start_anew and chief:
+            _clear(workdir, say)
         if accepted is not None and chief:
             accepted()
         return fitting.fit(
@@ -139,7 +148,9 @@ def load_run(workdir):
       `Run`, whose method is as it was when it was saved.
 
     Raises:
-      FileNotFoundError: if no complete checkpoint is there.
+      FileNotFoundError: if no checkpoint is there.
+      DamagedCheckpoint: if all there are damaged.
+      UnreadableCheckpoint: if one may be whole and cannot be read now.
     """
     workdir = pathlib.Path(workdir).expanduser()
     saved = checkpoints.latest(workdir)
@@ -194,7 +205,7 @@ def build_method(recipe, views, strategy):
     return method
 
 
-def open_sources(recipe, workdir, say=print, *, chief=True):
+def open_sources(recipe, workdir, say=terminal.say, *, chief=True):
     """The images to learn from, and those that test the kNN or None.
 
     What is left out is listed in the workdir; by the chief, but for failures
@@ -205,7 +216,7 @@ def open_sources(recipe, workdir, say=print, *, chief=True):
     def list_left_out(entries):
         left_out.extend(entries)
         if chief:
-            skipped.write(workdir, left_out)
+            skipped.write(workdir, left_out, say)
 
     def opened(argument, uri, **knobs):
         try:
@@ -257,6 +268,26 @@ def _tell_failure(workdir, say, name, reason):
         skipped.add(workdir, name, reason)
     except OSError as error:  # a list is no reason to end a run
         say(f"It could not be listed in {skipped.FILE}: {error.strerror}.")
+
+
+def _saved(run, workdir, say):
+    """The checkpoint that a run goes on from, or None."""
+    saved = checkpoints.latest(workdir, say=say, start_anew=run.start_anew)
+    if saved is not None and run.start_anew:
+        say(
+            f"start_anew changes nothing: {saved.path} is whole, and the run "
+            "goes on from it."
+        )
+    return saved
+
+
+def _clear(workdir, say):
+    """Moves aside what is left of a run whose checkpoints are all damaged."""
+    why = "the run starts anew"
+    checkpoints.set_aside(workdir, why, say)
+    for name in (progress.METRICS_FILE, progress.TENSORBOARD_FOLDER):
+        if os.path.lexists(workdir / name):
+            folders.set_aside(workdir / name, why, say)
 
 
 def make_views(recipe, source):

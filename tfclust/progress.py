@@ -1,19 +1,20 @@
 """What a run tells while it trains: files of figures, and lines to read."""
 
+import contextlib
 import errno
 import json
 import math
 import os
 import pathlib
-import shutil
 import sys
 import time
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import folders
+from tfclust import folders, terminal
 from tfclust.health import health
 
 # The order in metrics.jsonl; whole numbers first.
@@ -51,23 +52,54 @@ TIMES = (
     "input_wait_milliseconds",
     "reassign_seconds",
 )
-METRICS_FILE = "metrics.jsonl"
+# Those that every epoch of every method has as a number.
+_ALWAYS = (
+    *COUNTS,
+    "loss",
+    "loss_over_log_k",
+    "effective_clusters",
+    "empty_clusters",
+    "largest_cluster_share",
+)
+_KNOWN = {*COUNTS, *FIGURES, *METHOD_FIGURES}
+METRICS_FILE, TENSORBOARD_FOLDER = "metrics.jsonl", "tensorboard"
 _REDRAW_SECONDS = 0.2
 
 
 class Metrics(keras.callbacks.Callback):
-    """`metrics.jsonl`, an object an epoch, and TensorBoard's event files."""
+    """`metrics.jsonl`, an object an epoch, and TensorBoard's event files.
 
-    def __init__(self, workdir, start_step):
+    Args:
+      workdir: the run's folder.
+      start_step: int, the step that it goes on from; figures of later ones are
+        dropped, for they come again.
+      say: called with a sentence on what in the two is not the run's; a file
+        with such lines stays under another name.
+    """
+
+    def __init__(self, workdir, start_step, say=terminal.say):
         super().__init__()
         self.path = pathlib.Path(workdir) / METRICS_FILE
-        self.folder = pathlib.Path(workdir) / "tensorboard"
-        self.history = read_metrics(workdir, start_step)
+        self.folder = pathlib.Path(workdir) / TENSORBOARD_FOLDER
+        found, foreign = _read(self.path)
+        self.history = [f for f in found if f["step"] <= start_step]
+        if foreign:
+            say(_in_words(foreign, self.path))
         with self._writing():
+            if foreign and not foreign.cut_alone:
+                why = "not all of it is of a run"
+                folders.set_aside(self.path, why, say)
             _write_lines(self.path, self.history)
+            self._begin_events(start_step, say)
+
+    def _begin_events(self, start_step, say):
+        if os.path.lexists(self.folder) and not self.folder.is_dir():
+            folders.set_aside(self.folder, "it must be a folder", say)
         if not start_step:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self.writer = tf.summary.create_file_writer(str(self.folder))
+            for events in self.folder.glob("events.out.tfevents.*"):
+                events.unlink(missing_ok=True)
+        with _as_os_error():
+            self.writer = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_end(self, epoch, logs=None):
         figures = epoch_figures(logs)
@@ -81,16 +113,12 @@ class Metrics(keras.callbacks.Callback):
             self._write_scalars(figures)
 
     def _write_scalars(self, figures):
-        try:
+        with _as_os_error():
             with self.writer.as_default():
                 for name, value in figures.items():
                     if value is not None and name not in COUNTS:
                         _write_scalar(name, value, figures["step"])
             self.writer.flush()
-        except tf.errors.OpError as error:
-            # "{{node}} path; No space left on device", and more lines.
-            reason = error.message.splitlines()[0].rpartition("; ")[2]
-            raise OSError(errno.EIO, reason) from error
 
     def _writing(self):
         return folders.writing(
@@ -165,7 +193,7 @@ class Console(keras.callbacks.Callback):
         if self.terminal:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
-        print(words, end=end, flush=True)
+        print(terminal.one_line(words), end=end, flush=True)
 
 
 def epoch_figures(logs):
@@ -180,19 +208,78 @@ def epoch_figures(logs):
 
 
 def read_metrics(workdir, last_step=None):
-    """The epochs' figures of a run, up to `last_step` where given."""
-    path = pathlib.Path(workdir) / METRICS_FILE
-    if not path.exists():
-        return []
-    history = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            figures = json.loads(line)
-        except ValueError:
-            break  # cut off when its run was killed
-        if last_step is None or figures["step"] <= last_step:
+    """The epochs' figures of a run, up to `last_step` where given.
+
+    Lines that are no figures of a later epoch than those before are left out.
+    """
+    history, _ = _read(pathlib.Path(workdir) / METRICS_FILE)
+    if last_step is None:
+        return history
+    return [figures for figures in history if figures["step"] <= last_step]
+
+
+class _Foreign(NamedTuple):
+    """What in `metrics.jsonl` no run has written whole."""
+
+    lines: list  # from 1
+    cut_alone: bool  # but for a last line without an end, of a killed run
+
+
+def _read(path):
+    """The epochs' figures of a file, and `_Foreign` or None."""
+    try:
+        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return [], None
+    except IsADirectoryError:
+        return [], _Foreign([], False)
+    history, foreign, last = [], [], -1
+    for number, line in enumerate(lines, 1):
+        figures = _parsed(line)
+        if figures is not None and figures["step"] > last:
             history.append(figures)
-    return history
+            last = figures["step"]
+        elif line.strip():
+            foreign.append(number)
+    if not foreign:
+        return history, None
+    return history, _Foreign(foreign, foreign == [len(lines)])
+
+
+def _parsed(line):
+    """A line's figures; None if they are not an epoch's."""
+    try:
+        figures = json.loads(line)
+        numbers = [figures[name] for name in _ALWAYS]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    whole = all(type(figures[name]) is int for name in COUNTS)
+    real = all(type(number) in (int, float) for number in numbers)
+    others = (v for name, v in figures.items() if name in _KNOWN)
+    given = all(v is None or type(v) in (int, float) for v in others)
+    return figures if whole and real and given else None
+
+
+def _in_words(foreign, path):
+    shown = ", ".join(map(str, foreign.lines[:5]))
+    if len(foreign.lines) > 5:
+        shown += f" and {len(foreign.lines) - 5} more"
+    if not foreign.lines:
+        return f"Left out: {path} is a folder."
+    if foreign.cut_alone:
+        return f"Left out: line {shown} of {path}, which ends within it."
+    return f"Left out: no figures of an epoch in line {shown} of {path}."
+
+
+@contextlib.contextmanager
+def _as_os_error():
+    """What TensorFlow says of a file, as Python would say it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # "{{node}} path; No space left on device", and more lines.
+        reason = error.message.splitlines()[0].rpartition("; ")[2]
+        raise OSError(errno.EIO, reason) from error
 
 
 def epoch_line(figures, config):

@@ -92,7 +92,9 @@ def _put_filter(unwanted):
             for line in lines:
                 whole = line.removesuffix(_END)
                 if whole and not unwanted(whole.decode("utf-8", "replace")):
-                    out.write(whole)
+                    # Its reader may be gone; who writes here would wait.
+                    with contextlib.suppress(OSError):
+                        out.write(whole)
                 if whole != line:
                     ended.set()
 

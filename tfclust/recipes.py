@@ -65,6 +65,11 @@ class RunConfig:
         "Whether the run in workdir goes on though flags are others than it "
         "began with; its images must be the same.",
     )
+    start_anew: bool = option(
+        False,
+        "Whether a run whose checkpoints are all damaged begins again at step "
+        "0, with them moved aside; one with a whole checkpoint goes on.",
+    )
     epochs: int | None = option(
         None, "Passes over the images; this or steps.", lower=1
     )
@@ -206,6 +211,7 @@ MACHINE_KNOBS = (
     "cache_dir",
     "workdir",
     "allow_config_change",
+    "start_anew",
     "strategy",
     "num_replicas",
     "jit_compile",
@@ -258,12 +264,23 @@ def to_words(recipe):
 
 
 def from_words(words):
-    """The `Recipe` of `to_words`; knobs that it lacks keep their default."""
-    run = _config_of(RunConfig, words["run"])
-    classes = {**CONFIGS, "method": METHOD_CONFIGS[run.method]}
-    return Recipe(
-        **{part: _config_of(of, words[part]) for part, of in classes.items()}
-    )
+    """The `Recipe` of `to_words`; knobs that it lacks keep their default.
+
+    Raises:
+      ValueError: if the words are no recipe's of this version.
+    """
+    try:
+        run = _config_of(RunConfig, words["run"])
+        classes = {**CONFIGS, "method": METHOD_CONFIGS[run.method]}
+        parts = {
+            part: _config_of(of, words[part]) for part, of in classes.items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            "a recipe must be what this version of tfclust writes: knobs by "
+            f"their part. Received: {error!r} in what was kept of a training."
+        ) from error
+    return Recipe(**parts)
 
 
 def differences(recipe, words):

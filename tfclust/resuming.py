@@ -7,7 +7,7 @@ where the state still fits them; other images never pass.
 
 import dataclasses
 
-from tfclust import recipes
+from tfclust import recipes, terminal
 from tfclust.backbones.settings import APPLICATIONS
 
 # Knobs that no run can change, and why.
@@ -21,7 +21,7 @@ _FIXED = {
 _ANOTHER = "give another workdir; --init_from takes over this one's backbone."
 
 
-def check(recipe, about, saved, say=print):
+def check(recipe, about, saved, say=terminal.say):
     """Refuses to go on with another run's state; says what may differ.
 
     Args:
@@ -75,8 +75,10 @@ def load_state(method, recipe, saved, changes):
 
 
 def lasting(recipe):
-    """The recipe without leave to change, which holds for one start alone."""
-    run = dataclasses.replace(recipe.run, allow_config_change=False)
+    """The recipe without what holds for one start alone."""
+    run = dataclasses.replace(
+        recipe.run, allow_config_change=False, start_anew=False
+    )
     return recipe._replace(run=run)
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from tfclust import checkpoints, devices, stopping
+from tfclust import checkpoints, devices, stopping, terminal
 
 
 class Saver(keras.callbacks.Callback):
@@ -16,6 +16,7 @@ class Saver(keras.callbacks.Callback):
       total_steps, steps_per_epoch, start_step: int.
       every_epochs: int. every_steps: int, 0 for epochs alone.
       keep: int, checkpoints to leave.
+      say: called with sentences on what is moved aside.
     """
 
     def __init__(
@@ -31,13 +32,14 @@ class Saver(keras.callbacks.Callback):
         every_epochs=1,
         every_steps=0,
         keep=2,
+        say=terminal.say,
     ):
         super().__init__()
         self.workdir, self.about, self.stop = workdir, about, stop
         self.rate, self.losses = rate, stopping.Losses()
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.every_epochs, self.every_steps = every_epochs, every_steps
-        self.keep = keep
+        self.keep, self.say = keep, say
         self.saved_step = start_step
 
     def on_train_batch_end(self, batch, logs=None):
@@ -78,6 +80,7 @@ class Saver(keras.callbacks.Callback):
                 self.model.state(),
                 about=self.about,
                 keep=self.keep,
+                say=self.say,
             )
         self.saved_step = done
         if self.model.stop_training:

@@ -2,25 +2,31 @@
 
 import os
 
+from tfclust import folders, terminal
 from tfclust.data import scan
-from tfclust.terminal import one_line
 
 FILE = "skipped.txt"
 _LATER = "after the check"
 
 
-def write(workdir, skipped):
+def write(workdir, skipped, say=terminal.say):
     """Lists what the check left out; failures of earlier runs stay.
+
+    What lies there under the list's name and is none is moved aside.
 
     Args:
       workdir: `pathlib.Path` of the run.
       skipped: list of (name, reason).
+      say: called with a sentence where something is moved aside.
 
     Returns:
       Path of the list.
     """
     path = workdir / FILE
-    kept = [line for line in _lines(path) if line.endswith(f"({_LATER})")]
+    before = _lines(path)
+    if before is None:
+        folders.set_aside(path, "it is no list of images left out", say)
+    kept = [line for line in before or [] if line.endswith(f"({_LATER})")]
     lines = [_line(*entry) for entry in skipped] + kept
     if not lines:
         path.unlink(missing_ok=True)
@@ -39,11 +45,17 @@ def add(workdir, name, reason):
 
 def _line(name, reason):
     # A name may hold any character but a slash and a zero.
-    name = one_line(name).replace("\n", "\\n").replace("\t", "\\t")
-    return f"{name}\t{reason}"
+    return f"{terminal.one_line(name)}\t{terminal.one_line(reason)}"
 
 
 def _lines(path):
-    if not path.is_file():
+    """The lines of a list, none where there is none; None for another thing."""
+    if not os.path.lexists(path):
         return []
-    return path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (UnicodeDecodeError, IsADirectoryError):
+        return None
+    # The last line may have been cut off with its run.
+    *whole, _ = lines
+    return whole if all(line.count("\t") == 1 for line in whole) else None

@@ -27,6 +27,7 @@ from tfclust import (
     recipes,
     resuming,
     run_checks,
+    terminal,
 )
 from tfclust.options import option
 
@@ -118,7 +119,7 @@ def variants(recipe, vary):
     return found
 
 
-def sweep(recipe, config, say=print):
+def sweep(recipe, config, say=terminal.say):
     """Trains and measures every variant that is not done yet.
 
     Args:
@@ -153,7 +154,8 @@ def figures(variant):
         return None
     from tfclust import progress  # imports TensorFlow
 
-    measured = json.loads(path.read_text("utf-8"))["trained"]
+    measured = _json(path, "the run is measured again")
+    measured = measured.get("trained", {})
     told = (progress.read_metrics(variant.workdir) or [{}])[-1]
     row = {}
     for heading, protocol, name, percent in _MEASURED:
@@ -254,7 +256,8 @@ def _refuse_another(variant, test_data):
     other = recipes.differences(variant.recipe, saved.about["recipe"])
     path = variant.workdir / _IMAGES_FILE
     now = _images(variant, test_data)
-    then = json.loads(path.read_text("utf-8")) if path.exists() else now
+    why = "the run is taken as one of this sweep's images"
+    then = _json(path, why) if path.exists() else now
     other += [(n, then.get(n), now[n]) for n in now if then.get(n) != now[n]]
     if other:
         raise ValueError(
@@ -268,6 +271,20 @@ def _images(variant, test_data):
     words = recipes.to_words(variant.recipe)["run"]
     names = ("data", "max_images", "class_shares", "eval_data")
     return {**{name: words[name] for name in names}, "test_data": test_data}
+
+
+def _json(path, without_it):
+    """The object that a file of the sweep holds."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object. Received: something else. Remove "
+            f"it: then {without_it}."
+        )
+    return found
 
 
 def _parse(vary):

@@ -113,8 +113,8 @@ def _image_names(folder, argument):
     if not names:
         raise FileNotFoundError(
             f"{argument}: no images under {one_line(folder)}: expected "
-            f"<name>.jpg or <class>/<name>.jpg ({' '.join(SUFFIXES)}). Found {len(other)} "
-            f"other files, and {len(lost)} folders that cannot be opened."
+            f"<name>.jpg or <class>/<name>.jpg ({' '.join(SUFFIXES)}). Found "
+            f"{len(other)} other files, and {len(lost)} folders that cannot be opened."
         )
     return sorted(names), [
         *_unopened(folder, lost),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfclust.first_use import on_first_use
 
 if TYPE_CHECKING:
+    from tfclust.saved_model.loading import Loaded, load
     from tfclust.saved_model.saving import Differences, compare_reload, save
     from tfclust.saved_model.serving import decode
     from tfclust.saved_model.versions import (
@@ -23,8 +24,10 @@ __all__ = [
     "BACKBONE_FILE",
     "CARD_FILE",
     "Differences",
+    "Loaded",
     "compare_reload",
     "decode",
+    "load",
     "newest_version",
     "save",
 ]

@@ -4,12 +4,34 @@ TF Serving loads a version as soon as its folder is there. So it is written to
 a hidden sibling, flushed to the disk, and then renamed.
 """
 
+import contextlib
+import errno
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
-from tfclust import folders
+from tfclust import folders, locks
+
+_HIDDEN = ".writing-"
+# As `tempfile` ends names, and what `fill` writes.
+_OURS = re.compile(re.escape(_HIDDEN) + r"[a-z0-9_]{8}")
+_FILES = {
+    "assets",
+    "assets.extra",
+    "fingerprint.pb",
+    "model_card.json",
+    "saved_model.pb",
+    "variables",
+}
+_OF_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+)
 
 # What a version holds beside the SavedModel itself.
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
@@ -18,6 +40,8 @@ CARD_FILE = pathlib.PurePath("model_card.json")
 
 def write_next(path, fill):
     """Writes the next version under `path`.
+
+    What exports that were killed have left there is removed.
 
     Args:
       path: folder of the versions; made if need be.
@@ -29,18 +53,25 @@ def write_next(path, fill):
 
     Raises:
       ValueError: if `path` is no folder, or cannot be made or written.
+      DiskError: if the disk is full, or fails otherwise.
     """
     path = folders.writable("output", path)
-    hidden = pathlib.Path(tempfile.mkdtemp(prefix=".writing-", dir=path))
+    hidden, lock = _begin(path)
+    way_out = "Nothing of it stays. Make room, or give another output."
     try:
-        fill(hidden)
-        # mkdtemp lets the owner alone read; a server is often someone else.
-        hidden.chmod(0o755)
-        _flush(hidden)
-        return _publish(hidden, path)
+        with folders.writing(f"the SavedModel in {path}", way_out):
+            with _as_os_error():
+                fill(hidden)
+            # mkdtemp lets the owner alone read; a server is often someone else.
+            hidden.chmod(0o755)
+            _flush(hidden)
+            return _publish(hidden, path)
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def newest_version(path):
@@ -65,6 +96,48 @@ def newest_version(path):
             "named by integers that hold it. Write one with tfclust.export."
         )
     return path / str(max(versions))
+
+
+def _begin(path):
+    """A hidden folder, and the lock that says that it is being written."""
+    # Others wait while it has no lock yet.
+    beginning = locks.held(path, wait=True)
+    try:
+        if beginning is not None:
+            _remove_leftovers(path)
+        hidden = pathlib.Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=path))
+        return hidden, locks.held(hidden)
+    finally:
+        if beginning is not None:
+            os.close(beginning)
+
+
+def _remove_leftovers(path):
+    """Removes what no living process writes; a lock ends with its process."""
+    for entry in path.iterdir():
+        if not _OURS.fullmatch(entry.name) or entry.is_symlink():
+            continue
+        with contextlib.suppress(OSError):  # another user's, or gone
+            if not set(os.listdir(entry)) <= _FILES:
+                continue
+            lock = locks.held(entry)
+            if lock is not None:
+                shutil.rmtree(entry)
+                os.close(lock)
+
+
+@contextlib.contextmanager
+def _as_os_error():
+    """What TensorFlow and HDF5 say of a disk, as Python would say it."""
+    import tensorflow as tf  # a path is told without it
+
+    try:
+        yield
+    except (tf.errors.OpError, RuntimeError) as error:
+        for number in _OF_DISK:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
+        raise
 
 
 def _is_saved_model(path):
