@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+import tensorflow as tf
 from test_commands import status
 
 # Each has `CASES`: a name in words -> a function of an empty folder that gives
@@ -23,6 +24,7 @@ CASES = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A folder for the cases' own; deeper ones than pytest can remove."""
+    tf.config.list_physical_devices()  # its lines on GPUs come once
     base = tmp_path_factory.mktemp("bad")
     yield base
     subprocess.run([shutil.which("rm"), "-rf", base], check=True)

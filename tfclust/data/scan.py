@@ -172,8 +172,8 @@ def good_and_skipped(checks, names, uri, max_bad_share):
             f"{name}: {reason}" for name, reason in skipped[:_NAMES_SHOWN]
         )
         raise UnreadableImages(
-            f"{printable(uri)}: {len(bad)} of {len(names)} images cannot be read, more "
-            f"than a share of {max_bad_share:g}. First: {shown}. Remove or "
+            f"{printable(uri)}: {len(bad)} of {len(names)} images cannot be "
+            f"read, more than a share of {max_bad_share:g}. First: {shown}. Remove or "
             "replace them, or raise max_bad_share.",
             skipped,
         )

@@ -139,7 +139,10 @@ def _arrays(index):
 
 
 def _index_from(stored, limit):
-    """The `ShardIndex` in arrays by name; None if no file's of `limit` bytes."""
+    """The `ShardIndex` in arrays by name; None if a check never wrote such.
+
+    `limit` is the file's size, beyond which nothing lies.
+    """
     checks = scan.checks_in(stored)
     offsets, lengths = stored["offsets"], stored["lengths"]
     labels = stored["labels"]
@@ -186,9 +189,7 @@ def reason(length, keys):
     """Why a record with this in place of a length has no image."""
     if length == _IS_DAMAGED:
         return records_of.DAMAGED
-    return (
-        f"no tf.train.Example with one {scan.printable(keys.image)} (bytes)"
-    )
+    return f"no tf.train.Example with one {scan.printable(keys.image)} (bytes)"
 
 
 def checked(read, index, name, keep):

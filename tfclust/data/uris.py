@@ -84,13 +84,16 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
             f"{argument}={shown}."
         )
     if not rest:
-        raise ValueError(f"{argument}={shown} names no path. Write {_EXAMPLES}.")
+        raise ValueError(
+            f"{argument}={shown} names no path. Write {_EXAMPLES}."
+        )
     if scheme == "npz":
         path, words = _words(argument, uri, rest, ("images", "labels"))
         if "images" not in words:
             raise ValueError(
                 f"{argument}={shown} does not say which array the images are. "
-                f"Write npz:{scan.printable(path)}?images=x_train&labels=y_train."
+                f"Write npz:{scan.printable(path)}"
+                "?images=x_train&labels=y_train."
             )
         return open_npz(path, **words, max_images=max_images, argument=argument)
     if scheme == "tfrecord_stream":
