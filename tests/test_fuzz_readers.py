@@ -208,7 +208,7 @@ URIS = st.one_of(
     st.builds(
         "{}:{}?{}".format,
         st.sampled_from(uris._SCHEMES),
-        st.sampled_from(["", "/nowhere", "~", "~x", "a b", "[", "\0", "\ud800"]),
+        st.sampled_from(["", "/nowhere", "~", "~x", "[", "\0", "\ud800"]),
         st.lists(
             st.sampled_from(
                 ["split", "=", "&", "images", "window", "%", "+", "?", "%00",

@@ -2,8 +2,10 @@
 
 import gzip
 import os
+import pathlib
 import struct
 import subprocess
+import tempfile
 
 import bad_input_images as made
 import numpy as np
@@ -224,20 +226,27 @@ def test_links_to_files_are_images_of_their_own(tmp_path):
     assert data.open_source(f"folder:{tmp_path}").num_images == 2
 
 
-def test_a_folder_1_100_deep_is_read(tmp_path):
-    top = tmp_path / "top"
+@pytest.fixture
+def outside():
+    """A folder that may become deeper than pytest can remove."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+def test_a_folder_1_100_deep_is_read(outside, tmp_path):
+    top = outside / "top"
     made.deep(top, 1100)
     write(top, "a.png")
-    (tmp_path / "b.png").write_bytes(encoded(picture()))
-    os.link(tmp_path / "b.png", f"{top}/{'d/' * 1100}b.png")
+    (outside / "b.png").write_bytes(encoded(picture()))
+    os.link(outside / "b.png", f"{top}/{'d/' * 1100}b.png")
     source = data.open_source(f"folder:{top}", cache_dir=tmp_path / "cache")
     assert source.num_images == 2 and not source.skipped
     assert len(pixels(source)) == 2
-    subprocess.run(["rm", "-rf", top], check=True)  # pytest's own cannot
 
 
-def test_folders_beyond_the_longest_path_are_listed(tmp_path):
-    top = tmp_path / "top"
+def test_folders_beyond_the_longest_path_are_listed(outside):
+    top = outside / "top"
     made.deep(top, 20, "d" * 250)
     write(top, "a.png")
     source = data.open_source(f"folder:{top}")

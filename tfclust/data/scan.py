@@ -173,8 +173,8 @@ def good_and_skipped(checks, names, uri, max_bad_share):
         )
         raise UnreadableImages(
             f"{printable(uri)}: {len(bad)} of {len(names)} images cannot be "
-            f"read, more than a share of {max_bad_share:g}. First: {shown}. Remove or "
-            "replace them, or raise max_bad_share.",
+            f"read, more than a share of {max_bad_share:g}. First: {shown}. "
+            "Remove or replace them, or raise max_bad_share.",
             skipped,
         )
     return good, skipped
