@@ -120,10 +120,10 @@ def flipped(data, place, bit=0):
     return data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
 
 
-def archive(**arrays):
+def archive(save=np.savez, **arrays):
     """Bytes of an npz."""
     stored = io.BytesIO()
-    np.savez(stored, **arrays)
+    save(stored, **arrays)
     return stored.getvalue()
 
 
@@ -271,13 +271,13 @@ def _(folder):
     return training(folder, f"folder:{folder}/top"), "no images under"
 
 
-def deep(top, count):
-    """`count` folders in one another; what else is longer than a path."""
+def deep(top, count, name="d"):
+    """`count` folders in one another, which no path need reach."""
     top.mkdir()
     here = os.open(top, os.O_RDONLY)
     for _ in range(count):
-        os.mkdir("d", dir_fd=here)
-        there = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.mkdir(name, dir_fd=here)
+        there = os.open(name, os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = there
     os.close(here)
@@ -527,7 +527,9 @@ for what, array in {
     "dates": np.zeros([2, 8, 8], "M8[s]"),
     "records": np.zeros([2, 8, 8], [("r", np.uint8)]),
 }.items():
-    file(f"npz: {what}", X, lambda a=array: archive(x=a), "images must be uint8")
+    file(
+        f"npz: {what}", X, lambda a=array: archive(x=a), "images must be uint8"
+    )
 file(
     "npz: Python objects",
     X,
@@ -595,11 +597,25 @@ for what, header in {
     "of many dimensions": f"({'1,' * 30}{'1,' * 30})",
     "that does not parse": "((((",
 }.items():
-    file(f"npz: a header {what}", X, lambda h=header: member(npy(h)), UNREADABLE)
-file("npz: a type that is none", X, lambda: member(npy("(1,)", "'!'")), UNREADABLE)
-file("npz: a type in a type", X, lambda: member(npy("(1,)", "[[1]]")), UNREADABLE)
+    file(
+        f"npz: a header {what}", X, lambda h=header: member(npy(h)), UNREADABLE
+    )
+file(
+    "npz: a type that is none",
+    X,
+    lambda: member(npy("(1,)", "'!'")),
+    UNREADABLE,
+)
+file(
+    "npz: a type in a type", X, lambda: member(npy("(1,)", "[[1]]")), UNREADABLE
+)
 file("npz: half a header", X, lambda: member(npy("(1,)")[:40]), UNREADABLE)
-file("npz: version 9", X, lambda: member(b"\x93NUMPY\x09\0" + bytes(99)), UNREADABLE)
+file(
+    "npz: version 9",
+    X,
+    lambda: member(b"\x93NUMPY\x09\0" + bytes(99)),
+    UNREADABLE,
+)
 file("npz: a member of text", X, lambda: member(b"x", "x"), UNREADABLE)
 file(
     "npz: a bit turned in the pixels",

@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import pathlib
 import re
-import shutil
 import subprocess
+import tempfile
 
 import pytest
+import tensorflow as tf
 from test_commands import status
 
 # Each has `CASES`: a name in words -> a function of an empty folder that gives
@@ -21,11 +23,12 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A folder for the cases' own; deeper ones than pytest can remove."""
-    base = tmp_path_factory.mktemp("bad")
+def folders():
+    """A folder for the cases' own, of which some are too deep for pytest."""
+    tf.config.list_physical_devices()  # its lines on GPUs come once
+    base = pathlib.Path(tempfile.mkdtemp())
     yield base
-    subprocess.run([shutil.which("rm"), "-rf", base], check=True)
+    subprocess.run(["rm", "-rf", base], check=True)
 
 
 @pytest.mark.parametrize("name", CASES)

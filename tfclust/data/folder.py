@@ -166,14 +166,12 @@ def _walk(folder, tell_error, tell_again):
     names: dict[tuple[int, int], str] = {}
     while waiting or links:
         path = waiting.pop() if waiting else heapq.heappop(links)
-        stat = _stat(path)
-        if stat is None:
-            continue
-        if names.setdefault((stat.st_dev, stat.st_ino), path) != path:
-            tell_again(path)
-            continue
         files = []
         try:
+            stat = os.stat(path)
+            if names.setdefault((stat.st_dev, stat.st_ino), path) != path:
+                tell_again(path)
+                continue
             with os.scandir(path) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if not _leads_to_folder(entry):

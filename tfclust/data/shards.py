@@ -140,7 +140,10 @@ def _arrays(index):
 
 
 def _index_from(stored, limit):
-    """The `ShardIndex` in arrays by name; None if of no such file."""
+    """The `ShardIndex` in arrays by name; None if a check never wrote such.
+
+    `limit` is the file's size, beyond which nothing lies.
+    """
     checks = scan.checks_in(stored)
     offsets, lengths = stored["offsets"], stored["lengths"]
     labels = stored["labels"]

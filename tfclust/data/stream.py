@@ -119,7 +119,7 @@ class StreamSource(EncodedSource):
         """Checks and manifest of the window; (name, reason) of bad ones."""
         first = self._window * self.num_images
         found = self._records.at(first, self.num_images)
-        names, data, reasons = zip(*found, strict=True)
+        names, data, reasons = map(list, zip(*found, strict=True))
 
         def read(position):
             if reasons[position]:

@@ -73,7 +73,8 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
         if "images" not in words:
             raise ValueError(
                 f"{argument}={shown} does not say which array the images are. "
-                f"Write npz:{one_line(path)}?images=x_train&labels=y_train."
+                f"Write npz:{one_line(path)}"
+                "?images=x_train&labels=y_train."
             )
         return open_npz(path, **words, max_images=max_images, argument=argument)
     if scheme == "tfrecord_stream":
