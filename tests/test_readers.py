@@ -14,6 +14,7 @@ from test_sources import encoded, example, picture, pixels, write, write_records
 
 from tfclust import cores, data
 from tfclust.data import scan, shards
+from tfclust.terminal import one_line
 
 # TFRecord files.
 
@@ -270,7 +271,7 @@ def test_folders_beyond_the_longest_path_are_listed(outside):
     ],
 )
 def test_names_are_shown_so_that_no_terminal_obeys_them(name, shown):
-    assert data.printable(name) == shown
+    assert one_line(name) == shown
     assert shown.isprintable()
 
 

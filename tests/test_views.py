@@ -6,7 +6,6 @@ import tensorflow as tf
 from conftest import run_in_subprocess
 
 from tfclust import data, options
-from tfclust.data import crops
 from tfclust.data.config import ViewsConfig, chain
 
 RNG = np.random.default_rng(0)
@@ -21,7 +20,8 @@ MULTI_CROP = {
 
 def views_of(images=SMALL, *, labels=None, batch_size=8, **knobs):
     source = data.ArraySource(images, labels=labels)
-    knobs = {**MULTI_CROP, **knobs}
+    # Below 2 crops of SMALL are plain, and so cut from the store.
+    knobs = {**MULTI_CROP, "antialias_from": 2.0, **knobs}
     return data.Views(source, batch_size=batch_size, **knobs)
 
 
@@ -41,7 +41,9 @@ def assert_same(found, expected):
 @pytest.fixture(scope="module", params=["stored", "one by one"])
 def views(request):
     """Views cut from the decoded store, and image by image."""
-    return views_of(SMALL if request.param == "stored" else LARGE)
+    if request.param == "stored":
+        return views_of(SMALL)
+    return views_of(LARGE, antialias_from=1.0)
 
 
 def test_batches_have_the_promised_shapes_and_no_labels():
@@ -416,9 +418,19 @@ def test_config_and_knobs_together_are_refused():
 
 def test_crops_that_shrink_too_far_are_not_cut_from_the_store():
     """The store's crops are plain; the others are antialiased one by one."""
-    side = int(crops.ANTIALIAS_FROM * 12)
-    images = RNG.integers(0, 256, (8, side, side, 3), np.uint8)
-    for scale, stored in ((1.0, False), (0.5, True)):
-        views = views_of(images, view_scales=((0.1, 1.0), (0.1, scale)))
+    images = RNG.integers(0, 256, (8, 24, 24, 3), np.uint8)
+    for scale, least, stored in (
+        (1.0, 2.0, False),
+        (0.5, 2.0, True),
+        (0.5, 1.5, True),
+        (0.5, 1.4, False),
+        (0.5, 1.0, False),
+        (0.12, 1.0, False),  # the views of 16 px shrink
+    ):
+        views = views_of(
+            images,
+            view_scales=((0.1, 1.0), (0.1, scale)),
+            antialias_from=least,
+        )
         views.batches(0)
         assert (views._cutter(2)._store is not None) == stored

@@ -264,8 +264,8 @@ def _waiting(logs):
     return (
         f"A step waits {wait:,.0f} ms for its images and computes for "
         f"{step:,.0f} ms. Store them smaller (a short side of twice the "
-        "largest view), use fewer views (--num_views), or give the run more "
-        "processors."
+        "largest view), use fewer views (--num_views), cut them faster "
+        "(--antialias_from=2), or give the run more processors."
     )
 
 

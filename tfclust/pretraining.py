@@ -185,9 +185,7 @@ def build_method(recipe, views, strategy):
     with devices.precision(run.mixed_precision), strategy.scope():
         keras.utils.set_random_seed(run.seed)
         backbone = backbones.from_config(
-            recipe.backbone,
-            image_size=recipe.largest_view,
-            sync_batch_norm=replicas > 1,
+            recipe.backbone, image_size=recipe.largest_view
         )
         optimizer = optimizers.build(
             recipe.optimizer,

@@ -224,6 +224,8 @@ MACHINE_KNOBS = (
     "knn_images",
     "knn_epochs",
 )
+# What runs did that were begun before there was the knob.
+_ONCE = {"antialias_from": "2.0", "batch_norm": "global"}
 
 
 def make_recipe(**knobs):
@@ -290,6 +292,7 @@ def differences(recipe, words):
       list of `(name, value then, value now)` as text.
     """
     then = {n: v for part in words.values() for n, v in part.items()}
+    then = {**_ONCE, **then}
     now = {n: v for part in to_words(recipe).values() for n, v in part.items()}
     return [
         (name, then.get(name), value)

@@ -12,9 +12,8 @@ import re
 import sys
 import unicodedata
 
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogates, breaks
 # Progress is drawn over itself; a sentence begins with neither.
-_REDRAWN = re.compile(r"(?:\r(?:\x1b\[K)?)?")
+_REDRAWN = re.compile(r"\A\r(?:\x1b\[K)?")
 
 
 def one_line(text):
@@ -70,8 +69,8 @@ class _Stream:
         self.failure: OSError | None = None
 
     def write(self, text):
-        begin = _REDRAWN.match(text).group()
-        shown = begin + _shown(text[len(begin) :], "\n\t")
+        begin = len(text) - len(_REDRAWN.sub("", text, count=1))
+        shown = text[:begin] + _shown(text[begin:], "\n\t")
         encoding = self._stream.encoding or "utf-8"
         shown = shown.encode(encoding, "backslashreplace").decode(encoding)
         self._try(lambda: self._stream.write(shown))
@@ -105,7 +104,10 @@ def _shown(text, kept):
     if text.isprintable():
         return text
     return "".join(
-        c if c in kept or unicodedata.category(c) not in _HIDDEN else _escape(c)
+        # Python calls no space printable but ASCII's; names have others.
+        c
+        if c in kept or c.isprintable() or unicodedata.category(c) == "Zs"
+        else _escape(c)
         for c in text
     )
 

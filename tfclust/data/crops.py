@@ -7,9 +7,9 @@ torchvision's `RandomResizedCrop` does (ten tries, then the centre).
 size. Boxes are not rounded to whole pixels, so that images of a few pixels
 still give many crops. `cut` takes one crop of one image, in whole pixels as
 torchvision does, and several times faster for large crops. Both read pixels by
-bilinear interpolation at pixel centres, as Pillow does. Where a crop shrinks by
-`ANTIALIAS_FROM` or more, `cut` reads through a triangle kernel as wide as the
-step between samples: Pillow's antialiased bilinear.
+bilinear interpolation at pixel centres, as Pillow does. Where a crop shrinks,
+`cut` can read through a triangle kernel as wide as the step between samples:
+Pillow's antialiased bilinear.
 """
 
 import numpy as np
@@ -17,7 +17,6 @@ import tensorflow as tf
 
 NUM_TRIES = 10
 NUM_UNIFORMS = 2 * NUM_TRIES + 2
-ANTIALIAS_FROM = 2.0
 
 
 def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
@@ -106,10 +105,21 @@ def whole_pixels(boxes, heights, widths, ratio):
     )
 
 
-def needs_antialias(extents, view_sizes):
-    """bool `[b, V]`: whether a crop's samples lie `ANTIALIAS_FROM` apart."""
+def needs_antialias(extents, view_sizes, antialias_from):
+    """Which crops shrink by `antialias_from` or more.
+
+    Args:
+      extents: int32 `[b, V, 3]` from `whole_pixels`.
+      view_sizes: int array `[V]`.
+      antialias_from: float >= 1. A crop of its view's size does not shrink.
+
+    Returns:
+      bool `[b, V]`.
+    """
     longest = tf.reduce_max(extents[..., :2], axis=-1)
-    return longest >= np.int32(np.ceil(ANTIALIAS_FROM * np.array(view_sizes)))
+    sizes = np.array(view_sizes)
+    least = np.maximum(np.ceil(antialias_from * sizes), sizes + 1)
+    return longest >= least.astype(np.int32)
 
 
 def crop_and_resize(padded, owners, boxes, mirrored, view_size):

@@ -114,7 +114,8 @@ def _image_names(folder, argument):
         raise FileNotFoundError(
             f"{argument}: no images under {one_line(folder)}: expected "
             f"<name>.jpg or <class>/<name>.jpg ({' '.join(SUFFIXES)}). Found "
-            f"{len(other)} other files, and {len(lost)} folders that cannot be opened."
+            f"{len(other)} other files, and {len(lost)} folders that cannot be "
+            "opened."
         )
     return sorted(names), [
         *_unopened(folder, lost),

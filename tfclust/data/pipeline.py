@@ -65,15 +65,18 @@ class Cutter:
       source: `Source`.
       chain: `config.Chain` of all views.
       groups: tuple of `Group`.
-      scales: `[V, 2]`. aspect_ratio: float.
+      scales: `[V, 2]`. aspect_ratio: float. antialias_from: float.
     """
 
-    def __init__(self, source, chain, groups, scales, aspect_ratio):
+    def __init__(
+        self, source, chain, groups, scales, aspect_ratio, antialias_from
+    ):
         self._source = source
         self._chain = chain
         self._groups = groups
         self._scales = scales
         self._aspect_ratio = aspect_ratio
+        self._antialias_from = antialias_from
         self._view_sizes = [
             group.size for group in groups for _ in range(*group[1:])
         ]
@@ -131,13 +134,16 @@ class Cutter:
         return self._functions[kind]
 
     def _never_antialiased(self):
-        """Whether even the largest crops shrink too little for it."""
+        """Whether even the largest crops shrink too little for it.
+
+        Crops from the store are plain, so others are cut image by image.
+        """
         heights, widths = self._source.heights, self._source.widths
         longest = int(max(heights.max(), widths.max()))
         area = float((heights.astype(float) * widths).max())
         for size, scale in zip(self._view_sizes, self._scales, strict=True):
             side = min(longest, (scale[1] * area * self._aspect_ratio) ** 0.5)
-            if side / size >= crops.ANTIALIAS_FROM:
+            if side > size and side / size >= self._antialias_from:
                 return False
         return True
 
@@ -240,7 +246,9 @@ class Cutter:
             tf.gather(self._widths, index),
             ratio,
         )
-        smooth = crops.needs_antialias(extents, self._view_sizes)
+        smooth = crops.needs_antialias(
+            extents, self._view_sizes, self._antialias_from
+        )
         return ratio, begins, extents, smooth
 
     def _cut_image(self, row, instead, plan, key, keep_index):

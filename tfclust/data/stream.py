@@ -137,7 +137,7 @@ class StreamSource(EncodedSource):
             len(good), size=len(data)
         )
         rows[bad] = good[draws[bad]]
-        self._data = [data[i] for i in rows]
+        self._data = tuple(data[i] for i in rows)
         checks, names = checks.rows(rows), [names[i] for i in rows]
         manifest = Manifest.of_checked(
             names, list(map(len, self._data)), checks

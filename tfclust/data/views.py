@@ -273,6 +273,7 @@ class Views:
                     np.float32(config.view_scales), config.num_views, axis=0
                 )[:views],
                 config.aspect_ratio,
+                config.antialias_from,
             )
         return self._cutters[num_sizes]
 

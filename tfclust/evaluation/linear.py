@@ -94,6 +94,7 @@ def sgd_probe(
         view_sizes=(image_size,),
         num_views=(1,),
         view_scales=((0.08, 1.0),),
+        antialias_from=1.0,  # as the images that test the layer
         augmentation="none",
         flip_probability=0.5,
         batch_size=min(batch_size, train.num_images),

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfclust import backbones, heads, optimizers
 from tfclust.backbones.dropout import views_in_pass
+from tfclust.methods import batch_statistics
 from tfclust.methods import epochs as epoch_loop
 from tfclust.methods import state as run_state
 from tfclust.methods.configs.shared import WHOLE_BATCH, MethodConfig
@@ -71,8 +72,7 @@ class Method(keras.Model):
     def __init__(self, backbone, config=None, *, name=None, **knobs):
         super().__init__(name=name or type(self).__name__.lower())
         self.config = _config(type(self).Config, config, knobs)
-        strategy = tf.distribute.get_strategy()
-        synchronized = strategy.num_replicas_in_sync > 1
+        synchronized = self.synchronizes_batch_norm
         self.backbone = backbones.adapt(backbone, sync_batch_norm=synchronized)
         self.projector = self.build_projector(
             self.backbone.output_shape[-1], synchronized
@@ -84,6 +84,11 @@ class Method(keras.Model):
         self.total_steps: int | None = None  # of the run, while it trains
         self.order_snapshot = None
         self._extractor = Extractor(self)
+
+    @property
+    def synchronizes_batch_norm(self):
+        """Whether statistics of batch norm span several replicas."""
+        return batch_statistics.are_synchronized(self.config.batch_norm)
 
     # What a method writes.
 
@@ -354,6 +359,7 @@ class Method(keras.Model):
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
+        batch_statistics.join(self, self.config.batch_norm)
         outputs = tf.nest.map_structure(tf.stop_gradient, outputs)
         self.update_memory(outputs, assignments, index)
         loss = replicas.all_sum(tf.stop_gradient(loss))

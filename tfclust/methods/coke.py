@@ -48,7 +48,7 @@ class CoKe(Method):
                 width,
                 hidden_width=self.config.hidden_width,
                 projection_width=width,
-                synchronized=replicas.num_replicas() > 1,
+                synchronized=self.synchronizes_batch_norm,
             )
         for head, count in enumerate(self.config.num_clusters):
             name = f"clusters_{head}"

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfclust.methods import epochs
+from tfclust.methods import batch_statistics, epochs
 from tfclust.ops import replicas
 
 
@@ -54,6 +54,8 @@ class Extractor:
     def _step(self, batch, what, views, training):
         images = self._method.views.on_device(batch)
         outputs = self._method.forward(images, training=training)
+        if training:
+            batch_statistics.join(self._method, self._method.config.batch_norm)
         rows = tf.transpose(getattr(outputs, what), [1, 0, 2])  # [B, V, width]
         if views == "eval":
             rows = rows[:, 0]

@@ -9,6 +9,7 @@ WHOLE_BATCH = (
     "codes or labels, batch norm and memories are those of a whole batch, so "
     "that summing gradients over parts of it would be another algorithm."
 )
+BATCH_NORM_GROUPS = ("global", "replica")
 HEAD_STARTS = ("uniform", "normal")  # first weights, `heads.Classifier`'s start
 
 
@@ -33,6 +34,13 @@ class MethodConfig:
         "Width of the projector's hidden layer; 0 for none.",
         source="SwAV, A.1",
         lower=0,
+    )
+    batch_norm: str = option(
+        "global",
+        "Rows that batch norm takes its statistics of under several replicas: "
+        "the whole batch, or each replica's own, as runs do that leave it to "
+        "each GPU.",
+        choices=BATCH_NORM_GROUPS,
     )
 
     def __post_init__(self):
