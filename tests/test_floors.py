@@ -127,6 +127,7 @@ def test_methods_never_import_one_another():
         "balance",
         "banked",
         "base",
+        "batch_statistics",
         "epochs",
         "extraction",
         "monitor",

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfclust import data
-from tfclust.data import uris
+from tfclust.data import schemes
 from tfclust.data.headers import Header, read_header
 from tfclust.terminal import one_line
 
@@ -209,7 +209,7 @@ URIS = st.one_of(
     st.text(max_size=40),
     st.builds(
         "{}:{}?{}".format,
-        st.sampled_from(uris._SCHEMES),
+        st.sampled_from(schemes._SCHEMES),
         st.sampled_from(["", "/nowhere", "~", "~x", "[", "\0", "\ud800"]),
         st.lists(
             st.sampled_from(

@@ -27,7 +27,7 @@ for name, *arguments in json.loads(sys.argv[1]):
     answers.append([code, words.getvalue(), found])
 print(json.dumps([answers, time.process_time()]))
 """
-ABSENT = "/nowhere/at/all"
+ABSENT = "/dev/null/at/all"
 RUN = ("--data=digits:", f"--workdir={ABSENT}", "--epochs=1")
 REFUSED = [
     (("train", "--rat=3"), "Unknown command line flag 'rat'"),
@@ -40,11 +40,11 @@ REFUSED = [
     (("train", RUN[0], RUN[2]), "workdir must be given"),
     (("train", *RUN[:2]), "epochs or steps"),
     (("train", *RUN, "--data=fodler:a"), "data must be a URI such as"),
-    (("train", *RUN, f"--data=folder:{ABSENT}"), "Found nothing at /nowhere"),
+    (("train", *RUN, f"--data=folder:{ABSENT}"), "Found nothing at /dev/null"),
     (("train", *RUN, f"--eval_data=folder:{ABSENT}"), "eval_data=folder:"),
     (("evaluate",), "either workdir or saved_model"),
     (("evaluate", f"--workdir={ABSENT}"), "holds no run"),
-    (("evaluate", f"--saved_model={ABSENT}"), "no SavedModel in /nowhere"),
+    (("evaluate", f"--saved_model={ABSENT}"), "no SavedModel in /dev/null"),
     (("evaluate", "--protocols=knm", RUN[1]), "protocols must be one of knn"),
     (("export",), "workdir must be given"),
     (("export", f"--workdir={ABSENT}"), "holds no run"),
