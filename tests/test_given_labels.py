@@ -8,10 +8,11 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import normalized_mutual_info_score
 from test_commands import status
 from test_pretraining import SMALL, interrupted, quietly
 
-from tfclust import checkpoints, data, given_labels, pretraining
+from tfclust import checkpoints, data, given_labels, pretraining, progress
 from tfclust.methods.monitor import saved_assignments
 
 SWAV = ("num_clusters", "projection_width", "hidden_width", "freeze_steps")
@@ -255,6 +256,34 @@ def test_labels_of_one_class_teach_nothing():
     given = given_labels.GivenLabels(np.zeros([8, 1], int), (4,), "x")
     with pytest.raises(ValueError, match="1 classes for 8 images in head 0"):
         given_labels._check_classes("x", given, ())
+
+
+def test_label_beyond_int32_is_refused_and_not_another_class():
+    images = np.zeros([4, 8, 8, 3], np.uint8)
+    source = data.ArraySource(images, labels=[0, 1, 2**32 + 1, 1])
+    with pytest.raises(ValueError, match="label 4294967297 in array:. Number"):
+        given_labels._of_source(source)
+
+
+def test_pseudo_labels_own_nmi_to_the_classes_is_a_figure(swav, deepcluster):
+    """DeepCluster's figure 2a; the mean over heads."""
+    method = deepcluster.method
+    expected = []
+    for head in method.labels.rows.numpy().T:
+        known = head >= 0
+        assert 0 < known.sum() < len(known)
+        expected.append(
+            normalized_mutual_info_score(
+                method.views.source.labels[known],
+                head[known],
+                average_method="geometric",
+            )
+        )
+    figures = progress.read_metrics(deepcluster.workdir)[-1]
+    assert figures["pseudo_label_nmi"] == pytest.approx(np.mean(expected))
+    assert figures["pseudo_label_nmi"] != figures["nmi_labels"]
+    # No labels are kept, hence no figure.
+    assert "pseudo_label_nmi" not in progress.read_metrics(swav.workdir)[-1]
 
 
 def test_written_command_takes_the_labels_again(swav, tmp_path):

@@ -282,3 +282,8 @@ def test_min_cluster_is_scaled_to_images_a_cluster(
 def test_settings_that_cannot_work_are_refused_by_their_numbers(knobs, words):
     with pytest.raises(ValueError, match=words):
         contract_run.build("odc", **knobs).prepare(contract_run.views())
+
+
+def test_class_weights_are_the_first_replicas_on_every_replica():
+    weights = contract_run.build("odc").class_weights
+    assert weights.aggregation == "only_first_replica"

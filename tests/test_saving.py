@@ -1,10 +1,12 @@
 """When a run is saved, and that what is saved can be learnt from."""
 
+import contract_run
 import keras
 import numpy as np
 import pytest
+from tiny import tiny_backbone
 
-from tfclust import checkpoints, stopping
+from tfclust import checkpoints, methods, optimizers, stopping
 from tfclust.saving import Saver
 
 
@@ -22,12 +24,17 @@ class Model:
 
     def __init__(self, weights=(1.0,)):
         self.weight = keras.Variable(np.float32(weights), name="kernel")
-        self.trainable_variables = [self.weight]
+        self.unknown_as_nan = ("unknown",)
         self.distribute_strategy = None
         self.stop_training = False
 
     def state(self):
-        return {"kernel": self.weight.numpy()}
+        return {
+            "kernel": self.weight.numpy(),
+            "unknown": np.float32(np.nan),
+            "empty": np.zeros([0, 3], np.float32),
+            "labels": np.array([-1, 3], np.int32),
+        }
 
 
 def saver(workdir, *, steps_per_epoch=1000, **knobs):
@@ -92,7 +99,31 @@ def test_weights_that_the_last_step_broke_are_not_saved(tmp_path):
     train(one, [1.0] * 9)
     one.model.weight.assign([np.inf])
     with pytest.raises(
-        ValueError, match="weights kernel.*after step 10, .*checkpoint: step 5"
+        ValueError,
+        match="kernel holds NaN.*after step 10, .*checkpoint: step 5",
     ):
         train(one, [1.0], first=9)
     assert checkpoints.latest(tmp_path).step == 5
+
+
+def test_variance_that_overflows_is_found_though_no_loss_tells():
+    """As CoKe's on black images; every trained variable stays finite."""
+    backbone = tiny_backbone(batch_norm=True)
+    method = methods.SwAV(backbone, num_clusters=3, queue_rows=0)
+    method.compile(optimizers.SGD(0.1))
+    assert stopping.broken_array(method.state()) is None
+    backbone.layers[1].kernel.assign(backbone.layers[1].kernel * 1e30)
+    images = np.random.default_rng(0).uniform(size=(4, 9, 9, 3))
+    features = method.backbone(np.float32(images), training=True)
+    assert np.isfinite(features).all()
+    name = stopping.broken_array(method.state())
+    assert name.startswith("backbone/") and name.endswith("moving_variance")
+
+
+def test_method_says_itself_where_nan_is_no_fault():
+    method = contract_run.build("deepcluster")
+    method.prepare(contract_run.views())
+    state = method.state()
+    assert np.isnan(state["label_nmi"])
+    assert stopping.broken_array(state) == "label_nmi"
+    assert stopping.broken_array(state, method.unknown_as_nan) is None

@@ -14,6 +14,8 @@ from tfclust import checkpoints, options, terminal
 from tfclust.methods.monitor import saved_assignments
 
 SOURCE = "source"
+# Label memories hold int32, and a classifier has a column for each label below.
+_HIGHEST_LABEL = 2**31 - 2
 
 
 class GivenLabels(NamedTuple):
@@ -63,8 +65,9 @@ def read(recipe, run, source):
       `GivenLabels`, or None.
 
     Raises:
-      ValueError: if the run is on other images, the source has no labels, or
-        they do not fit the recipe's num_clusters.
+      ValueError: if the run is on other images, the source has no labels or
+        some beyond the range of int32, or they do not fit the recipe's
+        num_clusters.
     """
     words = _pseudo_labels(recipe)
     if words is None:
@@ -114,6 +117,13 @@ def _of_source(source):
             f"Received: {source.uri}, {source.num_images} images without "
             "labels. Give class folders or TFRecords with image/class/label, "
             "or the folder of a run."
+        )
+    highest = int(source.labels.max())
+    if highest > _HIGHEST_LABEL:
+        raise ValueError(
+            f"pseudo_labels={SOURCE} takes labels up to {_HIGHEST_LABEL:,}. "
+            f"Received: label {highest} in {source.uri}. Number the classes "
+            "from 0 on."
         )
     labels = np.maximum(source.labels, -1)[:, None].astype(np.int32)  # [N, 1]
     names = source.class_names or ()

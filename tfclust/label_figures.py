@@ -12,6 +12,10 @@ from tfclust.ops import partitions
 class LabelFigures(keras.callbacks.Callback):
     """NMI and ARI of clusters to labels, and online kNN; no training.
 
+    Where the method keeps pseudo-labels, their own NMI too, as DeepCluster
+    plots it (arXiv:1807.05520, figure 2a): clusters are where the classifier
+    puts an image, pseudo-labels what it is taught.
+
     Args:
       views: the run's `Views`, whose source has labels.
       test_source: labelled `Source` for kNN; None holds out every fifth
@@ -47,8 +51,22 @@ class LabelFigures(keras.callbacks.Callback):
             figure = getattr(partitions, name)
             heads = [figure(labels, head) for head in assignments[seen].T]
             logs[f"{name}_labels"] = float(np.mean(heads))
+        memory = getattr(self.model, "labels", None)  # a `RowMemory`
+        if memory is not None:
+            logs["pseudo_label_nmi"] = self._pseudo_label_nmi(
+                memory.rows.numpy()
+            )
         if self.knn_sources and (epoch + 1) % self.every_epochs == 0:
             logs["knn_accuracy"] = self._knn()
+
+    def _pseudo_label_nmi(self, rows):
+        """Mean over heads of pseudo-labels `[N, H]`; NaN if there are none."""
+        heads = []
+        for head in rows.T:
+            both = (head >= 0) & (self.labels >= 0)
+            if both.any():
+                heads.append(partitions.nmi(self.labels[both], head[both]))
+        return float(np.mean(heads)) if heads else float("nan")
 
     def _knn(self):
         arrays = []

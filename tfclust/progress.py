@@ -38,6 +38,7 @@ FIGURES = (
 )
 # Those that only some methods have, by their `figures`.
 METHOD_FIGURES = (
+    "pseudo_label_nmi",
     "found_clusters",
     "unlabelled_share",
     "smallest_label_cluster",

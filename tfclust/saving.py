@@ -72,12 +72,13 @@ class Saver(keras.callbacks.Callback):
 
     def _save(self, done):
         self._refuse_bad_losses()
-        self._refuse_broken_weights(done)
+        arrays = self.model.state()
+        self._refuse_broken(arrays, done)
         if self.workdir is not None:
             checkpoints.save(
                 self.workdir,
                 done,
-                self.model.state(),
+                arrays,
                 about=self.about,
                 keep=self.keep,
                 say=self.say,
@@ -93,13 +94,14 @@ class Saver(keras.callbacks.Callback):
             step, loss = bad
             self._refuse(f"the loss is {loss} at step {step:,}", step)
 
-    def _refuse_broken_weights(self, done):
-        path = stopping.broken_weights(self.model)
-        if path is not None:
-            told = f"the weights {path} are no numbers after step {done:,}"
-            self._refuse(told, done)
+    def _refuse_broken(self, arrays, done):
+        name = stopping.broken_array(arrays, self.model.unknown_as_nan)
+        if name is not None:
+            told = f"{name} holds NaN or infinity after step {done:,}"
+            way = "Look for images that are all alike; l"
+            self._refuse(told, done, way)
 
-    def _refuse(self, told, step):
+    def _refuse(self, told, step, way="L"):
         rate = float(self.rate(step - 1))
         saved = f"step {self.saved_step:,}" if self.saved_step else "none"
         again = ""
@@ -107,6 +109,6 @@ class Saver(keras.callbacks.Callback):
             again = " --allow_config_change then goes on from there."
         raise ValueError(
             f"{told}, with a learning rate of {rate:.4g}; nothing can be "
-            f"learnt from here. Last good checkpoint: {saved}. Lower "
+            f"learnt from here. Last good checkpoint: {saved}. {way}ower "
             f"learning_rate, or warm up longer (warmup_epochs).{again}"
         )

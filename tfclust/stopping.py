@@ -71,15 +71,25 @@ class Losses:
         return (steps[bad[0]], float(losses[bad[0]])) if len(bad) else None
 
 
-def broken_weights(method):
-    """Path of a trained variable that holds no number somewhere, or None.
+def broken_array(arrays, unknown_as_nan=()):
+    """Name of a floating array that holds no number somewhere, or None.
 
     The loss of a step comes before its update: an update that broke the weights
-    shows in the next loss alone, which may come after a checkpoint.
+    shows in the next loss alone, which may come after a checkpoint. And batch
+    norm's `moving_variance` shows in no loss at all: a batch's variance that
+    overflows makes it infinite, while the normalised values stay finite.
+
+    Args:
+      arrays: `{name: array}`, a method's state.
+      unknown_as_nan: names of arrays where NaN stands for no answer yet.
     """
-    for variable in method.trainable_variables:
-        if not np.isfinite(variable.numpy()).all():
-            return variable.path
+    for name, array in arrays.items():
+        floating = array.size and tf.as_dtype(array.dtype).is_floating
+        if not floating or name in unknown_as_nan:
+            continue
+        # Both hand on a NaN, and a bank of images needs no mask beside it.
+        if not np.isfinite([array.min(), array.max()]).all():
+            return name
     return None
 
 

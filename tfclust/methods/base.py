@@ -68,6 +68,8 @@ class Method(keras.Model):
     unit_projections = True
     view_grouping = "size"  # or "view": own batch statistics for each view
     takes_streams = False  # whether it keeps nothing of single images
+    # Of its state, where NaN is no fault but stands for no answer yet.
+    unknown_as_nan: tuple[str, ...] = ()
 
     def __init__(self, backbone, config=None, *, name=None, **knobs):
         super().__init__(name=name or type(self).__name__.lower())

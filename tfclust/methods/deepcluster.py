@@ -30,6 +30,7 @@ class DeepCluster(Method):
 
     Config = DeepClusterConfig
     unit_projections = False
+    unknown_as_nan = ("label_nmi",)  # until the second labels
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)

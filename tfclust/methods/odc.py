@@ -40,6 +40,7 @@ class ODC(Method):
             shape=(count,),
             initializer="ones",
             trainable=False,
+            aggregation="only_first_replica",
             name="class_weights",
         )
 
