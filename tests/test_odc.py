@@ -12,12 +12,13 @@ from oracles_clusters import Memories
 from tfclust.ops import kmeans
 from tfclust.ops.two_means import two_means
 
-# Three steps on 64 images in five clusters, with a refresh after the second,
+# Three steps on 64 images in four clusters, with a refresh after the second,
 # and a limit at which some clusters are small.
 THREE_STEPS = {
+    "num_clusters": (4,),
     "dropout": 0.0,
     "centroid_steps": 2,
-    "min_cluster": 6,
+    "min_cluster": 8,
     "smallest_part": 1,
 }
 
@@ -124,10 +125,10 @@ def test_three_steps_and_the_first_labels_match_numpy_within_1e_4():
             )
         memories.update(index, units, 0.5)
         if step % 2:
-            for cluster in range(5):
+            for cluster in range(4):
                 memories.refresh(cluster)
         dissolved += memories.remove_small(
-            6, lambda rows, heir: two_means(rows)
+            8, lambda rows, heir: two_means(rows)
         )
     assert dissolved  # or the test shows less than it should
     history = method.fit(views, steps=3)

@@ -96,7 +96,9 @@ def linear(units, fan_in, *, name):
 
 
 def normal_linear(units, fan_in, *, name):
-    """A Dense layer with weights from N(0, 0.01) and biases of 0."""
+    """As `linear`, with weights from N(0, 0.01), whatever the fan-in, and
+    biases of 0.
+    """
     return layers.Dense(
         units,
         kernel_initializer=keras.initializers.RandomNormal(

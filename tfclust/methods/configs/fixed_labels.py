@@ -37,8 +37,8 @@ class FixedLabelsConfig(MethodConfig):
     )
     head_start: str = option(
         "uniform",
-        "First weights of the labels' heads: uniform in 1 / sqrt(width) "
-        "around 0, or normal, N(0, 0.01) with biases of 0, as on AlexNet.",
+        "First weights of the labels' heads: uniform within +-1 / sqrt(width), "
+        "or normal, N(0, 0.01) with biases of 0, as on AlexNet.",
         source="self-label, models/resnetv1.py and alexnet.py",
         choices=HEAD_STARTS,
     )
