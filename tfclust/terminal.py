@@ -14,7 +14,7 @@ import unicodedata
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, surrogates, breaks
 # Progress is drawn over itself; a sentence begins with neither.
-_REDRAWN = re.compile(r"(?:\r(?:\x1b\[K)?)?")
+_REDRAWN = re.compile(r"\r(?:\x1b\[K)?")
 
 
 def one_line(text):
@@ -70,7 +70,8 @@ class _Stream:
         self.failure: OSError | None = None
 
     def write(self, text):
-        begin = _REDRAWN.match(text).group()
+        redrawn = _REDRAWN.match(text)
+        begin = redrawn.group() if redrawn else ""
         shown = begin + _shown(text[len(begin) :], "\n\t")
         encoding = self._stream.encoding or "utf-8"
         shown = shown.encode(encoding, "backslashreplace").decode(encoding)

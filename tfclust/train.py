@@ -5,9 +5,8 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
 """
 
 from tfclust import flags  # isort: skip (imports TensorFlow quietly)
-import pathlib
 
-from tfclust import pretraining, recipe_flags, resuming
+from tfclust import folders, pretraining, recipe_flags, resuming
 
 
 def main():
@@ -19,7 +18,7 @@ def main():
     recipe = recipe_flags.read()
 
     def write_config():
-        workdir = pathlib.Path(recipe.run.workdir).expanduser()
+        workdir = folders.expanded(recipe.run.workdir)
         flags.write(
             workdir / "config.flags",
             resuming.lasting(recipe),
