@@ -7,7 +7,6 @@ python -m tfclust.evaluate --workdir=runs/mine \\
 import dataclasses
 import json
 import os
-import pathlib
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -167,7 +166,7 @@ def open_sources(command, config, recipe, tell=None):
         max_images = run.max_images
     cache = command.cache_dir or run.cache_dir
     if not cache and command.workdir:
-        cache = str(pathlib.Path(command.workdir).expanduser() / "cache")
+        cache = str(folders.expanded(command.workdir) / "cache")
 
     def opened(argument, uri, max_images=None):
         if not uri:
@@ -236,9 +235,9 @@ def output_path(command):
       command: `EvaluateConfig`.
     """
     if command.output:
-        path = pathlib.Path(command.output).expanduser()
+        path = folders.expanded(command.output)
     elif command.workdir:
-        workdir = pathlib.Path(command.workdir).expanduser()
+        workdir = folders.expanded(command.workdir)
         path = workdir / "evaluation.json"
     else:
         return None

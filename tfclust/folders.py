@@ -13,6 +13,21 @@ class DiskError(RuntimeError):
     """The disk took no more, or gave up; a sentence to the user."""
 
 
+def expanded(path):
+    """`path` with `~` as the home folder.
+
+    Raises:
+      ValueError: if it begins with the home of somebody unknown.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            "a path may begin with ~ or with ~ and the name of a user. "
+            f"Received: {path}: no such user. Write the home folder out."
+        ) from error
+
+
 def writable(argument, path, given=None):
     """Makes `path` where it is missing, and tries to write there.
 
@@ -27,7 +42,7 @@ def writable(argument, path, given=None):
     Raises:
       ValueError: if it is no folder, or cannot be made or written.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = expanded(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

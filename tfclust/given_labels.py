@@ -5,12 +5,11 @@ any. A run that goes on has them in its state and reads nothing here.
 """
 
 import dataclasses
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from tfclust import checkpoints, options, terminal
+from tfclust import checkpoints, folders, options, terminal
 from tfclust.methods.monitor import saved_assignments
 
 SOURCE = "source"
@@ -43,7 +42,7 @@ def open_run(recipe, say=terminal.say):
     words = _pseudo_labels(recipe)
     if words in (None, SOURCE):
         return None
-    saved = checkpoints.latest(pathlib.Path(words).expanduser(), say=say)
+    saved = checkpoints.latest(folders.expanded(words), say=say)
     if saved is None:
         raise FileNotFoundError(
             f"pseudo_labels={words} holds no run: expected "

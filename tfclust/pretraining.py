@@ -101,7 +101,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
     """
     run_checks.check_alone(recipe)
     run = recipe.run
-    workdir = pathlib.Path(run.workdir).expanduser()
+    workdir = folders.expanded(run.workdir)
     # First of all: hosts must find one another before any operation.
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     threads = devices.set_threads(run.threads)
@@ -152,7 +152,7 @@ def load_run(workdir):
       DamagedCheckpoint: if all there are damaged.
       UnreadableCheckpoint: if one may be whole and cannot be read now.
     """
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = folders.expanded(workdir)
     saved = checkpoints.latest(workdir)
     if saved is None:
         raise run_checks.no_run(workdir)

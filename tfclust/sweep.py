@@ -102,7 +102,7 @@ def variants(recipe, vary):
       ValueError: if a knob is unknown, comes twice or a value does not suit.
     """
     knobs = _parse(vary)
-    workdir = pathlib.Path(recipe.run.workdir).expanduser()
+    workdir = folders.expanded(recipe.run.workdir)
     found = []
     for values in itertools.product(*knobs.values()):
         chosen = dict(zip(knobs, values, strict=True))

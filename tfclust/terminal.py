@@ -13,7 +13,7 @@ import sys
 import unicodedata
 
 # Progress is drawn over itself; a sentence begins with neither.
-_REDRAWN = re.compile(r"\A\r(?:\x1b\[K)?")
+_REDRAWN = re.compile(r"\r(?:\x1b\[K)?")
 
 
 def one_line(text):
@@ -69,8 +69,9 @@ class _Stream:
         self.failure: OSError | None = None
 
     def write(self, text):
-        begin = len(text) - len(_REDRAWN.sub("", text, count=1))
-        shown = text[:begin] + _shown(text[begin:], "\n\t")
+        redrawn = _REDRAWN.match(text)
+        begin = redrawn.group() if redrawn else ""
+        shown = begin + _shown(text[len(begin) :], "\n\t")
         encoding = self._stream.encoding or "utf-8"
         shown = shown.encode(encoding, "backslashreplace").decode(encoding)
         self._try(lambda: self._stream.write(shown))

@@ -4,9 +4,7 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
     --data=folder:/my/images --workdir=runs/mine
 """
 
-import pathlib
-
-from tfclust import flags, quiet, recipe_flags, resuming, run_checks
+from tfclust import flags, folders, quiet, recipe_flags, resuming, run_checks
 
 
 def main():
@@ -21,7 +19,7 @@ def main():
     from tfclust import pretraining  # which TensorFlow's import was kept for
 
     def write_config():
-        workdir = pathlib.Path(recipe.run.workdir).expanduser()
+        workdir = folders.expanded(recipe.run.workdir)
         flags.write(
             workdir / "config.flags",
             resuming.lasting(recipe),

@@ -14,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 
+from tfclust import folders
 from tfclust.backbones.levels import stages as stages_of
 
 _CHECKPOINT_NAME = re.compile(r"backbone/(\d+)/(.*)")
@@ -64,7 +65,7 @@ def load_weights(backbone, init_from, *, stages=None):
         )
     wanted = groups if stages is None else groups[: stages + 1]
     wanted_ids = {id(variable) for group in wanted for variable in group}
-    path = _find(pathlib.Path(init_from).expanduser())
+    path = _find(folders.expanded(init_from))
     pairs = [
         (variable, saved)
         for variable, saved in zip(

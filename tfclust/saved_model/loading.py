@@ -1,5 +1,6 @@
 """A SavedModel of `save`, loaded with its card; what is damaged is told."""
 
+import contextlib
 import json
 import pathlib
 from collections.abc import Callable
@@ -41,6 +42,9 @@ def load(path):
     image_size, resize_size = sizes["centre_crop"], sizes["resize_short_side"]
     images = tf.zeros([1, image_size, image_size, 3])
     try:
+        # `load` writes a traceback of a damaged one, and goes on.
+        with contextlib.suppress(FileNotFoundError):
+            tf.saved_model.experimental.read_fingerprint(str(path))
         model = tf.saved_model.load(str(path))
         features = model(images, training=False)
         found = f"features {features.dtype.name} {list(features.shape)}"

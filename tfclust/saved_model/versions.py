@@ -85,15 +85,24 @@ def newest_version(path):
 
     Raises:
       FileNotFoundError: if there is none.
+      ValueError: if the largest version has lost its graph.
     """
-    path = pathlib.Path(path).expanduser()
+    path = folders.expanded(path)
     if _is_saved_model(path):
         return path
-    versions = [n for n in _versions(path) if _is_saved_model(path / str(n))]
+    numbers = [n for n in _versions(path) if _is_version(path / str(n))]
+    versions = [n for n in numbers if _is_saved_model(path / str(n))]
     if not versions:
         raise FileNotFoundError(
             f"no SavedModel in {path}: expected saved_model.pb, or folders "
             "named by integers that hold it. Write one with tfclust.export."
+        )
+    if max(versions) < max(numbers):
+        # An older one instead would be taken for the newest.
+        newest = path / str(max(numbers))
+        raise ValueError(
+            f"{newest} is damaged: it has no saved_model.pb. Give another "
+            f"version, such as {path / str(max(versions))}, or export again."
         )
     return path / str(max(versions))
 
@@ -142,6 +151,11 @@ def _as_os_error():
 
 def _is_saved_model(path):
     return (path / "saved_model.pb").is_file()
+
+
+def _is_version(path):
+    """Whether anything of a SavedModel is there."""
+    return path.is_dir() and any((path / name).exists() for name in _FILES)
 
 
 def _versions(path):
