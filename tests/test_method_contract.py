@@ -125,7 +125,7 @@ def test_no_gradient_through_assignments(whole):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
 
 
-@on_methods("swav", "sela")
+@on_methods("swav")
 def test_compiled_step_equals_the_plain_one(name):
     states = []
     for jit_compile in (False, True):
@@ -215,26 +215,34 @@ def test_config_survives_its_spelling(name):
     assert type(config)(**read) == config
 
 
-@on_methods("swav")
-def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("swav", (1, 2)), *(slow(name, (1, 2, 4)) for name in NAMES)],
+)
+def test_replicas_of_a_batch_equal_one(name, counts, tmp_path):
     """With batch norm in the backbone, whose statistics span the replicas.
 
-    A run also goes on from one to four, and from four to one.
+    A run also goes on from one to the most, and from these to one.
     """
     output = tmp_path / "states.npz"
-    arguments = ["tests/contract_run.py", name, output, 1, 2, 4]
+    arguments = ["tests/contract_run.py", name, output, *counts]
     done = processes.run(arguments, timeout=500)
     assert done.returncode == 0, done.stderr[-5000:]
     states = contract_run.read_states(output)
-    for several in (states["2"], states["4"]):
+    for several in map(str, counts[1:]):
         for key, array in states["1"].items():
             if key.startswith("codes/"):
-                np.testing.assert_array_equal(array, several[key], err_msg=key)
-        contract_run.assert_close(states["1"], several)
+                np.testing.assert_array_equal(
+                    array, states[several][key], err_msg=key
+                )
+        contract_run.assert_close(states["1"], states[several])
     ends = [run for run in states if " from " in run]
     assert {int(states[run]["step"]) for run in ends} == {12}
-    contract_run.assert_close(states["1 from 1"], states["4 from 1"])
-    contract_run.assert_close(states["4 from 4"], states["1 from 4"])
+    most = counts[-1]
+    contract_run.assert_close(states["1 from 1"], states[f"{most} from 1"])
+    contract_run.assert_close(
+        states[f"{most} from {most}"], states[f"1 from {most}"]
+    )
 
 
 def test_clusterer_assigns_as_the_scores_do(name, whole):

@@ -37,6 +37,7 @@ METHODS = {
         "--freeze_steps=2",
         "--queue_rows=32",
         "--queue_start_epoch=0",
+        "--knn_images=0",  # the others have it
     ],
     # Labels before each step, by features of both hosts.
     "sela": ["--num_clusters=5,6", "--num_label_steps=20"],
