@@ -1,14 +1,16 @@
 # quickstart: from images to clusters, figures and a SavedModel.
-# test: the suite.   bench: benchmarks.   Each sets up .venv by itself.
+# test: every promise of the suite.   test-all: also in all combinations.
+# bench: benchmarks.   Each sets up .venv by itself.
 
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest -q -n 2 --dist=worksteal
 RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags
 
-.PHONY: quickstart test bench lint
+.PHONY: quickstart test test-all test-slow bench lint
 .DELETE_ON_ERROR:
 
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
@@ -17,7 +19,14 @@ quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
 
 test: $(VENV)/.tfclust-test
-	$(PY) -m pytest -q -n 2
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/.tfclust-test
+	$(PYTEST)
+
+# What test-all has and test has not.
+test-slow: $(VENV)/.tfclust-test
+	$(PYTEST) -m slow
 
 bench: $(VENV)/.tfclust-test
 	$(PY) -m tests.benchmarks

@@ -19,6 +19,21 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture
+def eager():
+    """No graph is traced: of a tiny network, it costs more than a few steps."""
+    import tensorflow as tf  # not by tests that do without
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def slow(*values):
+    """A case of `parametrize` that `make test` leaves out."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def run_in_subprocess(code, *, timeout=300, env=None, fresh=False):
     """Standard output of `code`, run in the project's root.
 

@@ -215,35 +215,46 @@ class KeepStates(keras.callbacks.Callback):
             self.states[step] = copied_state(self.model)
 
 
-def assert_goes_on(make, make_views):
-    """A run of 12 steps, stopped and gone on, has the same bits as one whole.
-
-    From an epoch's end and from within one, where it is stopped as well.
+class Whole:
+    """A run of 12 steps, kept after its first, fourth, sixth and last.
 
     Args:
       make: function of no arguments that gives a method; the same each time.
       make_views: function of no arguments that gives views of 4 steps an epoch.
     """
-    states = {}
-    whole = make()
-    kept = KeepStates(states, (4, 6))
-    whole.fit(make_views(), epochs=3, callbacks=[kept])
-    states[12] = whole.state()
-    resumed = make()
-    resumed.prepare(make_views())
-    for start, stop in ((6, 12), (4, 6)):  # anew, and over what is there
-        resumed.load_state(states[start])
-        # Stopped, not shorter: label times depend on the run's length.
-        resumed.fit(
-            resumed.views,
-            epochs=3,
-            start_step=start,
-            callbacks=[StopAt(stop)],
-        )
-        found = resumed.state()
-        assert set(found) == set(states[stop])
-        for key, value in states[stop].items():
-            np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+    def __init__(self, make, make_views):
+        self._make, self._make_views = make, make_views
+        self.method, self.states = make(), {}
+        kept = KeepStates(self.states, (1, 4, 6))
+        self.method.fit(make_views(), epochs=3, callbacks=[kept])
+        self.states[12] = copied_state(self.method)
+
+    def at(self, step):
+        """The method as it was after the step, and its views."""
+        self.method.load_state(self.states[step])
+        return self.method, self.method.views
+
+    def assert_goes_on(self):
+        """Stopped and gone on it has the same bits.
+
+        From an epoch's end and from within one, where it is stopped as well.
+        """
+        resumed = self._make()
+        resumed.prepare(self._make_views())
+        for start, stop in ((6, 12), (4, 6)):  # anew, and over what is there
+            resumed.load_state(self.states[start])
+            # Stopped, not shorter: label times depend on the run's length.
+            resumed.fit(
+                resumed.views,
+                epochs=3,
+                start_step=start,
+                callbacks=[StopAt(stop)],
+            )
+            found = resumed.state()
+            assert set(found) == set(self.states[stop])
+            for key, value in self.states[stop].items():
+                np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
 def trained(name, strategy):

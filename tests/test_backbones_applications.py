@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from conftest import slow
 from keras import layers
 
 from tfclust import backbones
@@ -75,7 +76,7 @@ def test_each_bare_network_gets_its_own_scaling(model_name, images):
     np.testing.assert_allclose(model(images), expected, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "VGG16"])
+@pytest.mark.parametrize("name", [slow("MobileNetV3Small"), "VGG16"])
 def test_a_named_network_sees_what_keras_feeds_it(name, images):
     backbone = backbones.build(name)
     network = getattr(keras.applications, name)(include_top=False, weights=None)
@@ -345,8 +346,8 @@ def test_a_shared_layer_appears_as_this_model_uses_it():
     ("name", "size", "smallest"),
     [
         ("VGG16", 8, 32),
-        ("InceptionV3", 64, 75),
-        ("EfficientNetB0", 8, 32),
+        slow("InceptionV3", 64, 75),
+        slow("EfficientNetB0", 8, 32),
     ],
 )
 def test_images_too_small_for_a_network_are_refused_with_the_least_size(

@@ -6,6 +6,7 @@ import oracles
 import oracles_online
 import pytest
 import tensorflow as tf
+from conftest import slow
 
 from tfclust import optimizers
 
@@ -240,7 +241,10 @@ def test_three_steps_of_views_and_crops_match_numpy_within_1e_4():
     assert_steps_match(method, views, rates=[0.03] * 3)
 
 
-@pytest.mark.parametrize("of_labels, of_centroids", OTHERS_OF_TABLE_2)
+@pytest.mark.parametrize(
+    "of_labels, of_centroids",
+    [OTHERS_OF_TABLE_2[0], *(slow(*case) for case in OTHERS_OF_TABLE_2[1:])],
+)
 def test_table_2_matches_numpy_within_1e_4(of_labels, of_centroids):
     method = contract_run.build(
         "coke",

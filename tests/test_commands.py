@@ -11,7 +11,7 @@ import numpy as np
 import processes
 import pytest
 import tensorflow as tf
-from conftest import ROOT, run_in_subprocess
+from conftest import ROOT, slow
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_sources import encoded, example, write_records
@@ -107,46 +107,52 @@ def write_photos(path):
     write_records(path, [example(x, i % 4) for i, x in enumerate(photos)])
 
 
-def test_training_on_records_leaves_nothing_on_standard_error(tmp_path):
-    write_photos(tmp_path / "photos.tfrecord")
-    done = command(
-        "train",
-        *TINY,
-        f"--data=tfrecord:{tmp_path / 'photos.tfrecord'}",
-        "--eval_data=",
-        f"--workdir={tmp_path}",
-        "--epochs=1",
-        "--max_bad_share=0.1",
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert done.stdout.count("a damaged or truncated JPEG") == 3
-    listed = (tmp_path / "skipped.txt").read_text().splitlines()
-    assert len(listed) == 3
-    assert listed[0].startswith("photos.tfrecord@")
-    assert listed[0].endswith("\ta damaged or truncated JPEG")
-
-
 COMMANDS = """
 import sys
-from test_commands import TINY, status
+from tfclust import evaluate, evaluation, flags, recipe_flags, train
 
-workdir = "--workdir={folder}/run"
-arguments = [
-    *TINY, "--data=tfrecord:{folder}/photos.tfrecord", "--eval_data=",
-    "--max_bad_share=0.1", workdir
-]
-assert status("train", *arguments, "--epochs=1") == 0
-assert status("evaluate", workdir, "--max_images=40") == 0
+recipe_flags.define()
+code = flags.status(train.main, ["train.py", *sys.argv[1:]])
+assert code == 0, code
+print("trained", flush=True)
+print("trained", file=sys.stderr, flush=True)
+flags.define(evaluate.EvaluateConfig, evaluation.EvaluationConfig)
+(workdir,) = (x for x in sys.argv if x.startswith("--workdir="))
+arguments = ["evaluate.py", workdir, "--max_images=40", "--baselines="]
+arguments += ["--cluster_restarts=2"]
+code = flags.status(evaluate.main, arguments)
+assert code == 0, code
 for name in sys.modules:
     assert not name.startswith("__autograph"), sys.modules[name].__file__
 """
 
 
-def test_autograph_rewrites_no_function_of_the_commands(tmp_path):
-    write_photos(tmp_path / "photos.tfrecord")
-    code = COMMANDS.format(folder=tmp_path)
-    run_in_subprocess(code, env={"PYTHONPATH": "tests"})
+@pytest.fixture(scope="module")
+def of_records(tmp_path_factory):
+    """Folder and result of a training and an evaluation on TFRecords."""
+    folder = tmp_path_factory.mktemp("records")
+    write_photos(folder / "photos.tfrecord")
+    data = f"--data=tfrecord:{folder / 'photos.tfrecord'}"
+    arguments = [*TINY, data, "--eval_data=", f"--workdir={folder}"]
+    arguments += ["--epochs=1", "--max_bad_share=0.1"]
+    code = ["-c", COMMANDS, *arguments]
+    return folder, processes.run(code, env=environment())
+
+
+def test_training_on_records_leaves_nothing_on_standard_error(of_records):
+    folder, done = of_records
+    assert "trained\n" in done.stderr, done.stderr
+    assert done.stderr.split("trained\n")[0] == ""
+    assert done.stdout.count("a damaged or truncated JPEG") == 3
+    listed = (folder / "skipped.txt").read_text().splitlines()
+    assert len(listed) == 3
+    assert listed[0].startswith("photos.tfrecord@")
+    assert listed[0].endswith("\ta damaged or truncated JPEG")
+
+
+def test_autograph_rewrites_no_function_of_the_commands(of_records):
+    _, done = of_records
+    assert done.returncode == 0, done.stderr
 
 
 def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
@@ -380,7 +386,7 @@ def readme_lines(images, folder):
         yield [line.split("tfclust.")[1].split()[0], *line.split(" --")[1:]]
 
 
-@pytest.mark.parametrize("by_class", [True, False])
+@pytest.mark.parametrize("by_class", [True, slow(False)])
 def test_readmes_three_lines_serve_own_images(
     tmp_path, capsys, monkeypatch, by_class
 ):
@@ -392,6 +398,8 @@ def test_readmes_three_lines_serve_own_images(
     for name, *arguments in readme_lines(images, tmp_path):
         if name == "train":
             arguments += shorter
+        elif name == "evaluate":
+            arguments += ["cluster_restarts=2", "baselines=untrained"]
         codes[name] = status(name, *(f"--{a}" for a in arguments))
         printed[name] = capsys.readouterr()
     assert list(codes.values()) == [0, 0 if by_class else 2, 0], printed
@@ -476,7 +484,8 @@ def test_an_interrupted_check_of_the_images_goes_on_where_it_was(tmp_path):
     assert done.stdout.endswith(f"checked {300 - 256}\n")
 
 
-MIRRORED = [*TINY, "--num_replicas=2", "--epochs=1"]
+# Colours would be compiled anew for each device; test_views has them.
+MIRRORED = [*TINY, "--num_replicas=2", "--epochs=1", "--augmentation=none"]
 
 
 def test_two_replicas_train_by_one_flag(tmp_path):
@@ -519,6 +528,7 @@ def start_worker(workdir, ports, index):
     )
 
 
+@pytest.mark.slow
 def test_two_hosts_train_and_stop_together_when_one_is_asked(tmp_path):
     ports = processes.free_ports(2)
     workers = [start_worker(tmp_path, ports, index) for index in (0, 1)]

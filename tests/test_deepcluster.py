@@ -258,10 +258,10 @@ def test_graphs_find_their_own_number_of_clusters():
 )
 def test_other_clusterings_go_on_as_if_never_stopped(knobs):
     knobs = {"num_clusters": 40, "pca_width": 2, **knobs}
-    contract_run.assert_goes_on(
+    contract_run.Whole(
         lambda: build(**knobs),
         lambda: two_views(coloured_blobs(), batch_size=16),
-    )
+    ).assert_goes_on()
 
 
 def test_labels_live_for_reassign_epochs_and_orders_for_one():

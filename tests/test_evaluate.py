@@ -426,7 +426,7 @@ def test_saved_model_without_a_recipe_has_no_untrained_twin(
 
 def test_command_refuses_a_missing_run_in_a_process_of_its_own(tmp_path):
     arguments = ["-m", "tfclust.evaluate", f"--workdir={tmp_path}"]
-    done = processes.run(arguments, fresh=True)
+    done = processes.run(arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("evaluate: ")
     assert "Traceback" not in done.stdout + done.stderr

@@ -200,6 +200,7 @@ def test_rotation_resumed_equals_never_stopped_with_labels_of_the_state():
         np.testing.assert_array_equal(resumed[key], value, err_msg=key)
 
 
+@pytest.mark.slow
 def test_rotation_on_two_replicas_equals_one(tmp_path):
     output = tmp_path / "states.npz"
     run_in_subprocess(REPLICAS.format(output=output))

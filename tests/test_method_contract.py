@@ -6,6 +6,7 @@ import numpy as np
 import processes
 import pytest
 import tensorflow as tf
+from conftest import slow
 
 from tfclust import devices, methods, options
 
@@ -16,14 +17,47 @@ def test_every_method_is_held_to_the_contract():
     assert set(NAMES) == set(contract_run.KNOBS)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def name(request):
     return request.param
 
 
-def test_forward_shapes(name):
-    method, views = contract_run.build(name), contract_run.views()
-    method.prepare(views)
+def on_methods(*quick, names=NAMES):
+    """A test of each method, which `make test` runs on the `quick` ones."""
+    return pytest.mark.parametrize(
+        "name", [n if n in quick else slow(n) for n in names]
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(name):
+    """`contract_run.Whole` of the method; a test puts it where it needs it.
+
+    One graph serves all promises on a trained method: tracing it takes as long
+    as a hundred of its steps.
+    """
+    return contract_run.Whole(lambda: contract_run.build(name), secret_views)
+
+
+def secret_views():
+    """Views of images whose labels nobody may look at."""
+    source = SecretLabels(contract_run.digits(64))
+    return contract_run.two_views(source, batch_size=16)
+
+
+class SecretLabels:
+    """A source but for its labels."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def __getattr__(self, name):
+        assert name != "labels", "training reads labels"
+        return getattr(self._source, name)
+
+
+def test_forward_shapes(name, whole):
+    method, views = whole.at(4)
     batch = next(iter(views.batches(0)))
     outputs = method.forward(views.on_device(batch), training=True)
     assert outputs.features.shape == (2, 16, 6)
@@ -35,7 +69,7 @@ def test_forward_shapes(name):
         assert scores.shape == (2, 16, contract_run.NUM_CLUSTERS)
 
 
-def test_views_of_two_sizes_keep_their_order_and_shapes(name):
+def test_views_of_two_sizes_keep_their_order_and_shapes(name, eager):
     method = contract_run.build(name)
     views = contract_run.views(
         view_sizes=(12, 8),
@@ -51,19 +85,17 @@ def test_views_of_two_sizes_keep_their_order_and_shapes(name):
     np.testing.assert_allclose(outputs.features[4], alone, atol=1e-6)
 
 
-def test_one_step_moves_the_backbone(name):
-    method = contract_run.build(name)
-    before = [v.numpy() for v in method.backbone.trainable_variables]
-    method.fit(contract_run.views(), steps=1)
+def test_one_step_moves_the_backbone(name, whole):
+    before = contract_run.build(name).backbone
+    after = whole.at(1)[0].backbone
     for old, new in zip(
-        before, method.backbone.trainable_variables, strict=True
+        before.trainable_variables, after.trainable_variables, strict=True
     ):
-        assert np.abs(old - new.numpy()).max() > 0
+        assert np.abs(old.numpy() - new.numpy()).max() > 0
 
 
-def test_no_gradient_through_assignments(name):
-    method, views = contract_run.build(name), contract_run.views()
-    method.fit(views, steps=4)
+def test_no_gradient_through_assignments(whole):
+    method, views = whole.at(4)
     batch = next(iter(views.batches(1)))
     images = views.on_device(batch)
     with tf.GradientTape(persistent=True) as tape:
@@ -93,6 +125,7 @@ def test_no_gradient_through_assignments(name):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
 
 
+@on_methods("swav")
 def test_compiled_step_equals_the_plain_one(name):
     states = []
     for jit_compile in (False, True):
@@ -113,15 +146,13 @@ def test_optimizer_that_accumulates_gradients_is_refused(wrapped):
         method.compile(optimizer=optimizer)
 
 
-def test_saved_and_resumed_equals_never_stopped(name):
-    contract_run.assert_goes_on(
-        lambda: contract_run.build(name), contract_run.views
-    )
+def test_saved_and_resumed_equals_never_stopped(whole):
+    """With images whose labels nobody may look at."""
+    whole.assert_goes_on()
 
 
-def test_state_of_another_model_is_refused_by_name(name):
-    method = contract_run.build(name)
-    method.prepare(contract_run.views())
+def test_state_of_another_model_is_refused_by_name(whole):
+    method, _ = whole.at(4)
     state = method.state()
     state["stray"] = np.zeros(1)
     del state["step"]
@@ -129,6 +160,7 @@ def test_state_of_another_model_is_refused_by_name(name):
         method.load_state(state)
 
 
+@on_methods("swav", "fixed_labels")
 def test_no_label_reaches_training(name):
     states = []
     for labels in (np.zeros(32, np.int64), np.arange(32)):
@@ -146,6 +178,7 @@ def test_no_label_reaches_training(name):
         np.testing.assert_array_equal(value, states[1][key], err_msg=key)
 
 
+@on_methods("swav", "deepcluster")
 def test_loss_falls_on_24_images(name):
     calm = {
         "swav": {"queue_rows": 0},
@@ -182,32 +215,40 @@ def test_config_survives_its_spelling(name):
     assert type(config)(**read) == config
 
 
-def test_one_two_and_four_replicas_of_a_batch_are_equal(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("swav", (1, 2)), *(slow(name, (1, 2, 4)) for name in NAMES)],
+)
+def test_replicas_of_a_batch_equal_one(name, counts, tmp_path):
     """With batch norm in the backbone, whose statistics span the replicas.
 
-    A run also goes on from one to four, and from four to one.
+    A run also goes on from one to the most, and from these to one.
     """
     output = tmp_path / "states.npz"
-    arguments = ["tests/contract_run.py", name, output, 1, 2, 4]
+    arguments = ["tests/contract_run.py", name, output, *counts]
     done = processes.run(arguments, timeout=500)
     assert done.returncode == 0, done.stderr[-5000:]
     states = contract_run.read_states(output)
-    for several in (states["2"], states["4"]):
+    for several in map(str, counts[1:]):
         for key, array in states["1"].items():
             if key.startswith("codes/"):
-                np.testing.assert_array_equal(array, several[key], err_msg=key)
-        contract_run.assert_close(states["1"], several)
+                np.testing.assert_array_equal(
+                    array, states[several][key], err_msg=key
+                )
+        contract_run.assert_close(states["1"], states[several])
     ends = [run for run in states if " from " in run]
     assert {int(states[run]["step"]) for run in ends} == {12}
-    contract_run.assert_close(states["1 from 1"], states["4 from 1"])
-    contract_run.assert_close(states["4 from 4"], states["1 from 4"])
+    most = counts[-1]
+    contract_run.assert_close(states["1 from 1"], states[f"{most} from 1"])
+    contract_run.assert_close(
+        states[f"{most} from {most}"], states[f"1 from {most}"]
+    )
 
 
-def test_clusterer_assigns_as_the_scores_do(name):
+def test_clusterer_assigns_as_the_scores_do(name, whole):
     from tfclust.ops.clusterer import assign
 
-    method, views = contract_run.build(name), contract_run.views()
-    method.fit(views, steps=2)
+    method, views = whole.at(4)
     images = views.on_device(next(iter(views.batches(0))))
     outputs = method.forward(images, training=False)
     clusterers = method.clusterer()
@@ -235,7 +276,7 @@ def _is_compiled(method):
     )
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+@on_methods("swav", names=methods.METHODS)
 def test_half_precision_trains_as_float32_does(name):
     """Fifty steps; convolutions alone are in half precision."""
     losses, weights, states = {}, {}, {}

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run_in_subprocess
+from conftest import run_in_subprocess, slow
 from keras import layers
 from PIL import Image
 
@@ -593,7 +593,7 @@ def test_size_comes_from_the_views_a_method_was_trained_on(tmp_path):
     assert card["preprocessing"]["centre_crop"] == 24
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", slow("mixed_float16")])
 def test_half_precision_backbone_serves_float32(tmp_path, dtype):
     method = stand_in(small_backbone(dtype=dtype))
     path = saved_model.save(method, tmp_path, image_size=SIZE)

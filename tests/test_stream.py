@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import slow
 from test_commands import TINY, status
 from test_pretraining import interrupted, quietly, recipe
 from test_sources import encoded, example, write_records
@@ -56,7 +57,7 @@ def numbers_in(views, epoch, **where):
     return shown[:, 0, 0, 0].tolist()
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [slow(False), True])
 def test_windows_follow_one_another_over_files_and_passes(tmp_path, packed):
     views = views_of(write_stream(tmp_path, [5, 0, 7, 9], packed))
     seen = [numbers_in(views, epoch) for epoch in range(5)]

@@ -4,7 +4,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
-from conftest import run_in_subprocess
+from conftest import run_in_subprocess, slow
 
 from tfclust.ops import transport
 from tfclust.ops.transport import balanced_labels
@@ -46,7 +46,7 @@ def small():
     return rows, *trained(rows, 20, 0.3)
 
 
-@pytest.mark.parametrize("head", ["untrained", "trained"])
+@pytest.mark.parametrize("head", ["untrained", slow("trained")])
 def test_labels_and_objective_equal_the_dense_float64_loop(head):
     rows = mixture(20_000, 32)
     if head == "untrained":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run_in_subprocess
+from conftest import run_in_subprocess, slow
 
 from tfclust import data, options
 from tfclust.data.config import ViewsConfig, chain
@@ -93,7 +93,7 @@ def test_another_seed_epoch_or_step_gives_other_crops():
     assert len(np.unique(rows, axis=0)) == 16
 
 
-@pytest.mark.parametrize("num_shards", [2, 4])
+@pytest.mark.parametrize("num_shards", [2, slow(4)])
 def test_splitting_a_batch_changes_no_bit(views, num_shards):
     expected = arrays(views.batches(2))
     shards = [
@@ -323,7 +323,7 @@ def test_the_last_probability_serves_the_views_after_it():
     )
 
 
-@pytest.mark.parametrize("images", [SMALL, LARGE], ids=["stored", "each"])
+@pytest.mark.parametrize("images", [SMALL, slow(LARGE)], ids=["stored", "each"])
 def test_turns_are_keyed_and_change_no_other_number(images):
     still = arrays(views_of(images).batches(1))
     barely = arrays(views_of(images, rotation_degrees=1e-5).batches(1))
