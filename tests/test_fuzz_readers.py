@@ -80,7 +80,7 @@ def few_and_many(few, many):
     return pytest.mark.parametrize("count", [few, many])
 
 
-@few_and_many(150, 5000)
+@few_and_many(80, 2000)
 @pytest.mark.parametrize("packed", [False, True])
 def test_mutated_records_are_read_listed_or_refused(tmp_path, count, packed):
     rng = random.Random(1)
@@ -98,7 +98,7 @@ def test_mutated_records_are_read_listed_or_refused(tmp_path, count, packed):
             assert set(source.labels.tolist()) <= {0, 1, 2}
 
 
-@few_and_many(80, 3000)
+@few_and_many(40, 1500)
 def test_mutated_examples_of_right_checksums_are_listed_or_refused(
     tmp_path, count
 ):
@@ -111,7 +111,7 @@ def test_mutated_examples_of_right_checksums_are_listed_or_refused(
         opened(f"tfrecord_stream:{path}?window=2")
 
 
-@few_and_many(250, 10_000)
+@few_and_many(200, 5000)
 def test_mutated_archives_are_read_or_refused(tmp_path, count):
     rng = random.Random(3)
     pixels = np.zeros([2, 8, 8], np.uint8)
@@ -123,7 +123,7 @@ def test_mutated_archives_are_read_or_refused(tmp_path, count):
         opened(f"npz:{path}?images=x&labels=y")
 
 
-@few_and_many(100, 3000)
+@few_and_many(40, 1500)
 @pytest.mark.parametrize("kind", ["folder", "tfrecord"])
 def test_mutated_caches_change_nothing(tmp_path, kind, count):
     rng = random.Random(4)
@@ -166,7 +166,7 @@ def rewritten(path, whole, rng):
     return made.archive(**arrays)
 
 
-@few_and_many(3000, 100_000)
+@few_and_many(2000, 50_000)
 def test_mutated_headers_are_none_or_of_a_kind(count):
     rng = random.Random(5)
     kinds = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
@@ -177,7 +177,7 @@ def test_mutated_headers_are_none_or_of_a_kind(count):
         assert found is None or found.orientation in range(1, 9)
 
 
-@few_and_many(60, 2000)
+@few_and_many(30, 1000)
 def test_trees_of_any_shape_are_listed_each_folder_once(tmp_path, count):
     """Folders, files and links to whatever, those above among it."""
     rng = random.Random(6)
@@ -220,7 +220,7 @@ URIS = st.one_of(
     ),
 )  # fmt: skip
 QUICK = settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

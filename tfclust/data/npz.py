@@ -60,11 +60,12 @@ def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
 @contextlib.contextmanager
 def _opened(file, asked):
     """The `numpy.lib.npyio.NpzFile`."""
-    if not os.path.isfile(file):  # a pipe would be waited for
-        what = "no file" if os.path.exists(file) else "nothing"
+    if not os.path.exists(file):
         raise FileNotFoundError(
-            f"{asked}: expected a NumPy archive (.npz). Found {what} there."
+            f"{asked}: expected a NumPy archive (.npz). Found nothing there."
         )
+    if not os.path.isfile(file):  # a pipe would be waited for
+        raise _unreadable(asked, "it is no file")
     with contextlib.ExitStack() as stack:
         try:
             if not zipfile.is_zipfile(file):
@@ -129,7 +130,7 @@ def _refuse_claims(arrays, name):
 
 
 def _unreadable(asked, error):
-    """The ValueError of a file of which NumPy or zipfile says `error`."""
+    """The ValueError of a file; `error` is what NumPy or zipfile says."""
     why = str(error) or type(error).__name__
     return ValueError(
         f"{asked} is no readable NumPy archive (.npz): "
