@@ -73,9 +73,7 @@ def test_crops_are_antialiased_from_the_factor_on(least, expected):
 
 def photo_like(height, width):
     """Noise whose amplitude falls as 1 / frequency, as photos' does."""
-    far = np.hypot(
-        np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
-    )
+    far = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
     far[0, 0] = 1.0
     noise = np.fft.fft2(RNG.normal(size=(3, height, width))) / far
     image = np.fft.ifft2(noise).real.transpose(1, 2, 0)

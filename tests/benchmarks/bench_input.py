@@ -7,8 +7,8 @@ mirror), and "+ fused" adds the colour function, here on the CPU too. "plain" is
 --antialias_from=2; all else is antialiased wherever it shrinks, as Pillow's is.
 
 Times are CPU seconds of the whole process for an image, so that they say what
-one core does and other work on the machine one core does and other work on the machine disturbs little. To hold, pairs
-measured in turn in one run, against Pillow: see `LEAST_SPEED`.
+one core does and other work on the machine disturbs little. To hold, pairs
+measured in turn in one run, each against Pillow: `LEAST_SPEED`.
 
     python tests/benchmarks/bench_input.py [--quick]
 """
