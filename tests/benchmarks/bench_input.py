@@ -8,7 +8,7 @@ mirror), and "+ fused" adds the colour function, here on the CPU too. "plain" is
 
 Times are CPU seconds of the whole process for an image, so that they say what
 one core does and other work on the machine disturbs little. To hold, pairs
-measured in turn in one run, against Pillow: see `LEAST_SPEED`.
+measured in turn in one run, each against Pillow: `LEAST_SPEED`.
 
     python tests/benchmarks/bench_input.py [--quick]
 """
@@ -25,9 +25,7 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-from tfclust import quiet  # isort: skip
-
-quiet.import_tensorflow()
+import tfclust.quiet  # isort: skip # noqa: F401
 import numpy as np
 from pairs import median_ratio, print_table
 from PIL import Image, ImageEnhance, ImageFilter
