@@ -8,6 +8,7 @@ shorter, errors are never ignored.) These operations are part of every
 TensorFlow runtime, in C++ as in Python.
 """
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -77,33 +78,33 @@ def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
 
 def _decoded(encoded, image_size, resize_size, max_pixels):
     """Status and uint8 `[S, S, 3]` of a scalar string; fails if damaged."""
-    kind, pixels = stored_sizes.kind_and_pixels(encoded)
-    is_gif = kind == stored_sizes.GIF
-    none = tf.zeros([image_size, image_size, 3], tf.uint8)
+    kind, head = stored_sizes.kind_and_head(encoded)
+    is_gif = kind == stored_sizes.KINDS.index("GIF")
+    is_unknown = kind == stored_sizes.KINDS.index("unknown")
 
-    def still():
-        frame, place = still_gif.first_frame(encoded)
-        area = tf.reduce_prod(tf.cast(place[2:], tf.float64))
-        return frame, place, area
+    def stored_as(name):
+        if name == "GIF":
+            return still_gif.first_frame(encoded)
+        nowhere = tf.zeros([4], tf.int64)
+        return stored_sizes.pixels(name, encoded, head), encoded, nowhere
 
-    def as_it_is():
-        return encoded, tf.zeros([4], tf.int64), pixels
-
-    single, place, pixels = tf.cond(is_gif, still, as_it_is)
-
-    def image():
-        whole = decoding.decode(single)
-        whole = tf.cond(
-            is_gif,
-            lambda: still_gif.on_screen(whole, place),
-            lambda: whole,
-        )
-        return centred(whole, resize_size, image_size)
-
+    pixels, single, place = tf.switch_case(
+        kind,
+        [functools.partial(stored_as, name) for name in stored_sizes.KINDS],
+    )
     status = tf.where(pixels > max_pixels, TOO_LARGE, OK)
-    status = tf.where(kind == stored_sizes.UNKNOWN, UNKNOWN, status)
+    status = tf.where(is_unknown, UNKNOWN, status)
     status = tf.where(tf.strings.length(encoded) == 0, EMPTY, status)
-    return status, tf.cond(status == OK, image, lambda: none)
+    image = tf.switch_case(
+        tf.where(status == OK, tf.where(is_gif, 2, 1), 0),
+        [
+            lambda: tf.zeros([image_size, image_size, 3], tf.uint8),
+            lambda: decoding.decode(single),
+            lambda: still_gif.on_screen(single, place),
+        ],
+    )
+    image = tf.ensure_shape(image, [None, None, 3])
+    return status, centred(image, resize_size, image_size)
 
 
 def _options():

@@ -24,8 +24,9 @@ def first_frame(data):
       data: scalar string, a GIF.
 
     Returns:
-      scalar string, a GIF as large as the frame; int64 `[4]`, the frame's top
-      and left, height and width of the screen that holds it.
+      float64 scalar, the pixels of the screen that holds the frame; scalar
+      string, a GIF as large as the frame; int64 `[4]`, the frame's top and
+      left, the screen's height and width.
 
     Raises:
       tf.errors.InvalidArgumentError: if it ends before its first frame does.
@@ -69,11 +70,13 @@ def first_frame(data):
     )
     height = tf.maximum(number(8, 2), below)
     width = tf.maximum(number(6, 2), right)
-    return still, tf.stack([top, left, height, width])
+    area = tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
+    return area, still, tf.stack([top, left, height, width])
 
 
-def on_screen(image, place):
-    """`image` `[h, w, 3]` at its `place` from `first_frame`, on white."""
+def on_screen(still, place):
+    """uint8 `[H, W, 3]` of what `first_frame` gives, on white."""
+    image = tf.io.decode_gif(still)[0]
     top, left, height, width = tf.unstack(tf.cast(place, tf.int32))
     sides = tf.shape(image)
     below, right = height - top - sides[0], width - left - sides[1]
@@ -86,7 +89,7 @@ def _chains(raw):
     """Where the row of sub-blocks ends that begins at each byte.
 
     A sub-block is its length and so many bytes; one of length 0 is the end.
-    Each round of the loop doubles the steps taken.
+    Each round of the loop doubles the steps taken, until all are at an end.
 
     Args:
       raw: uint8 `[n]`.
@@ -99,14 +102,10 @@ def _chains(raw):
     lengths = tf.cast(raw, tf.int32)
     steps = tf.where(lengths > 0, lengths + 1, 0)
     following = tf.concat([tf.minimum(places + steps, size), [size]], 0)
-    # A step is two bytes or more.
-    most = tf.cast(size, tf.float32) / 2 + 1
-    rounds = tf.cast(
-        tf.math.ceil(tf.math.log(most) / tf.math.log(2.0)), tf.int32
-    )
-    _, following = tf.while_loop(
-        lambda i, _: i <= rounds,
-        lambda i, table: (i + 1, tf.gather(table, table)),
-        (0, following),
-    )
-    return following
+
+    def double(_, table):
+        further = tf.gather(table, table)
+        return tf.reduce_any(further != table), further
+
+    loop = (tf.constant(True), following)
+    return tf.while_loop(lambda moved, _: moved, double, loop)[1]

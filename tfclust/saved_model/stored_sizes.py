@@ -5,67 +5,61 @@ operations, so that a server without Python refuses a picture of a billion
 pixels before memory is asked for it.
 """
 
+import numpy as np
 import tensorflow as tf
 
-JPEG, PNG, GIF, BMP, WEBP = range(5)
-UNKNOWN = -1
+_MAGIC = {  # `_` stands for any byte
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": b"\x89PNG",
+    "GIF": b"GIF8",
+    "BMP": b"BM",
+    "WebP": b"RIFF____WEBP",
+}
+KINDS = (*_MAGIC, "unknown")
 _FIRST = 30  # bytes that hold every size but a JPEG's
+_WEBP_MASK = 1 << 14  # widths and heights of 14 bits
 
 
-def kind_and_pixels(data):
-    """Which kind of image a scalar string begins as, and its pixels.
+def kind_and_head(data):
+    """What a scalar string begins as.
 
     Returns:
-      int32 scalar, `JPEG` to `WEBP` or `UNKNOWN`; float64 scalar, height times
-      width as they are stored (of a GIF, its screen's), 0 where none is told.
+      int32 scalar, a place in `KINDS`; int64 `[30]`, the first bytes, 0 after
+      the end.
+    """
+    head = tf.strings.substr(data, 0, _FIRST)
+    head = tf.io.decode_raw(head, tf.uint8, fixed_length=_FIRST)
+    # One comparison for all kinds; the last row, of no bytes, fits all.
+    words = np.zeros([len(KINDS), _FIRST], np.uint8)
+    anything = np.ones([len(KINDS), _FIRST], bool)
+    for row, magic in enumerate(_MAGIC.values()):
+        words[row, : len(magic)] = list(magic)
+        anything[row, : len(magic)] = [byte == ord("_") for byte in magic]
+    fits = tf.reduce_all((head == words) | anything, axis=1)
+    kind = tf.argmax(tf.cast(fits, tf.int32), output_type=tf.int32)
+    return kind, tf.cast(head, tf.int64)
+
+
+def pixels(kind, data, head):
+    """Height times width as they are stored.
+
+    Args:
+      kind: str, of `KINDS`, none that moves. data: scalar string.
+      head: from `kind_and_head`.
+
+    Returns:
+      float64 scalar, 0 where none is told.
 
     Raises:
       tf.errors.InvalidArgumentError: if it is a JPEG without a size.
     """
-    head = tf.strings.substr(data, 0, _FIRST)
-    head = tf.io.decode_raw(head, tf.uint8, fixed_length=_FIRST)
-    head = tf.cast(head, tf.int64)
-
-    def has(words, begin=0):
-        part = head[begin : begin + len(words)]
-        return tf.reduce_all(part == list(words))
-
-    is_kind = {
-        JPEG: has(b"\xff\xd8\xff"),
-        PNG: has(b"\x89PNG"),
-        GIF: has(b"GIF8"),
-        BMP: has(b"BM"),
-        WEBP: has(b"RIFF") & has(b"WEBP", 8),
-    }
-    kind = tf.constant(UNKNOWN)
-    for number, is_it in is_kind.items():
-        kind = tf.where(is_it, number, kind)
-
-    def area(height, width):
-        return tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
-
-    def of_jpeg():
-        return area(*tf.unstack(tf.io.extract_jpeg_shape(data)[:2]))
-
-    def of_bmp():  # rows from the top down have a negative height
-        sides = [
-            tf.bitcast(tf.cast(little(head, at, 4), tf.uint32), tf.int32)
-            for at in (22, 18)
-        ]
-        return tf.abs(area(*sides))
-
-    pixels = tf.switch_case(
-        kind,
-        {
-            JPEG: of_jpeg,
-            PNG: lambda: area(_big(head, 20), _big(head, 16)),
-            GIF: lambda: area(little(head, 8, 2), little(head, 6, 2)),
-            BMP: of_bmp,
-            WEBP: lambda: _webp(head, has, area),
-        },
-        default=lambda: tf.constant(0, tf.float64),
-    )
-    return kind, pixels
+    return {
+        "JPEG": lambda: _area(tf.io.extract_jpeg_shape(data)[:2]),
+        "PNG": lambda: _area([_big(head, 16), _big(head, 20)]),
+        "BMP": lambda: _bmp(head),
+        "WebP": lambda: _webp(head),
+        "unknown": lambda: tf.constant(0, tf.float64),
+    }[kind]()
 
 
 def little(numbers, begin, count):
@@ -78,16 +72,23 @@ def _big(head, begin):
     return little(head[begin : begin + 4][::-1], 0, 4)
 
 
-def _webp(head, has, area):
+def _area(sides):
+    return tf.reduce_prod(tf.cast(sides, tf.float64))
+
+
+def _bmp(head):
+    """Rows from the top down have a negative height."""
+    sides = tf.stack([little(head, 18, 4), little(head, 22, 4)])
+    return tf.abs(_area(tf.bitcast(tf.cast(sides, tf.uint32), tf.int32)))
+
+
+def _webp(head):
     """Pixels of lossy, lossless and extended files."""
-    lossy = area(
-        little(head, 28, 2) % (1 << 14), little(head, 26, 2) % (1 << 14)
-    )
     sizes = little(head, 21, 4)
-    lossless = area(sizes // (1 << 14) % (1 << 14) + 1, sizes % (1 << 14) + 1)
-    canvas = area(little(head, 27, 3) + 1, little(head, 24, 3) + 1)
-    first = [has(b"VP8 ", 12), has(b"VP8L", 12), has(b"VP8X", 12)]
-    found = tf.constant(0, tf.float64)
-    for is_it, pixels in zip(first, (lossy, lossless, canvas), strict=True):
-        found = tf.where(is_it, pixels, found)
-    return found
+    lossy = [little(head, 26, 2) % _WEBP_MASK, little(head, 28, 2) % _WEBP_MASK]
+    lossless = [sizes % _WEBP_MASK + 1, sizes // _WEBP_MASK % _WEBP_MASK + 1]
+    canvas = [little(head, 24, 3) + 1, little(head, 27, 3) + 1]
+    areas = tf.stack([_area(lossy), _area(lossless), _area(canvas)])
+    names = np.array([list(b"VP8 "), list(b"VP8L"), list(b"VP8X")])
+    is_it = tf.reduce_all(head[12:16] == names, axis=1)
+    return tf.reduce_sum(tf.where(is_it, areas, 0))
