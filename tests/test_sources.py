@@ -3,7 +3,6 @@
 import gzip
 import io
 import os
-import pathlib
 import shutil
 import sys
 import threading
@@ -288,15 +287,15 @@ def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path, monkeypatch):
     images, cache = tmp_path / "images", tmp_path / "cache"
     for i in range(12):
         write(images, f"{i:02d}.png")
-    real = pathlib.Path.read_bytes
+    real = os.open
 
-    def refused(path):
-        if path.name == "05.png":
+    def refused(path, *rest):
+        if os.fspath(path).endswith("05.png"):
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(path, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pathlib.Path, "read_bytes", refused)
+        patched.setattr(os, "open", refused)
         source = data.open_source(
             f"folder:{images}", cache_dir=cache, max_bad_share=0.1
         )

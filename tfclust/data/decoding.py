@@ -60,11 +60,16 @@ def decode_checked(data, ratio, orientation, careful):
       careful: scalar bool tensor, whether Pillow must decode it.
     """
 
+    def bytes_by_pillow(data):
+        # Bytes in a pipeline, an array of them in eager mode. NumPy's own kind
+        # of bytes would lose the zeros at their end.
+        return decode_by_pillow(data if type(data) is bytes else data.item())
+
     def by_pillow():
         # A function with a state would be called by one thread at a time.
         image = tf.numpy_function(
-            lambda data: decode_by_pillow(np.asarray(data).item()),
-            [data],  # bytes in a pipeline, an array of them in eager mode
+            bytes_by_pillow,
+            [data],
             tf.uint8,
             stateful=False,
         )

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfclust.data import parallel, pipeline, sampling
 
 _KEY = sampling.key_of(0, "evaluation")
+_LONG = 8  # long side to short side, beyond which the part is cut out first
 
 
 def default_resize(image_size):
@@ -18,13 +19,22 @@ def default_resize(image_size):
 
 
 def resized_sides(height, width, short_side):
-    """Height and width with the short one at `short_side`, rounded down."""
+    """Height and width with the short one at `short_side`, rounded down.
+
+    int64: a line of 10 million pixels would leave int32.
+    """
+    height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
     short = tf.minimum(height, width)
     return short_side * height // short, short_side * width // short
 
 
 def centred(images, resize_size, image_size):
     """Images for evaluation.
+
+    Of images whose long side is more than 8 times the short one the part is
+    taken first that the crop will see: a line of 4,000 pixels, resized whole,
+    would be 256 x 1,024,000. Single pixels then may differ by 1 grey level
+    from those of the whole, whose places float32 rounds more coarsely.
 
     Args:
       images: uint8 `[..., H, W, 3]`, rank 3 or 4.
@@ -34,20 +44,67 @@ def centred(images, resize_size, image_size):
     Returns:
       uint8 `[..., S, S, 3]`.
     """
-    shape = tf.shape(images)
-    height, width = resized_sides(shape[-3], shape[-2], resize_size)
-    same = (height == shape[-3]) & (width == shape[-2])
+    shape = tf.shape(images, out_type=tf.int64)[-3:-1]
+    sides = tf.stack(resized_sides(*tf.unstack(shape), resize_size))
+    begin = (sides - image_size) // 2
 
     def resized():
-        smooth = tf.image.resize(images, [height, width], antialias=True)
-        return tf.cast(tf.clip_by_value(smooth, 0, 255) + 0.5, tf.uint8)
+        size = tf.cast(sides, tf.int32)
+        return _as_bytes(tf.image.resize(images, size, antialias=True))
 
-    images = tf.cond(same, lambda: images, resized)
-    top = (height - image_size) // 2
-    left = (width - image_size) // 2
-    images = images[..., top : top + image_size, left : left + image_size, :]
+    def resized_whole():
+        same = tf.reduce_all(sides == shape)
+        whole = tf.cond(same, lambda: images, resized)
+        (top, left), (end, right) = map(tf.unstack, (begin, begin + image_size))
+        return whole[..., top:end, left:right, :]
+
+    def cut_first():
+        return _as_bytes(_resized_part(images, sides, begin, image_size))
+
+    is_long = tf.reduce_max(shape) > _LONG * tf.reduce_min(shape)
+    images = tf.cond(is_long, cut_first, resized_whole)
     static = [*images.shape[:-3], image_size, image_size, 3]
     return tf.ensure_shape(images, static)
+
+
+def _resized_part(images, sides, begin, size):
+    """Of `images`, resized to `sides`, float32 `[..., size, size, 3]`.
+
+    No more is computed than that. Places are float64, which has room for both
+    a pixel's number and its fraction.
+
+    Args:
+      images: uint8 `[..., H, W, 3]`.
+      sides: int64 `[2]`, resized height and width.
+      begin: int64 `[2]`, the part's first row and column among them.
+      size: int.
+    """
+    shape = tf.shape(images, out_type=tf.int64)[-3:-1]
+    scale = tf.cast(sides, tf.float64) / tf.cast(shape, tf.float64)
+    start = tf.cast(begin, tf.float64)
+    # The triangle reaches one pixel of the larger grid; one more is to spare.
+    reach = tf.maximum(1 / scale, 1) + 1
+    first = tf.cast(tf.floor(start / scale - reach), tf.int64)
+    last = tf.cast(tf.math.ceil((start + size) / scale + reach), tf.int64)
+    first, last = tf.maximum(first, 0), tf.minimum(last, shape)
+    part = images[..., first[0] : last[0], first[1] : last[1], :]
+    inner = tf.shape(part)[-3:]
+    smooth = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(part, tf.concat([[-1], inner], 0)),
+        size=[size, size],
+        scale=tf.cast(scale, tf.float32),
+        translation=tf.cast(
+            tf.cast(first, tf.float64) * scale - start, tf.float32
+        ),
+        kernel_type="triangle",
+        antialias=True,
+    )
+    outer = tf.shape(images)[:-3]
+    return tf.reshape(smooth, tf.concat([outer, [size, size, 3]], 0))
+
+
+def _as_bytes(smooth):
+    return tf.cast(tf.clip_by_value(smooth, 0, 255) + 0.5, tf.uint8)
 
 
 def checked_resize(image_size, resize_size):

@@ -15,6 +15,7 @@ import numpy as np
 from tfclust.data import scan
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.encoded import EncodedSource
+from tfclust.data.files import read_regular
 from tfclust.data.headers import read_header
 from tfclust.data.schemes import check_folder
 from tfclust.data.source import Manifest
@@ -83,10 +84,9 @@ class FolderSource(EncodedSource):
         return self._files
 
     def read(self, position):
-        with open(self._paths[position], "rb") as file:
-            stat = os.fstat(file.fileno())
-            mark = (stat.st_size, stat.st_mtime_ns)
-            return file.read(), mark == self._marks[position]
+        data, stat = read_regular(self._paths[position])
+        mark = (stat.st_size, stat.st_mtime_ns)
+        return data, mark == self._marks[position]
 
 
 def _image_names(folder, argument):
@@ -146,10 +146,10 @@ def _images_by_another_ending(folder, names):
     found = []
     for name in names:
         try:
-            with open(os.path.join(folder, name), "rb") as file:
-                header = read_header(file.read(_FIRST_BYTES))
+            begin, _ = read_regular(os.path.join(folder, name), _FIRST_BYTES)
         except OSError:
             continue
+        header = read_header(begin)
         if header is not None:
             reason = f"a {header.kind} by another ending than its own"
             found.append((one_line(name), reason))

@@ -17,6 +17,7 @@ import uuid
 import numpy as np
 
 from tfclust.data.checking import Checks, as_checks, check_images
+from tfclust.data.files import read_regular
 from tfclust.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one
@@ -115,7 +116,7 @@ def checked_files(root, names, paths, stats, cache_dir):
     def check(block, tell):
         def read(position):
             try:
-                return pathlib.Path(paths[block[position]]).read_bytes()
+                return read_regular(paths[block[position]])[0]
             except OSError:
                 unopened.add(marks[block[position]])
                 raise

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 from tfclust.first_use import on_first_use
 
 if TYPE_CHECKING:
+    from tfclust.saved_model.decoding import (
+        MAX_PIXELS,
+        STATUSES,
+        Decoded,
+        decode,
+    )
     from tfclust.saved_model.loading import Loaded, load
     from tfclust.saved_model.saving import Differences, compare_reload, save
-    from tfclust.saved_model.serving import decode
     from tfclust.saved_model.versions import (
         BACKBONE_FILE,
         CARD_FILE,
@@ -23,6 +28,9 @@ else:
 __all__ = [
     "BACKBONE_FILE",
     "CARD_FILE",
+    "MAX_PIXELS",
+    "STATUSES",
+    "Decoded",
     "Differences",
     "Loaded",
     "compare_reload",
