@@ -10,7 +10,6 @@ from tfclust.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.saved_model.decoding import (
-        MAX_PIXELS,
         STATUSES,
         Decoded,
         decode,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from tfclust.saved_model.versions import (
         BACKBONE_FILE,
         CARD_FILE,
+        MAX_PIXELS,
         newest_version,
     )
 else:

@@ -16,9 +16,8 @@ import tensorflow as tf
 from tfclust.data import decoding
 from tfclust.data.evaluation import centred
 from tfclust.saved_model import still_gif, stored_sizes
+from tfclust.saved_model.versions import MAX_PIXELS
 
-# 8,192 x 8,192; decoded 192 MiB, and a few times that with alpha.
-MAX_PIXELS = 1 << 26
 OK = "ok"
 EMPTY = "empty"
 UNKNOWN = "not a JPEG, PNG, GIF, BMP or WebP image"

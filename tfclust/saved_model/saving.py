@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.data.evaluation import default_resize
-from tfclust.saved_model.decoding import MAX_PIXELS, STATUSES
+from tfclust.saved_model.decoding import STATUSES
 from tfclust.saved_model.serving import Forward, served, single_device_copy
 from tfclust.saved_model.versions import (
     BACKBONE_FILE,
     CARD_FILE,
+    MAX_PIXELS,
     newest_version,
     write_next,
 )

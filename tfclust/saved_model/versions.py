@@ -36,6 +36,9 @@ _OF_DISK = (
 # What a version holds beside the SavedModel itself.
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
 CARD_FILE = pathlib.PurePath("model_card.json")
+# What it decodes at most, unless told otherwise: 8,192 x 8,192, decoded 192 MiB
+# and a few times that with alpha.
+MAX_PIXELS = 1 << 26
 
 
 def write_next(path, fill):
