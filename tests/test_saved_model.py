@@ -20,6 +20,7 @@ from tfclust.saved_model import versions
 
 SIZE = 16
 OUTPUTS = {"features", "projections", "cluster", "cluster_score"}
+OF_BYTES = OUTPUTS | {"status"}
 
 
 def small_backbone(*, synchronized=False, dtype="float32", dropout=0.0):
@@ -216,6 +217,7 @@ def test_session_based_loader_serves_all_signatures(exported):
     method, path = exported
     images = some_images()
     encoded = [tf.io.encode_png(np.uint8(x * 255)).numpy() for x in images]
+    encoded.append(b"no image")
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         meta = v1.saved_model.load(session, ["serve"], str(path))
@@ -236,8 +238,51 @@ def test_session_based_loader_serves_all_signatures(exported):
     rounded = np.floor(images * 255).astype(np.uint8).astype(np.float32) / 255
     expected = expected_outputs(method, rounded)
     np.testing.assert_allclose(
-        by_bytes["features"], expected["features"], atol=1e-5
+        by_bytes["features"][:-1], expected["features"], atol=1e-5
     )
+    assert np.isnan(by_bytes["features"][-1]).all()
+    assert by_bytes["cluster"][-1] == -1
+    assert by_bytes["status"][-2:].tolist() == [
+        b"ok",
+        b"not a JPEG, PNG, GIF, BMP or WebP image",
+    ]
+
+
+def png_claiming(height, width):
+    """A PNG's first bytes, then next to nothing."""
+    begin = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(begin, "PNG")
+    begin = bytearray(begin.getvalue())
+    begin[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return bytes(begin)
+
+
+def test_a_bad_image_spoils_no_row_but_its_own(exported):
+    loaded = tf.saved_model.load(str(exported[1]))
+    serve = loaded.signatures["serving_default"]
+    good = [tf.io.encode_png(np.uint8(x * 255)).numpy() for x in some_images()]
+    expected = serve(image_bytes=tf.constant(good))
+    bad = {
+        1: (b"", b"empty"),
+        2: (good[2][:-20], b"damaged"),
+        # 529 megapixels; one more than the bound
+        4: (png_claiming(23000, 23000), b"too many pixels"),
+        5: (png_claiming((1 << 26) + 1, 1), b"too many pixels"),
+    }
+    mixed = [bad[i][0] if i in bad else good[i] for i in range(6)]
+    for rows in (mixed, [mixed[1]], [mixed[2]] * 6):
+        found = serve(image_bytes=tf.constant(rows))
+        assert set(found) == OF_BYTES
+        for i, row in enumerate(rows):
+            told = {name: value[i].numpy() for name, value in found.items()}
+            if row in good:
+                for name, value in expected.items():
+                    np.testing.assert_array_equal(told[name], value[i])
+                continue
+            assert told["status"] == dict(bad.values())[row]
+            assert told["cluster"] == -1
+            for name in ("features", "projections", "cluster_score"):
+                assert np.isnan(told[name]).all()
 
 
 def test_variables_are_those_of_the_backbone(exported):
@@ -341,7 +386,7 @@ def test_one_batch_mixes_sizes_and_formats(exported):
     ]
     encoded = tf.constant([data for data, _ in made])
     images = np.stack([centred(rgb, SIZE, SIZE) for _, rgb in made]) / 255.0
-    decoded = saved_model.decode(encoded, SIZE, SIZE).numpy()
+    decoded = saved_model.decode(encoded, SIZE, SIZE).images.numpy()
     for file, ours, theirs in zip(FILES, decoded, images, strict=True):
         # JPEG decoders may differ by a few levels, sums with white by one.
         levels = 4 if file[2] == "JPEG" else int(file[1][-1] == "A")
@@ -350,7 +395,7 @@ def test_one_batch_mixes_sizes_and_formats(exported):
         )
     loaded = tf.saved_model.load(str(path))
     received = loaded.signatures["serving_default"](image_bytes=encoded)
-    assert set(received) == OUTPUTS
+    assert set(received) == OF_BYTES
     expected = expected_outputs(method, decoded)
     for name, value in expected.items():
         np.testing.assert_allclose(received[name], value, atol=1e-5)
@@ -364,7 +409,8 @@ def test_animation_is_served_by_its_first_frame(exported):
     ]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    decoded = saved_model.decode(tf.constant([buffer.getvalue()]), SIZE, SIZE)
+    encoded = tf.constant([buffer.getvalue()])
+    decoded = saved_model.decode(encoded, SIZE, SIZE).images
     np.testing.assert_array_equal(decoded, np.zeros([1, SIZE, SIZE, 3]))
     loaded = tf.saved_model.load(str(path))
     received = loaded.signatures["serving_default"](
@@ -390,22 +436,19 @@ for mode in ("RGB", "RGBA"):
         ]
         buffer = io.BytesIO()
         frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:])
-        try:
-            serve(image_bytes=tf.constant([buffer.getvalue()]))
-        except tf.errors.InvalidArgumentError as error:
-            print("refused:", error.message.splitlines()[0])
+        found = serve(image_bytes=tf.constant([buffer.getvalue()]))
+        print("refused:", found["status"].numpy()[0].decode())
 still = io.BytesIO()
 frames[0].save(still, "WEBP")
 print(sorted(serve(image_bytes=tf.constant([still.getvalue()]))))
 """
 
 
-def test_animated_webp_is_an_error_and_the_server_goes_on(exported):
+def test_animated_webp_counts_as_damaged_and_the_server_goes_on(exported):
     code = ANIMATED_WEBP.replace("sys.argv[1]", repr(str(exported[1])))
     *refused, last = run_in_subprocess(code).splitlines()
-    assert len(refused) == 6
-    assert all(line.startswith("refused:") for line in refused)
-    assert last == str(sorted(OUTPUTS))
+    assert refused == ["refused: damaged"] * 6
+    assert last == str(sorted(OF_BYTES))
 
 
 def test_bytes_are_resized_by_the_short_side_then_cropped(tmp_path):
@@ -414,7 +457,7 @@ def test_bytes_are_resized_by_the_short_side_then_cropped(tmp_path):
     encoded, rgb = encoded_image(smooth_pixels(32, 64), "RGB", "PNG")
     short = Image.fromarray(rgb).resize((32, 16), Image.Resampling.BILINEAR)
     crop = np.asarray(short)[2:14, 10:22]
-    decoded = saved_model.decode(tf.constant([encoded]), 12, 16)
+    decoded = saved_model.decode(tf.constant([encoded]), 12, 16).images
     # Pillow rounds between its two passes.
     np.testing.assert_allclose(decoded[0] * 255, crop, atol=1.01)
     loaded = tf.saved_model.load(str(path))
@@ -456,6 +499,9 @@ def test_card_says_what_one_needs_to_use_the_model(exported):
     assert card["recipe"] is None
     assert card["note"] == "Grüße"
     assert card["outputs"]["features"] == [None, 10]
+    assert card["outputs"]["status"] == [None]
+    assert card["status"]["values"] == list(saved_model.STATUSES)
+    assert card["preprocessing"]["max_pixels"] == 1 << 26
     assert card["versions"]["tensorflow"] == tf.__version__
     assert all(words.endswith("B >= 1") for words in card["inputs"].values())
     assert card["versions"]["keras"] == keras.__version__
@@ -565,6 +611,7 @@ def test_layer_that_keras_cannot_write_down_is_named(tmp_path):
         ({}, "image_size=None"),
         ({"image_size": 20, "resize_size": 16}, "image_size=20, resize_size=1"),
         ({"image_size": -4}, "image_size=-4"),
+        ({"image_size": 16, "max_pixels": 0}, "max_pixels=0"),
     ],
 )
 def test_impossible_sizes_are_refused_with_their_numbers(

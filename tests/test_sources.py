@@ -3,7 +3,6 @@
 import gzip
 import io
 import os
-import pathlib
 import shutil
 import sys
 import threading

@@ -28,6 +28,12 @@ class ExportConfig:
         "Folder of the versions: the model is written to output/1, then "
         "output/2 and so on; empty for saved_model in workdir.",
     )
+    max_pixels: int = option(
+        saved_model.MAX_PIXELS,
+        "Height times width, beyond which the model decodes no encoded image: "
+        'its status is then "too many pixels".',
+        lower=1,
+    )
 
     def __post_init__(self):
         options.check(self)
@@ -49,6 +55,7 @@ def export(config):
         card=model_card(run),
         image_size=run.recipe.run.image_size,
         resize_size=run.recipe.run.resize_size,
+        max_pixels=config.max_pixels,
     )
 
 

@@ -45,7 +45,7 @@ def centred(images, resize_size, image_size):
       uint8 `[..., S, S, 3]`.
     """
     shape = tf.shape(images, out_type=tf.int64)[-3:-1]
-    sides = tf.stack(resized_sides(*tf.unstack(shape), resize_size))
+    sides = tf.stack(resized_sides(shape[0], shape[1], resize_size))
     begin = (sides - image_size) // 2
 
     def resized():

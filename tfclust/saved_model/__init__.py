@@ -16,17 +16,21 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.data.evaluation import default_resize
-from tfclust.saved_model.serving import (
-    Forward,
+from tfclust.saved_model.decoding import (
+    MAX_PIXELS,
+    STATUSES,
+    Decoded,
     decode,
-    served,
-    single_device_copy,
 )
+from tfclust.saved_model.serving import Forward, served, single_device_copy
 from tfclust.saved_model.versions import newest_version, write_next
 
 __all__ = [
     "BACKBONE_FILE",
     "CARD_FILE",
+    "MAX_PIXELS",
+    "STATUSES",
+    "Decoded",
     "Differences",
     "compare_reload",
     "decode",
@@ -42,6 +46,10 @@ _INPUTS = {
     "images": "float32 [B, H, W, 3] in [0, 1], B >= 1",
     "image_bytes": "string [B], files of any size and format, B >= 1",
 }
+_UNLESS_OK = (
+    "features, projections and cluster_score are NaN, cluster is -1; the other "
+    "rows are as without the bad one. serving_default alone has a status."
+)
 
 
 class Differences(NamedTuple):
@@ -53,7 +61,15 @@ class Differences(NamedTuple):
     cluster: float
 
 
-def save(method, path, *, card=None, image_size=None, resize_size=None):
+def save(
+    method,
+    path,
+    *,
+    card=None,
+    image_size=None,
+    resize_size=None,
+    max_pixels=MAX_PIXELS,
+):
     """Writes the next version of a trained method under `path`.
 
     The version is written to a hidden sibling, loaded again, compared with the
@@ -69,6 +85,8 @@ def save(method, path, *, card=None, image_size=None, resize_size=None):
         views, or from the backbone's input.
       resize_size: int, the short side before the crop; None for
         image_size / 0.875 from 96 pixels on, and image_size below.
+      max_pixels: int, height times width, beyond which the model decodes no
+        encoded image; its row then says so.
 
     Returns:
       `pathlib.Path` of the version, `<path>/<integer>`.
@@ -78,10 +96,10 @@ def save(method, path, *, card=None, image_size=None, resize_size=None):
         backbone, or the backbone has layers that Keras cannot write down.
       RuntimeError: if the reloaded model gives other numbers than the method.
     """
-    image_size, resize_size = _sizes(method, image_size, resize_size)
+    sizes = (*_sizes(method, image_size, resize_size), _checked(max_pixels))
     backbone = single_device_copy(method.backbone)
-    module, signatures = served(method, backbone, image_size, resize_size)
-    about = _model_card(card or {}, signatures, image_size, resize_size)
+    module, signatures = served(method, backbone, *sizes)
+    about = _model_card(card or {}, signatures, *sizes)
 
     def fill(folder):
         tf.saved_model.save(module, str(folder), signatures=signatures)
@@ -90,7 +108,7 @@ def save(method, path, *, card=None, image_size=None, resize_size=None):
         words = json.dumps(about, indent=2, ensure_ascii=False, default=_plain)
         (folder / CARD_FILE).write_text(words + "\n", encoding="utf-8")
         # Before the version appears: a server would load it at once.
-        _check_reload(folder, method, image_size)
+        _check_reload(folder, method, sizes[0])
 
     return write_next(path, fill)
 
@@ -116,9 +134,9 @@ def compare_reload(path, method, images):
     return _differences(loaded, images, expected)
 
 
-def _model_card(card, signatures, image_size, resize_size):
+def _model_card(card, signatures, image_size, resize_size, max_pixels):
     """What a person needs to know to use the model, as a JSON object."""
-    outputs = signatures["images"].get_concrete_function().output_shapes
+    outputs = signatures["serving_default"].get_concrete_function()
     return {
         **dict.fromkeys(("method", "data", "num_images", "recipe", "metrics")),
         **card,
@@ -130,10 +148,14 @@ def _model_card(card, signatures, image_size, resize_size):
             "centre_crop": image_size,
             "range": [0.0, 1.0],
             "mean_and_deviation": "inside the model",
+            "max_pixels": max_pixels,
         },
         "signatures": sorted(signatures),
         "inputs": _INPUTS,
-        "outputs": {name: list(shape) for name, shape in outputs.items()},
+        "outputs": {
+            name: list(shape) for name, shape in outputs.output_shapes.items()
+        },
+        "status": {"values": STATUSES, "unless_ok": _UNLESS_OK},
         "versions": {
             "tfclust": _version("tfclust"),
             "tensorflow": tf.__version__,
@@ -171,6 +193,15 @@ def _sizes(method, image_size, resize_size):
         )
     backbones.check_size(method.backbone, "image_size", int(image_size))
     return int(image_size), int(resize_size)
+
+
+def _checked(max_pixels):
+    if max_pixels < 1:
+        raise ValueError(
+            "max_pixels must be at least 1: height times width of the largest "
+            f"image that is decoded. Received: max_pixels={max_pixels}."
+        )
+    return int(max_pixels)
 
 
 def _check_reload(version, method, image_size):

@@ -8,9 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfclust import backbones
-from tfclust.data import decoding
-from tfclust.data.evaluation import centred
 from tfclust.ops import clusterer as clusterers
+from tfclust.saved_model.decoding import OK, decode
 
 
 class Served(tf.Module):
@@ -25,7 +24,7 @@ class Served(tf.Module):
 
 
 class Forward:
-    """Images to the four outputs that signatures give."""
+    """Images to the four outputs that signatures share."""
 
     def __init__(self, method, backbone):
         self.backbone = backbone
@@ -85,7 +84,7 @@ def single_device_copy(backbone):
     return copy
 
 
-def served(method, backbone, image_size, resize_size):
+def served(method, backbone, image_size, resize_size, max_pixels):
     """What to save of a method.
 
     Args:
@@ -93,6 +92,7 @@ def served(method, backbone, image_size, resize_size):
       backbone: `single_device_copy` of the method's.
       image_size: int, side of the centre crop.
       resize_size: int, the short side before it.
+      max_pixels: int, of an encoded image.
 
     Returns:
       A `Served` module, and its signatures by name.
@@ -107,7 +107,11 @@ def served(method, backbone, image_size, resize_size):
         return tf.cast(backbone(images, training=training), tf.float32)
 
     def from_bytes(image_bytes):
-        return forward(decode(image_bytes, image_size, resize_size))
+        decoded = decode(image_bytes, image_size, resize_size, max_pixels)
+        good = decoded.status == OK
+        found = forward(decoded.images)
+        found = {name: _where(good, x) for name, x in found.items()}
+        return {**found, "status": decoded.status}
 
     def from_images(images):
         return forward(images)
@@ -130,34 +134,11 @@ def served(method, backbone, image_size, resize_size):
     return module, signatures
 
 
-def decode(image_bytes, image_size, resize_size):
-    """Encoded images as the backbone wants them; traceable.
-
-    JPEG, PNG, BMP, GIF (its first frame) and still WebP, grey, coloured, with
-    alpha (on white) or without, of any sizes in one batch. TensorFlow decodes
-    them here, not Pillow: EXIF turns no image, a palette BMP is taken for
-    grey, and an animated WebP is an error.
-
-    Args:
-      image_bytes: string `[B]`.
-      image_size: int S, side of the centre crop.
-      resize_size: int, the short side before it, resized with antialiasing.
-
-    Returns:
-      `[B, S, S, 3]` float32 in [0, 1].
-    """
-
-    def one(encoded):
-        return centred(decoding.decode(encoded), resize_size, image_size)
-
-    pixels = tf.map_fn(
-        one,
-        image_bytes,
-        fn_output_signature=tf.TensorSpec(
-            [image_size, image_size, 3], tf.uint8
-        ),
-    )
-    return tf.cast(pixels, tf.float32) / 255.0
+def _where(good, rows):
+    """`rows` `[B]` or `[B, ·]` where `good` `[B]`; else NaN, integers -1."""
+    none = float("nan") if rows.dtype.is_floating else -1
+    good = good[:, None] if rows.shape.rank == 2 else good
+    return tf.where(good, rows, tf.cast(none, rows.dtype))
 
 
 def _pyramid(backbone, stages, images):

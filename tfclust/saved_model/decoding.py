@@ -1,0 +1,119 @@
+"""Encoded images as a server gets them: good ones, and why others are not.
+
+An operation that fails ends the whole call, and so all rows of a batch. In a
+`tf.data` pipeline it ends its own element alone, which `ignore_errors` then
+leaves out: here each element knows its row, so a row that is missing at the
+end is a damaged image. (In training, where nobody would see that an epoch is
+shorter, errors are never ignored.) These operations are part of every
+TensorFlow runtime, in C++ as in Python.
+"""
+
+import functools
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfclust.data import decoding
+from tfclust.data.evaluation import centred
+from tfclust.saved_model import still_gif, stored_sizes
+
+# 8,192 x 8,192; decoded 192 MiB, and on the way from alpha to white 1 GiB.
+MAX_PIXELS = 1 << 26
+OK = "ok"
+EMPTY = "empty"
+UNKNOWN = "not a JPEG, PNG, GIF, BMP or WebP image"
+TOO_LARGE = "too many pixels"
+DAMAGED = "damaged"
+STATUSES = (OK, EMPTY, UNKNOWN, TOO_LARGE, DAMAGED)
+
+
+class Decoded(NamedTuple):
+    """What `decode` finds, a row an image."""
+
+    images: tf.Tensor  # float32 [B, S, S, 3] in [0, 1]; 0 where there is none
+    status: tf.Tensor  # string [B], of `STATUSES`
+
+
+def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
+    """Encoded images as the backbone wants them; traceable.
+
+    JPEG, PNG, BMP, GIF (its first frame) and still WebP, grey, coloured, with
+    alpha (on white) or without, of any sizes in one batch. TensorFlow decodes
+    them here, not Pillow: EXIF turns no image, a palette BMP is taken for
+    grey, and an animated WebP counts as damaged.
+
+    Args:
+      image_bytes: string `[B]`.
+      image_size: int S, side of the centre crop.
+      resize_size: int, the short side before it, resized with antialiasing.
+      max_pixels: int, height times width; an image of more is not decoded.
+
+    Returns:
+      `Decoded`. No row depends on another one.
+    """
+    count = tf.shape(image_bytes, out_type=tf.int64)[0]
+
+    def one(row, encoded):
+        return row, *_decoded(encoded, image_size, resize_size, max_pixels)
+
+    # A row past the end, so that there is one where all are damaged.
+    none = tf.zeros([image_size, image_size, 3], tf.uint8)
+    last = tf.data.Dataset.from_tensors((count, tf.constant(DAMAGED), none))
+    rows = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate()
+    rows = rows.map(
+        tf.autograph.experimental.do_not_convert(one),
+        num_parallel_calls=tf.data.AUTOTUNE,  # one a thread: see _options
+        deterministic=True,
+    )
+    rows = rows.ignore_errors().concatenate(last).batch(count + 1)
+    found, status, images = rows.with_options(_options()).get_single_element()
+    # Where each row is among the found ones; damaged ones are at the end.
+    places = tf.range(tf.size(found))
+    missing = tf.fill([count + 1], tf.size(found) - 1)
+    places = tf.tensor_scatter_nd_update(missing, found[:, None], places)
+    places = places[:-1]
+    images = tf.cast(tf.gather(images, places), tf.float32) / 255.0
+    return Decoded(images, tf.gather(status, places))
+
+
+def _decoded(encoded, image_size, resize_size, max_pixels):
+    """Status and uint8 `[S, S, 3]` of a scalar string; fails if damaged."""
+    kind, head = stored_sizes.kind_and_head(encoded)
+    is_gif = kind == stored_sizes.KINDS.index("GIF")
+    is_unknown = kind == stored_sizes.KINDS.index("unknown")
+
+    def stored_as(name):
+        if name == "GIF":
+            return still_gif.first_frame(encoded)
+        nowhere = tf.zeros([4], tf.int64)
+        return stored_sizes.pixels(name, encoded, head), encoded, nowhere
+
+    pixels, single, place = tf.switch_case(
+        kind,
+        [functools.partial(stored_as, name) for name in stored_sizes.KINDS],
+    )
+    status = tf.where(pixels > max_pixels, TOO_LARGE, OK)
+    status = tf.where(is_unknown, UNKNOWN, status)
+    status = tf.where(tf.strings.length(encoded) == 0, EMPTY, status)
+    image = tf.switch_case(
+        tf.where(status == OK, tf.where(is_gif, 2, 1), 0),
+        [
+            lambda: tf.zeros([image_size, image_size, 3], tf.uint8),
+            lambda: decoding.decode(single),
+            lambda: still_gif.on_screen(single, place),
+        ],
+    )
+    image = tf.ensure_shape(image, [None, None, 3])
+    return status, centred(image, resize_size, image_size)
+
+
+def _options():
+    """Nothing is tuned, and no time is spent on rewriting the pipeline.
+
+    A map of `AUTOTUNE` that nobody tunes works on an element a thread, at most
+    16: as many as the server has, not as the machine of the export.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
