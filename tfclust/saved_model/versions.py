@@ -36,8 +36,8 @@ _OF_DISK = (
 # What a version holds beside the SavedModel itself.
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
 CARD_FILE = pathlib.PurePath("model_card.json")
-# What it decodes at most, unless told otherwise: 8,192 x 8,192, decoded 192 MiB
-# and a few times that with alpha.
+# What it decodes at most, unless told otherwise: 8,192 x 8,192, which take
+# 192 MiB, and on the way from alpha to white 1 GiB.
 MAX_PIXELS = 1 << 26
 
 
