@@ -271,6 +271,7 @@ def test_single_view_and_its_second_stage_match_numpy_within_1e_4():
     "optimizer", ["sgd", "lars_vectors_plain"], ids=["sgd", "lars"]
 )
 def test_epoch_at_rate_0_moves_clusters_momentum_and_batch_norm_alone(
+    eager,
     optimizer,
 ):
     method, views = contract_run.build("coke"), contract_run.views()
@@ -295,7 +296,7 @@ def test_epoch_at_rate_0_moves_clusters_momentum_and_batch_norm_alone(
     assert method.labels.rows.numpy().min() >= 0
 
 
-def test_labels_in_the_loss_are_last_epochs():
+def test_labels_in_the_loss_are_last_epochs(eager):
     method, views = (
         contract_run.build("coke", **PUBLISHED),
         contract_run.views(),
@@ -311,7 +312,7 @@ def test_labels_in_the_loss_are_last_epochs():
     assert (labels.current.numpy() != last).mean() > 0.5
 
 
-def test_images_without_a_label_take_the_one_just_computed():
+def test_images_without_a_label_take_the_one_just_computed(eager):
     method = contract_run.build("coke", **PUBLISHED)
     views = contract_run.views(num_images=40)  # two steps of 16 an epoch
     method.fit(views, epochs=1)
@@ -325,7 +326,7 @@ def test_images_without_a_label_take_the_one_just_computed():
 
 
 @pytest.mark.parametrize("of_labels, of_centroids", OTHERS_OF_TABLE_2)
-def test_other_labels_and_centroids_of_table_2(of_labels, of_centroids):
+def test_other_labels_and_centroids_of_table_2(eager, of_labels, of_centroids):
     method = contract_run.build(
         "coke",
         loss_labels=of_labels,
@@ -351,7 +352,7 @@ def test_second_stage_is_refused_beside_current_labels():
         contract_run.build("coke", loss_labels="current")
 
 
-def test_begin_epoch_twice_changes_nothing():
+def test_begin_epoch_twice_changes_nothing(eager):
     method, views = contract_run.build("coke"), contract_run.views()
     method.fit(views, epochs=1)
     states = []
@@ -365,7 +366,7 @@ def test_begin_epoch_twice_changes_nothing():
         np.testing.assert_array_equal(value, states[1][key], err_msg=key)
 
 
-def test_small_crops_influence_neither_labels_nor_clusters():
+def test_small_crops_influence_neither_labels_nor_clusters(eager):
     method = contract_run.build("coke", **PUBLISHED)
     views = contract_run.views(**MULTI_CROP)
     method.fit(views, steps=1)
@@ -381,7 +382,7 @@ def test_small_crops_influence_neither_labels_nor_clusters():
         )
 
 
-def test_prediction_head_can_be_left_out():
+def test_prediction_head_can_be_left_out(eager):
     method = contract_run.build("coke", prediction_head=False)
     assert not hasattr(method, "predictor")
     views = contract_run.views()

@@ -8,6 +8,7 @@ import numpy as np
 import oracles
 import pytest
 import tensorflow as tf
+from conftest import slow
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import normalized_mutual_info_score
@@ -195,7 +196,7 @@ def test_every_epoch_starts_a_fresh_classifier_without_momentum():
     assert {r.momentum for r in rules.values()} == {0.0} and len(rules) == 2
 
 
-@pytest.mark.parametrize("pca_width", [0, 3])
+@pytest.mark.parametrize("pca_width", [slow(0), 3])
 def test_the_clusterer_repeats_the_last_assignment(pca_width):
     method = build(pca_width=pca_width, num_clusters=12)
     method.fit(contract_run.views(), epochs=2)

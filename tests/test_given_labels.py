@@ -74,6 +74,7 @@ def test_labels_of_every_head_are_taken_over(deepcluster, transferred):
 def test_labels_of_sela_train_another_backbone_from_scratch(tmp_path):
     other = dict.fromkeys(SWAV) | {"method": "sela"}
     knobs = {"num_clusters": (5, 7), "num_views": (1,), "view_scales": None}
+    knobs |= {"num_label_steps": 2}
     first, _ = quietly(recipe(tmp_path / "sela", **other | knobs))
     words = fixed(tmp_path / "fixed", str(tmp_path / "sela"))
     backbone = dataclasses.replace(words.backbone, width=2)

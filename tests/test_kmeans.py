@@ -263,6 +263,7 @@ for method in (kmeans, spherical_kmeans):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits_under_op_determinism():
     first = run_in_subprocess(DETERMINISTIC)
     assert first == run_in_subprocess(DETERMINISTIC, fresh=True)

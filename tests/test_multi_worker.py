@@ -7,9 +7,12 @@ import numpy as np
 import processes
 import pytest
 from benchmarks import bench_kills
-from conftest import slow
 
 from tfclust import checkpoints
+
+# Each process takes as long as twenty other tests; two hosts' operations are
+# tested in test_replicas.
+pytestmark = pytest.mark.slow
 
 TIMEOUT = 300  # seconds; half a minute where nothing else runs
 NOTICED = 120  # seconds from a host's end to that of the others; 2 to 34 seen
@@ -37,7 +40,6 @@ METHODS = {
         "--freeze_steps=2",
         "--queue_rows=32",
         "--queue_start_epoch=0",
-        "--knn_images=0",  # the others have it
     ],
     # Labels before each step, by features of both hosts.
     "sela": ["--num_clusters=5,6", "--num_label_steps=20"],
@@ -128,7 +130,7 @@ def state(workdir, step=STEPS):
     return np.concatenate(weights), counts
 
 
-@pytest.mark.parametrize("method", ["swav", slow("sela"), slow("odc")])
+@pytest.mark.parametrize("method", METHODS)
 def test_two_hosts_equal_one_process_and_the_chief_writes(
     tmp_path, images, method
 ):
@@ -165,7 +167,6 @@ def check_each_epoch_is_told_once(outputs):
     assert "epoch 1 ·" not in second
 
 
-@pytest.mark.slow
 def test_a_host_that_refuses_its_images_ends_the_others(tmp_path, images):
     hosts = [f"127.0.0.1:{port}" for port in processes.free_ports(2)]
     pair = [
@@ -189,7 +190,6 @@ def test_a_host_that_refuses_its_images_ends_the_others(tmp_path, images):
     assert "Traceback" not in errors[0] + errors[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_host_ends_the_others_and_the_run_goes_on(
     tmp_path, images, killed

@@ -81,6 +81,18 @@ def interrupted(recipe, step, number=signal.SIGTERM):
     return quietly(recipe, callbacks=[kill])
 
 
+def copied(trained, workdir):
+    """`workdir` with what lies in that of a run."""
+    shutil.copytree(trained.workdir, workdir, dirs_exist_ok=True)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run stopped within its second epoch."""
+    return interrupted(recipe(tmp_path_factory.mktemp("stopped")), 5)[0]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished run."""
@@ -178,9 +190,9 @@ def test_signals_are_given_back_after_training(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_killed_run_tells_its_repeated_epoch_once(tmp_path):
+def test_killed_run_tells_its_repeated_epoch_once(tmp_path, finished):
     """Its last checkpoint damaged, an epoch is trained and told again."""
-    quietly(recipe(tmp_path))
+    copied(finished, tmp_path)
     newest = max((tmp_path / "checkpoints").iterdir())
     (newest / "manifest.json").write_text("")
     _, said = quietly(recipe(tmp_path))
@@ -211,14 +223,25 @@ def test_loading_a_folder_without_a_run_says_so(tmp_path):
         pretraining.load_run(tmp_path)
 
 
-def test_untrained_backbone_is_that_of_the_runs_start(tmp_path):
-    began = []
-    first = recipe(tmp_path, epochs=1, seed=5)
+class Began(Exception):
+    """Ends a run as it begins to train, with its backbone's weights."""
+
+
+def weights_at_the_start(recipe):
     capture = keras.callbacks.LambdaCallback()
-    capture.on_train_begin = lambda logs=None: began.extend(
-        capture.model.backbone.get_weights()
-    )
-    quietly(first, callbacks=[capture])
+
+    def end(logs=None):
+        raise Began(capture.model.backbone.get_weights())
+
+    capture.on_train_begin = end
+    with pytest.raises(Began) as began:
+        quietly(recipe, callbacks=[capture])
+    return began.value.args[0]
+
+
+def test_untrained_backbone_is_that_of_the_runs_start(tmp_path):
+    first = recipe(tmp_path, epochs=1, seed=5)
+    began = weights_at_the_start(first)
     untrained = pretraining.untrained_backbone(first).get_weights()
     for ours, theirs in zip(untrained, began, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -226,14 +249,10 @@ def test_untrained_backbone_is_that_of_the_runs_start(tmp_path):
 
 def test_run_starts_from_another_runs_backbone(tmp_path, finished):
     began = recipe(tmp_path, epochs=1, init_from=str(finished.workdir))
-    first = []
-    capture = keras.callbacks.LambdaCallback()
-    capture.on_train_begin = lambda logs=None: first.extend(
-        capture.model.backbone.get_weights()
-    )
-    quietly(began, callbacks=[capture])
     for ours, theirs in zip(
-        first, finished.method.backbone.get_weights(), strict=True
+        weights_at_the_start(began),
+        finished.method.backbone.get_weights(),
+        strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -374,8 +393,8 @@ def test_workdir_of_another_run_is_refused_by_the_knob(finished):
         quietly(recipe(finished.workdir, learning_rate=0.2))
 
 
-def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path):
-    interrupted(recipe(tmp_path), 5)
+def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path, stopped):
+    copied(stopped, tmp_path)
     other = {"learning_rate": 0.2, "epochs": 3}
     changed, said = quietly(recipe(tmp_path, allow_config_change=True, **other))
     assert said[0] == (
@@ -420,16 +439,16 @@ def test_workdir_of_a_run_on_other_images_is_refused(finished):
         quietly(recipe(finished.workdir, max_images=63))
 
 
-def test_knobs_of_the_machine_may_change(tmp_path):
-    interrupted(recipe(tmp_path), 5)
+def test_knobs_of_the_machine_may_change(tmp_path, stopped):
+    copied(stopped, tmp_path)
     other, said = quietly(
         recipe(tmp_path, keep_checkpoints=5, data="digits:", jit_compile=False)
     )
     assert other.step == 8 and "Goes on with" in said[0]
 
 
-def test_resuming_on_another_machine_says_what_can_differ(tmp_path):
-    interrupted(recipe(tmp_path), 5)
+def test_resuming_on_another_machine_says_what_can_differ(tmp_path, stopped):
+    copied(stopped, tmp_path)
     _, step, arrays, about = checkpoints.latest(tmp_path)
     about["machine"]["replicas"] = 8
     checkpoints.save(tmp_path, step, arrays, about=about)
@@ -448,10 +467,10 @@ assert result.step == 8
 """
 
 
+@pytest.mark.slow
 def test_run_goes_on_on_another_number_of_replicas(tmp_path, finished):
     """Begun on one and ended on two, as on one throughout."""
-    workdir = tmp_path / "run"
-    shutil.copytree(finished.workdir, workdir)
+    workdir = copied(finished, tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints" / f"{8:010d}")
     said = run_in_subprocess(
         ON_TWO_REPLICAS.format(workdir=str(workdir)),

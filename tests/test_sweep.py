@@ -166,7 +166,7 @@ def test_figures_on_other_images_are_not_taken_for_these(swept):
 def test_a_stopped_sweep_saves_its_runs_and_leaves_no_process(tmp_path):
     process = processes.start(
         [
-            *("-m", "tfclust.sweep", *TINY, "--epochs=500"),
+            *("-m", "tfclust.sweep", *TINY, "--epochs=500", "--knn_images=0"),
             *("--vary=queue_rows=0|16|32", f"--workdir={tmp_path}"),
         ],
         env=environment(),

@@ -131,7 +131,7 @@ def test_passes_end_at_the_published_tolerance_and_sharp_heads():
     assert np.mean(result.pseudo_labels == q.argmax(axis=1)) >= 0.999
 
 
-@pytest.mark.parametrize("block_rows", [9, 100, 5_000])
+@pytest.mark.parametrize("block_rows", [slow(9), 100, slow(5_000)])
 @pytest.mark.parametrize("cache_bytes", [0, transport.CACHE_BYTES])
 def test_neither_cache_nor_blocks_change_anything(cache_bytes, block_rows):
     rows, kernel, bias = small()
