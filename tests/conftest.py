@@ -4,10 +4,14 @@ import contextlib
 import os
 import resource
 
+import hypothesis
 import processes
 import pytest
 
 ROOT = processes.ROOT
+# A busy machine takes its time over any example.
+hypothesis.settings.register_profile("tfclust", deadline=None)
+hypothesis.settings.load_profile("tfclust")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 

@@ -20,6 +20,7 @@ from tfclust import (
     checkpoints,
     folders,
     health,
+    locks,
     pretraining,
     progress,
     recipes,
@@ -521,8 +522,8 @@ def test_changed_flags_are_left_out_of_what_stays_elsewhere():
 
 def test_workdir_in_use_is_refused(tmp_path):
     with (
-        checkpoints.lock(tmp_path),
-        pytest.raises(checkpoints.BusyError, match="in use"),
+        locks.lock(tmp_path),
+        pytest.raises(locks.BusyError, match="in use"),
     ):
         quietly(recipe(tmp_path))
 

@@ -7,7 +7,7 @@ import pytest
 import test_recipes
 from conftest import ROOT
 
-from tfclust.optimizers.config import learning_rate
+from tfclust.optimizers import learning_rate
 
 IMAGENET = sorted(ROOT.glob("configs/*imagenet*.flags"))
 ON_ALEXNET = [

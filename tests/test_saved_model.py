@@ -12,7 +12,7 @@ from conftest import run_in_subprocess, slow
 from keras import layers
 from PIL import Image
 
-from tfclust import backbones, saved_model
+from tfclust import backbones, folders, saved_model
 from tfclust.data.evaluation import centred
 from tfclust.ops import clusterer as clusterers
 from tfclust.ops.clusterer import Clusterer
@@ -550,13 +550,16 @@ def test_number_taken_in_between_is_left_alone(tmp_path):
     assert (tmp_path / "1" / "theirs").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_failed_write_leaves_nothing(tmp_path, error):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError, folders.DiskError), (KeyboardInterrupt, KeyboardInterrupt)],
+)
+def test_failed_write_leaves_nothing(tmp_path, error, told):
     def fill(folder):
         (folder / "part").write_text("half")
         raise error
 
-    with pytest.raises(error):
+    with pytest.raises(told):
         versions.write_next(tmp_path, fill)
     assert not any(tmp_path.iterdir())
 
