@@ -422,10 +422,12 @@ def test_crops_that_shrink_too_far_are_not_cut_from_the_store():
     for scale, least, stored in (
         (1.0, 2.0, False),
         (0.5, 2.0, True),
-        (0.5, 1.5, True),
-        (0.5, 1.4, False),
-        (0.5, 1.0, False),
-        (0.12, 1.0, False),  # the views of 16 px shrink
+        # sqrt(0.5 * 24 * 24 * 4 / 3) / 12 = 1.63
+        (0.5, 1.7, True),
+        (0.5, 1.6, False),
+        (0.3, 1.51, True),
+        (0.3, 1.5, False),  # the views of 16 px shrink from 24
+        (0.12, 1.0, False),
     ):
         views = views_of(
             images,
