@@ -24,11 +24,11 @@ HEADER = ("Source:", "Expected:", "Time:", "Command:")
 # Without its variables even the widest network takes a second and no memory;
 # in a process of its own, since Keras would make them up for later.
 BUILD = """
-import functools
 from tfclust import quiet
 import keras
 from tfclust import backbones, heads
 import test_recipes
+import functools
 
 @functools.cache
 def sizes(config, image_size, **widths):
