@@ -5,7 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-PYTEST := $(PY) -m pytest -q -n 2 --dist=worksteal
+PYTEST := $(PY) -m pytest -q -n 2 --dist=loadfile \
+	--no-loadscope-reorder
 RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags

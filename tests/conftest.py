@@ -15,6 +15,38 @@ hypothesis.settings.load_profile("tfclust")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+# By processor time, so that the two workers of `make test` end together: a file
+# is run by one of them, in this order, and what it makes for its tests once.
+LONGEST = (
+    "test_method_contract.py",
+    "test_commands.py",
+    "test_pretraining.py",
+    "test_multi_worker.py",
+    "test_recipes.py",
+    "test_given_labels.py",
+    "test_coke.py",
+    "test_sweep.py",
+    "test_evaluate.py",
+    "test_kills.py",
+    "test_sela.py",
+    "test_saved_model.py",
+    "test_backbones.py",
+    "test_views.py",
+    "test_stream.py",
+    "test_deepcluster.py",
+    "test_transport.py",
+    "test_backbones_fully_connected.py",
+    "test_swav.py",
+    "test_fixed_labels.py",
+    "test_online_kmeans.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real images, or a skip where it is absent."""

@@ -1,7 +1,7 @@
 """Dropout of a backbone draws the same on any number of replicas."""
 
 import pytest
-from conftest import run_in_subprocess
+from conftest import run_in_subprocess, slow
 
 TWO_REPLICAS = """
 VIEWS = 1
@@ -45,6 +45,6 @@ for step in range(3):
 """
 
 
-@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("views", [slow(1), 3])
 def test_two_replicas_drop_what_one_does(views):
     run_in_subprocess(TWO_REPLICAS.replace("VIEWS = 1", f"VIEWS = {views}"))

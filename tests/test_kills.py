@@ -8,6 +8,7 @@ from benchmarks import bench_kills
 from benchmarks.bench_kills import Kill
 
 
+@pytest.mark.slow
 def test_run_killed_twice_ends_as_one_that_never_was(tmp_path):
     """Half of the images are checked; some of a checkpoint's arrays written."""
     images = bench_kills.write_images(tmp_path / "images")
