@@ -9,7 +9,7 @@ import os
 import random
 import resource
 
-import bad_input_images as made
+import bad_bytes as made
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
