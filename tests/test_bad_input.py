@@ -13,7 +13,12 @@ from test_commands import status
 
 # Each has `CASES`: a name in words -> a function of an empty folder that gives
 # the words after `python -m`, and the pattern of the line.
-MODULES = ("bad_input_images", "bad_input_runs")
+MODULES = (
+    "bad_input_images",
+    "bad_input_records",
+    "bad_input_archives",
+    "bad_input_runs",
+)
 CASES = {
     name: make
     for module in MODULES

@@ -10,7 +10,7 @@ import random
 import resource
 import unicodedata
 
-import bad_input_images as made
+import bad_bytes as made
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import tempfile
 
-import bad_input_images as made
+import bad_bytes as made
 import numpy as np
 import pytest
 from test_sources import encoded, example, picture, pixels, write, write_records
