@@ -4,7 +4,6 @@ import struct
 import zipfile
 
 import numpy as np
-
 from bad_bytes import archive, flipped, in_both, member, npy, patched
 from bad_input import Cases
 
@@ -133,4 +132,3 @@ file(
     lambda: flipped(archive(x=np.zeros([2, 8, 8], np.uint8)), 200),
     f"{UNREADABLE}.*CRC",
 )
-

@@ -131,4 +131,3 @@ for kind, U in (("", R), ("a stream: ", S)):
         "no whole TFRecord",
     )
     file(f"{kind}gzip of nothing", U, gzip.compress(b""), "empty")
-
