@@ -1,4 +1,4 @@
-"""TFRecord files that are none: `CASES`, each read at random and as a stream."""
+"""TFRecord files that are none: `CASES`, read at random and as a stream."""
 
 import gzip
 
