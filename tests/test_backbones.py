@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import run_in_subprocess, slow
+from conftest import run_in_subprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -191,7 +191,8 @@ def test_features_are_float32_under_mixed_precision(policy, precision, images):
         )
 
 
-@pytest.mark.parametrize("policy", ["float32", slow("mixed_bfloat16")])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_compiled_step_equals_the_uncompiled(policy, precision, images):
     precision(policy)
     keras.utils.set_random_seed(0)

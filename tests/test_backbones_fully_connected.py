@@ -333,6 +333,7 @@ assert not any(name.startswith("tfclust") for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_deepcluster_on_alexnet_resumes_and_is_exported(tmp_path):
     method = method_on_alexnet()
     method.fit(method.views, steps=1)

@@ -325,7 +325,10 @@ def test_images_without_a_label_take_the_one_just_computed(eager):
     np.testing.assert_array_equal(labels.clusters[:8, :, 0], labels.current[:8])
 
 
-@pytest.mark.parametrize("of_labels, of_centroids", OTHERS_OF_TABLE_2)
+@pytest.mark.parametrize(
+    "of_labels, of_centroids",
+    [*(slow(*case) for case in OTHERS_OF_TABLE_2[:2]), OTHERS_OF_TABLE_2[2]],
+)
 def test_other_labels_and_centroids_of_table_2(eager, of_labels, of_centroids):
     method = contract_run.build(
         "coke",
@@ -419,6 +422,7 @@ def smallest_cluster(min_share):
     return np.bincount(method.labels.rows[:, 0], minlength=8).min()
 
 
+@pytest.mark.slow
 def test_smallest_cluster_holds_to_its_share():
     smallest = {share: smallest_cluster(share) for share in (1.0, 0.4, 0.0)}
     assert smallest[1.0] >= 0.7 * 32

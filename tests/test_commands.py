@@ -348,6 +348,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
     assert "Errno" not in error
 
 
+@pytest.mark.slow
 def test_largest_seed_trains_and_evaluates(tmp_path):
     seed = 2**32 - 1
     made = status(
@@ -489,6 +490,7 @@ def test_an_interrupted_check_of_the_images_goes_on_where_it_was(tmp_path):
 MIRRORED = [*TINY, "--num_replicas=2", "--epochs=1"]
 
 
+@pytest.mark.slow
 def test_two_replicas_train_by_one_flag(tmp_path):
     done = command("train", *MIRRORED, f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import contract_run
 import numpy as np
 import oracles
 import pytest
-from conftest import run_in_subprocess
+from conftest import run_in_subprocess, slow
 
 from tfclust import methods
 from tfclust.ops.cross_entropy import hard_label_losses
@@ -65,7 +65,7 @@ def oracle_loss(parameters, views, labels, rotation):
     return total
 
 
-@pytest.mark.parametrize("rotation", [False, True])
+@pytest.mark.parametrize("rotation", [slow(False), True])
 def test_three_steps_match_numpy_within_1e_4(rotation):
     method = contract_run.build("fixed_labels", rate=0.03, rotation=rotation)
     num_views = (1,) if rotation else (2,)  # small: differences cost time

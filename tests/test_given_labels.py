@@ -71,6 +71,7 @@ def test_labels_of_every_head_are_taken_over(deepcluster, transferred):
     assert "2 heads of 5, 7 classes, not for 16 of 64 images." in said[0]
 
 
+@pytest.mark.slow
 def test_labels_of_sela_train_another_backbone_from_scratch(tmp_path):
     other = dict.fromkeys(SWAV) | {"method": "sela"}
     knobs = {"num_clusters": (5, 7), "num_views": (1,), "view_scales": None}
@@ -137,6 +138,7 @@ def test_labels_of_the_images_reach_no_training_on_those_of_a_run(
         np.testing.assert_array_equal(value, states[1][key], err_msg=key)
 
 
+@pytest.mark.slow
 def test_resumed_run_has_its_labels_in_its_state(deepcluster, tmp_path):
     """Every array, bit for bit, though the other run is gone."""
     other = tmp_path / "other"

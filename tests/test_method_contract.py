@@ -77,7 +77,7 @@ def views_of_two_sizes():
     )
 
 
-@on_methods("swav", "coke")
+@on_methods()
 def test_views_of_two_sizes_train(name):
     method = contract_run.build(name)
     before = method.backbone.get_weights()
@@ -138,7 +138,7 @@ def test_no_gradient_through_assignments(whole):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-8)
 
 
-@on_methods("swav")
+@on_methods()
 def test_compiled_step_equals_the_plain_one(name):
     states = []
     for jit_compile in (False, True):
@@ -173,7 +173,7 @@ def test_state_of_another_model_is_refused_by_name(whole):
         method.load_state(state)
 
 
-@on_methods("fixed_labels")
+@on_methods()
 def test_no_label_reaches_training(name):
     states = []
     for labels in (np.zeros(32, np.int64), np.arange(32)):

@@ -155,7 +155,7 @@ RESUMED = {
 
 
 @pytest.mark.parametrize(
-    "method", [m if m in ("swav", "odc") else slow(m) for m in RESUMED]
+    "method", [m if m == "swav" else slow(m) for m in RESUMED]
 )
 def test_interrupted_and_resumed_run_equals_one_never_stopped(tmp_path, method):
     """Stopped within the second epoch; every array, bit for bit."""

@@ -132,6 +132,7 @@ def test_streams_that_are_none_are_refused(tmp_path):
         data.open_source(uri, max_images=3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_on_a_stream_goes_on_the_same(tmp_path):
     uri = write_stream(tmp_path, [30, 40, 50]).replace("=8", "=48")
 
