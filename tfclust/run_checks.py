@@ -7,9 +7,8 @@ whole recipe and its images can tell. Commands call `check_alone` and
 """
 
 import os
-import pathlib
 
-from tfclust import backbones, data, methods
+from tfclust import backbones, data, folders, methods
 
 
 def check_alone(recipe):
@@ -62,7 +61,7 @@ def check_trained(workdir):
     Raises:
       FileNotFoundError: if there is no checkpoint, whole or damaged.
     """
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = folders.expanded(workdir)
     if not any(workdir.glob("checkpoints/[0-9]*")):
         raise no_run(workdir)
 
