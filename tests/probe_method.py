@@ -15,9 +15,9 @@ import tensorflow as tf
 from tfclust import heads, optimizers
 from tfclust.memory import HostMemory, RowMemory
 from tfclust.methods.base import ExampleLosses, Method, MethodConfig
-from tfclust.ops import replicas
 from tfclust.ops.clusterer import Clusterer
 from tfclust.options import option
+from tfclust.runtime import replicas
 
 HOST_STEPS = 2
 

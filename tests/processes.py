@@ -175,7 +175,7 @@ def _main(arguments, env, writer, errors):
 
 
 def _look_for_devices():
-    """What `tfclust.quiet` does after the import; its lines go nowhere."""
+    """What `runtime.quiet` does after the import; its lines go nowhere."""
     import tensorflow as tf
 
     nowhere = os.open(os.devnull, os.O_WRONLY)

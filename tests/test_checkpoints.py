@@ -8,7 +8,8 @@ import processes
 import pytest
 from conftest import ROOT, full_disk
 
-from tfclust import checkpoints, folders, locks
+from tfclust import checkpoints
+from tfclust.runtime import folders, locks
 
 ARRAYS = {
     "backbone/0000/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

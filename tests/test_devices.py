@@ -9,7 +9,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfclust import cores, devices
+from tfclust.runtime import cores, devices
 
 
 @pytest.mark.parametrize("kind", ["auto", "one"])

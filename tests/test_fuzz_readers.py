@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tfclust import data
 from tfclust.data import schemes
 from tfclust.data.headers import Header, read_header
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 GROWTH_BYTES = 1 << 28  # TensorFlow's own arenas are of tens of MB
 

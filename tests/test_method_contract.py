@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from conftest import slow
 
-from tfclust import devices, methods, options
+from tfclust import methods, options
+from tfclust.runtime import devices
 
 NAMES = [*methods.METHODS, "probe"]
 

@@ -18,15 +18,14 @@ from PIL import Image
 
 from tfclust import (
     checkpoints,
-    folders,
     health,
-    locks,
     pretraining,
     progress,
     recipes,
     resuming,
 )
 from tfclust.label_figures import Sample
+from tfclust.runtime import folders, locks
 
 SMALL = {
     "method": "swav",

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from conftest import full_disk
 
-from tfclust import folders, progress
+from tfclust import progress
 from tfclust.methods import SwAV
+from tfclust.runtime import folders
 
 CONFIG = SwAV.Config(num_clusters=(60,))
 FIGURES = {

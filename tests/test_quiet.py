@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 
-from tfclust import quiet
+from tfclust.runtime import quiet
 
 
 def test_lines_of_the_jpeg_library_alone_are_kept_off(capfd):

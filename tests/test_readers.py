@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from test_sources import encoded, example, picture, pixels, write, write_records
 
-from tfclust import cores, data
+from tfclust import data
 from tfclust.data import scan, shards
-from tfclust.terminal import one_line
+from tfclust.runtime import cores
+from tfclust.runtime.terminal import one_line
 
 # TFRecord files.
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import run_in_subprocess
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 TYPES = "float32 float16 bfloat16 float64 int64 int32 int16 int8 uint8 bool"
 

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from tfclust import devices, export, folders, locks, progress, skipped, sweep
+from tfclust import export, progress, skipped, sweep
+from tfclust.runtime import devices, folders, locks
 
 FIGURES = {
     "loss": 2.0,

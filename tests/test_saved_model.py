@@ -12,10 +12,11 @@ from conftest import run_in_subprocess, slow
 from keras import layers
 from PIL import Image
 
-from tfclust import backbones, folders, saved_model
+from tfclust import backbones, saved_model
 from tfclust.data.evaluation import centred
 from tfclust.ops import clusterer as clusterers
 from tfclust.ops.clusterer import Clusterer
+from tfclust.runtime import folders
 from tfclust.saved_model import versions
 
 SIZE = 16

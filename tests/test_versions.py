@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import full_disk
 
-from tfclust import folders
+from tfclust.runtime import folders
 from tfclust.saved_model import versions
 
 

@@ -1,6 +1,6 @@
 """Clusters and features from unlabelled images, in TensorFlow and Keras."""
 
-from tfclust.first_use import on_first_use
+from tfclust.runtime.first_use import on_first_use
 
 __version__ = "0.1.0"
 __getattr__, __dir__ = on_first_use(

@@ -16,7 +16,6 @@ import zipfile
 
 import numpy as np
 
-from tfclust import folders, terminal
 from tfclust.checkpoint_reading import (
     ARRAYS,
     FORMAT,
@@ -29,6 +28,7 @@ from tfclust.checkpoint_reading import (
     telling,
 )
 from tfclust.checkpoint_reading import entry as _entry
+from tfclust.runtime import folders, terminal
 
 __all__ = [
     "Checkpoint",

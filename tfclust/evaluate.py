@@ -15,16 +15,14 @@ from tfclust import (
     data,
     evaluation,
     flags,
-    folders,
     options,
-    quiet,
     recipes,
     run_checks,
     saved_model,
-    terminal,
 )
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
+from tfclust.runtime import folders, quiet, terminal
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,17 +7,9 @@ import dataclasses
 import json
 import sys
 
-from tfclust import (
-    flags,
-    folders,
-    options,
-    quiet,
-    recipes,
-    run_checks,
-    saved_model,
-    terminal,
-)
+from tfclust import flags, options, recipes, run_checks, saved_model
 from tfclust.options import option
+from tfclust.runtime import folders, quiet, terminal
 
 
 @dataclasses.dataclass(frozen=True)

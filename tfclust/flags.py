@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from tfclust import flag_help, options, terminal
+from tfclust import flag_help, options
 from tfclust.flag_help import base, default, help_text, in_words, knobs
+from tfclust.runtime import terminal
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfclust import checkpoints, folders, options, terminal
+from tfclust import checkpoints, options
 from tfclust.methods.monitor import saved_assignments
+from tfclust.runtime import folders, terminal
 
 SOURCE = "source"
 # Label memories hold int32, and a classifier has a column for each label below.

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 HEAD_DTYPE = "float32"
 NORMAL_STDDEV = 0.01  # of classifiers of DeepCluster, ODC, and SeLa on AlexNet

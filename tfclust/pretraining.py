@@ -23,11 +23,8 @@ from tfclust import (
     backbones,
     checkpoints,
     data,
-    devices,
     fitting,
-    folders,
     given_labels,
-    locks,
     methods,
     optimizers,
     progress,
@@ -35,12 +32,12 @@ from tfclust import (
     resuming,
     run_checks,
     skipped,
-    terminal,
 )
 from tfclust.fitting import Trained
 from tfclust.methods.epochs import total_steps as steps_of
 from tfclust.recipes import Recipe, RunConfig, make_recipe
-from tfclust.terminal import one_line
+from tfclust.runtime import devices, folders, locks, terminal
+from tfclust.runtime.terminal import one_line
 
 __all__ = [
     "Recipe",

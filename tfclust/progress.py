@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import folders, terminal
 from tfclust.health import health
+from tfclust.runtime import folders, terminal
 
 # The order in metrics.jsonl; whole numbers first.
 COUNTS = ("epoch", "step")

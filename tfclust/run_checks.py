@@ -8,7 +8,8 @@ whole recipe and its images can tell. Commands call `check_alone` and
 
 import os
 
-from tfclust import backbones, data, folders, methods
+from tfclust import backbones, data, methods
+from tfclust.runtime import folders
 
 
 def check_alone(recipe):
@@ -77,7 +78,7 @@ def no_run(workdir):
 
 def check_replicas(recipe, strategy):
     """Refuses a batch, or a compiled step, that replicas cannot share."""
-    from tfclust.ops import replicas  # imports TensorFlow
+    from tfclust.runtime import replicas  # imports TensorFlow
 
     batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
     if batch % count:

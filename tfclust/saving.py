@@ -2,7 +2,8 @@
 
 import keras
 
-from tfclust import checkpoints, devices, stopping, terminal
+from tfclust import checkpoints, stopping
+from tfclust.runtime import devices, terminal
 
 
 class Saver(keras.callbacks.Callback):

@@ -2,8 +2,8 @@
 
 import os
 
-from tfclust import folders, terminal
 from tfclust.data import scan
+from tfclust.runtime import folders, terminal
 
 FILE = "skipped.txt"
 _LATER = "after the check"

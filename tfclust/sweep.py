@@ -20,16 +20,14 @@ from tfclust import (
     checkpoints,
     data,
     flags,
-    folders,
     options,
-    quiet,
     recipe_flags,
     recipes,
     resuming,
     run_checks,
-    terminal,
 )
 from tfclust.options import option
+from tfclust.runtime import folders, quiet, terminal
 
 TABLE_FILE = "table.md"
 _LOG_FILE, _FIGURES_FILE = "sweep.log", "evaluation.json"

@@ -4,7 +4,8 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
     --data=folder:/my/images --workdir=runs/mine
 """
 
-from tfclust import flags, folders, quiet, recipe_flags, resuming, run_checks
+from tfclust import flags, recipe_flags, resuming, run_checks
+from tfclust.runtime import folders, quiet
 
 
 def main():

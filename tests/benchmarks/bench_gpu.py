@@ -20,7 +20,7 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-from tfclust import quiet  # isort: skip
+from tfclust.runtime import quiet  # isort: skip
 
 quiet.import_tensorflow()
 import tensorflow as tf
@@ -28,7 +28,8 @@ from cases import measured_apart
 from pairs import time_pairs
 from steps import RATE, build, noise_views
 
-from tfclust import devices, methods, optimizers
+from tfclust import methods, optimizers
+from tfclust.runtime import devices
 
 NUM_CLUSTERS = 3000
 STEPS = 10  # of a round, sent without a wait between them

@@ -25,7 +25,7 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-import tfclust.quiet  # isort: skip # noqa: F401
+import tfclust.runtime.quiet  # isort: skip # noqa: F401
 import numpy as np
 from pairs import median_ratio, print_table
 from PIL import Image, ImageEnhance, ImageFilter

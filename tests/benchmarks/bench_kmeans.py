@@ -14,7 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-from tfclust import quiet  # isort: skip
+from tfclust.runtime import quiet  # isort: skip
 
 quiet.import_tensorflow()
 import faiss

@@ -78,7 +78,7 @@ def main(arguments=None):
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.case:
-        from tfclust import quiet
+        from tfclust.runtime import quiet
 
         quiet.import_tensorflow()
         kind, *numbers = options.case
@@ -448,8 +448,9 @@ def replicas_parts(num_replicas):
     """
     import steps
 
-    from tfclust import devices, methods
+    from tfclust import methods
     from tfclust.methods.epochs import distribute
+    from tfclust.runtime import devices
 
     batch_size = 64
     strategy = devices.make_strategy("auto", num_replicas)

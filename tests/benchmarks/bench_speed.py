@@ -29,7 +29,7 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-from tfclust import quiet  # isort: skip
+from tfclust.runtime import quiet  # isort: skip
 
 quiet.import_tensorflow()
 import keras

@@ -121,13 +121,14 @@ def commands(options, threads, batch, size):
 
 def serve_ours(precision, threads, batch, size):
     """Our side, set up as a run is."""
-    from tfclust import quiet  # isort: skip
+    from tfclust.runtime import quiet  # isort: skip
 
     quiet.import_tensorflow()
     import tensorflow as tf
     from steps import build, noise_views, stepper
 
-    from tfclust import devices, methods
+    from tfclust import methods
+    from tfclust.runtime import devices
 
     held = devices.set_threads(threads)
     devices.seed_everything(0)

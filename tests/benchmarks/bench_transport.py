@@ -98,7 +98,7 @@ def print_whole(cases):
 
 def whole(num_rows, num_clusters, cache_bytes):
     """Passes and seconds of a first label step and of the one after it."""
-    from tfclust import quiet  # isort: skip
+    from tfclust.runtime import quiet  # isort: skip
 
     quiet.import_tensorflow()
     import numpy as np
@@ -132,7 +132,7 @@ def whole(num_rows, num_clusters, cache_bytes):
 
 def measure(num_rows, num_clusters, cache_bytes, num_passes):
     """Seconds of a pass and of the rest, and bytes added to the peak."""
-    from tfclust import quiet  # isort: skip
+    from tfclust.runtime import quiet  # isort: skip
 
     quiet.import_tensorflow()
     import numpy as np

@@ -1,6 +1,6 @@
 """SwAV's training steps on one fixed batch, for benchmarks to time."""
 
-from tfclust import quiet  # isort: skip
+from tfclust.runtime import quiet  # isort: skip
 
 quiet.import_tensorflow()
 import numpy as np

@@ -7,7 +7,7 @@ loads without this library.
 
 from typing import TYPE_CHECKING
 
-from tfclust.first_use import on_first_use
+from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.backbones.adapting import adapt

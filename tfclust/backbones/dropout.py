@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 _VIEWS = contextvars.ContextVar("views", default=1)
 

@@ -14,8 +14,8 @@ import h5py
 import keras
 import numpy as np
 
-from tfclust import folders
 from tfclust.backbones.levels import stages as stages_of
+from tfclust.runtime import folders
 
 _CHECKPOINT_NAME = re.compile(r"backbone/(\d+)/(.*)")
 _SAVED_BACKBONE = pathlib.Path("assets.extra", "backbone.keras")

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust import cores, quiet
 from tfclust.data import decoding
 from tfclust.data.headers import read_header
+from tfclust.runtime import cores, quiet
 
 # 512 MiB of RGB; Pillow refuses the same.
 MAX_PIXELS = (1 << 29) // 3

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from tfclust.data.source import ArraySource
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 SPLITS = ("train", "test", "all")
 _TEST_EVERY = 5

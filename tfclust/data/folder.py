@@ -19,7 +19,7 @@ from tfclust.data.files import read_regular
 from tfclust.data.headers import read_header
 from tfclust.data.schemes import check_folder
 from tfclust.data.source import Manifest
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 _FIRST_BYTES = 1 << 16  # a JPEG's size may follow a thumbnail

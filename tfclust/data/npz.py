@@ -11,9 +11,9 @@ import zipfile
 
 import numpy as np
 
-from tfclust import cores
 from tfclust.data.source import ArraySource
-from tfclust.terminal import one_line
+from tfclust.runtime import cores
+from tfclust.runtime.terminal import one_line
 
 _CLASS_NAMES = "class_names"
 

@@ -9,7 +9,7 @@ is set).
 
 import tensorflow as tf
 
-from tfclust import cores
+from tfclust.runtime import cores
 
 # A map holds as many elements as it works on at once: of batches, few.
 _BATCHES_AT_ONCE = 4

@@ -11,7 +11,7 @@ import struct
 
 import google_crc32c
 
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 HEADER_BYTES, FOOTER_BYTES = 12, 4
 DAMAGED = "damaged: its checksum is another"

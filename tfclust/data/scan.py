@@ -18,7 +18,7 @@ import numpy as np
 
 from tfclust.data.checking import Checks, as_checks, check_images
 from tfclust.data.files import read_regular
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one
 # kept is not read.

@@ -5,7 +5,7 @@ Imports no TensorFlow, so that a slip of the pen is refused at once.
 
 import os
 
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 _SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds", "tfrecord_stream")
 _EXAMPLES = (

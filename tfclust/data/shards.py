@@ -20,7 +20,7 @@ from tfclust.data import records as records_of
 from tfclust.data import scan
 from tfclust.data.checking import Checks, as_checks, check_images
 from tfclust.data.records import FOOTER_BYTES, HEADER_BYTES
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 _NO_LABEL = -1
 _PARSED_AT_ONCE = 256

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.data import parallel
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 # Images of one size that need no more than this are decoded once and kept.
 STORE_LIMIT_BYTES = 1 << 30

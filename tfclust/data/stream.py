@@ -19,14 +19,14 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from tfclust import cores
 from tfclust.data import records, scan, shards
 from tfclust.data.checking import check_images
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.encoded import EncodedSource
 from tfclust.data.source import Manifest
 from tfclust.data.tfrecord import is_packed, matching_files
-from tfclust.terminal import one_line
+from tfclust.runtime import cores
+from tfclust.runtime.terminal import one_line
 
 DEFAULT_WINDOW = 10_000
 _PARSED_AT_ONCE = 256

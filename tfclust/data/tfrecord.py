@@ -18,7 +18,7 @@ import numpy as np
 from tfclust.data import scan, shards
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.shard_source import ShardSource
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 _GZIP_BEGINS = b"\x1f\x8b"
 

@@ -14,7 +14,7 @@ from tfclust.data.schemes import parted
 from tfclust.data.stream import StreamSource
 from tfclust.data.tfds import open_tfds
 from tfclust.data.tfrecord import TFRecordSource
-from tfclust.terminal import one_line
+from tfclust.runtime.terminal import one_line
 
 _MAX_WINDOW = 10**9  # a window is kept in memory
 

@@ -6,7 +6,7 @@ on every backbone and gives nested dicts, ready for JSON.
 
 from typing import TYPE_CHECKING
 
-from tfclust.first_use import on_first_use
+from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.evaluation.clusters import ClustersResult, evaluate_clusters

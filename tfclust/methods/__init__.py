@@ -6,7 +6,7 @@ A new one is a file here, its knobs in `configs`, and a line in both tables:
 
 from typing import TYPE_CHECKING
 
-from tfclust.first_use import on_first_use
+from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.methods.base import ExampleLosses, Method, Outputs

@@ -23,7 +23,8 @@ from tfclust.methods import state as run_state
 from tfclust.methods.configs.shared import WHOLE_BATCH, MethodConfig
 from tfclust.methods.extraction import Extractor
 from tfclust.methods.monitor import Monitor
-from tfclust.ops import partitions, replicas
+from tfclust.ops import partitions
+from tfclust.runtime import replicas
 
 _SAME_EVERYWHERE = "only_first_replica"
 

@@ -9,7 +9,7 @@ own, and a checkpoint those of the first: `join` makes them their mean again.
 import tensorflow as tf
 from keras import layers
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 _RUNNING = (
     "moving_mean",

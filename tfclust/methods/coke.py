@@ -18,10 +18,10 @@ from tfclust import heads
 from tfclust.memory import OnlineClusters, RowMemory, VoteMemory
 from tfclust.methods.base import ExampleLosses, Method
 from tfclust.methods.configs.coke import CoKeConfig
-from tfclust.ops import replicas
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.online_kmeans import soft_labels
 from tfclust.ops.view_targets import mean_over_views, mixed_targets
+from tfclust.runtime import replicas
 
 _VOTES = 5  # labels that the second stage keeps of an image
 

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 _PROBE_STEPS = 16  # from one look at how long images are waited for to the next
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.methods import batch_statistics, epochs
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 
 class Extractor:

@@ -13,9 +13,9 @@ from tfclust import heads, optimizers
 from tfclust.memory import FeatureQueue
 from tfclust.methods.base import ExampleLosses, Method
 from tfclust.methods.configs.swav import SwAVConfig
-from tfclust.ops import replicas
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.sinkhorn import balanced_codes, hard_codes
+from tfclust.runtime import replicas
 
 
 class SwAV(Method):

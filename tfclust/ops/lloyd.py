@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 # Scores of a block: 4M floats stay near the cache and still fill the cores.
 _BLOCK_SCORES = 2**22

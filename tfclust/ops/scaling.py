@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 _FARTHEST = 0.1  # from log r to the float32 value that scores have of it
 

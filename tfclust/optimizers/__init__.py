@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tfclust.first_use import on_first_use
+from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.optimizers.adaptive import AdamW, Lamb

@@ -6,7 +6,7 @@ consumers that need a Keras graph, and `model_card.json`.
 
 from typing import TYPE_CHECKING
 
-from tfclust.first_use import on_first_use
+from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.saved_model.decoding import (

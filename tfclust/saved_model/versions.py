@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 
-from tfclust import folders, locks
+from tfclust.runtime import folders, locks
 
 _HIDDEN = ".writing-"
 # As `tempfile` ends names, and what `fill` writes.

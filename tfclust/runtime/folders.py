@@ -6,7 +6,7 @@ import os
 import pathlib
 import tempfile
 
-from tfclust import terminal
+from tfclust.runtime import terminal
 
 
 class DiskError(RuntimeError):

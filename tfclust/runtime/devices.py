@@ -12,8 +12,8 @@ import re
 import keras
 import tensorflow as tf
 
-from tfclust import cores
-from tfclust.machine import PRECISIONS
+from tfclust.runtime import cores
+from tfclust.runtime.machine import PRECISIONS
 
 # Of TF_CONFIG's cluster: the kinds of host that train, and "host:port".
 _KINDS = ("chief", "worker")

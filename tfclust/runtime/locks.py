@@ -7,7 +7,7 @@ import os
 import re
 import stat
 
-from tfclust import folders
+from tfclust.runtime import folders
 
 _PROCESS = re.compile(rb"[0-9]*\n?")
 
