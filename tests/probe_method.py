@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import heads, optimizers
-from tfclust.memory import HostMemory, RowMemory
-from tfclust.methods.base import ExampleLosses, Method, MethodConfig
+from tfclust import optimizers
+from tfclust.engine.method import ExampleLosses, Method, MethodConfig
+from tfclust.layers import heads
+from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.ops.clusterer import Clusterer
 from tfclust.options import option
 from tfclust.runtime import replicas

@@ -13,7 +13,7 @@ from test_commands import status
 from test_pretraining import SMALL, interrupted, quietly
 
 from tfclust import checkpoints, data, given_labels, pretraining, progress
-from tfclust.methods.monitor import saved_assignments
+from tfclust.engine.monitor import saved_assignments
 
 SWAV = ("num_clusters", "projection_width", "hidden_width", "freeze_steps")
 FIXED = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfclust import heads
+from tfclust.layers import heads
 
 
 def test_projector_is_linear_bn_relu_linear():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tiny import tiny_backbone
 
-from tfclust import heads, methods
+from tfclust import methods
+from tfclust.layers import heads
 from tfclust.methods import coke, odc
 
 

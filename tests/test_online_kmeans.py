@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import run_in_subprocess
 from hypothesis import given, settings
 
-from tfclust.memory import OnlineClusters, VoteMemory
+from tfclust.layers.memories import OnlineClusters, VoteMemory
 from tfclust.ops import online_kmeans as ops
 
 WIDTH, CLUSTERS, BATCH = 5, 7, 24
@@ -189,7 +189,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import keras
 import numpy as np
 import tensorflow as tf
-from tfclust.memory import OnlineClusters
+from tfclust.layers.memories import OnlineClusters
 from tfclust.ops import replicas
 
 cpu = tf.config.list_physical_devices("CPU")[0]

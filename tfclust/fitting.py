@@ -4,8 +4,8 @@ import pathlib
 from typing import NamedTuple
 
 from tfclust import data, health, methods, optimizers
+from tfclust.engine.loop import total_steps
 from tfclust.label_figures import LabelFigures
-from tfclust.methods.epochs import total_steps
 from tfclust.progress import Console, Metrics, read_metrics
 from tfclust.saving import Saver
 from tfclust.stopping import Collapse, StopRequest

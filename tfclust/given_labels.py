@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfclust import checkpoints, options
-from tfclust.methods.monitor import saved_assignments
+from tfclust.engine.monitor import saved_assignments
 from tfclust.runtime import folders, terminal
 
 SOURCE = "source"

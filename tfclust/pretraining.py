@@ -33,8 +33,8 @@ from tfclust import (
     run_checks,
     skipped,
 )
+from tfclust.engine.loop import total_steps as steps_of
 from tfclust.fitting import Trained
-from tfclust.methods.epochs import total_steps as steps_of
 from tfclust.recipes import Recipe, RunConfig, make_recipe
 from tfclust.runtime import devices, folders, locks, terminal
 from tfclust.runtime.terminal import one_line

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from tfclust import options
 from tfclust.backbones import BackboneConfig
 from tfclust.data import MAX_BAD_SHARE, ViewsConfig
+from tfclust.engine.config import WHOLE_BATCH, MethodConfig
 from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
-from tfclust.methods.configs.shared import WHOLE_BATCH, MethodConfig
 from tfclust.optimizers import OptimizerConfig
 from tfclust.options import option
 from tfclust.runtime.machine import PRECISIONS, STRATEGIES

@@ -223,7 +223,7 @@ def arm(kill):
     """Puts the kill where its moment is."""
     from tfclust import checkpoints
     from tfclust.data import scan
-    from tfclust.methods import epochs
+    from tfclust.engine import loop
 
     if kill.moment == SCAN:
         check = scan.check_images
@@ -250,7 +250,7 @@ def arm(kill):
         stage = _at_call(function, kill)
         checkpoints.save = armed_save  # reading has entries too
     elif kill.moment == REASSIGN:
-        reassign = epochs._Clock.reassign
+        reassign = loop._Clock.reassign
 
         def armed_reassign(clock, method, step):
             due = method.reassign_due(step)
@@ -260,9 +260,9 @@ def arm(kill):
             if due:
                 _now()  # at its end, where it took less than the delay
 
-        epochs._Clock.reassign = armed_reassign
+        loop._Clock.reassign = armed_reassign
     else:
-        epochs._Clock.train = _at_call(epochs._Clock.train, kill)
+        loop._Clock.train = _at_call(loop._Clock.train, kill)
 
 
 def _calls():

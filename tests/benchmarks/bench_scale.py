@@ -413,8 +413,8 @@ def _held_source(uri, folder, num_images):
 
 def held_labels(num_images):
     """Peak of a label memory and the monitor's, HEADS heads, one epoch on."""
-    from tfclust.memory import RowMemory
-    from tfclust.methods.monitor import Monitor
+    from tfclust.engine.monitor import Monitor
+    from tfclust.layers.memories import RowMemory
 
     began = time.process_time()
     labels = RowMemory(num_images, HEADS, name="labels")
@@ -449,7 +449,7 @@ def replicas_parts(num_replicas):
     import steps
 
     from tfclust import methods
-    from tfclust.methods.epochs import distribute
+    from tfclust.engine.loop import distribute
     from tfclust.runtime import devices
 
     batch_size = 64

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from tfclust.methods.base import ExampleLosses, Method, Outputs
+    from tfclust.engine.method import ExampleLosses, Method, Outputs
     from tfclust.methods.coke import CoKe
     from tfclust.methods.deepcluster import DeepCluster
     from tfclust.methods.deepcluster_v2 import DeepClusterV2

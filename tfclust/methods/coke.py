@@ -14,9 +14,9 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tfclust import heads
-from tfclust.memory import OnlineClusters, RowMemory, VoteMemory
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers import heads
+from tfclust.layers.memories import OnlineClusters, RowMemory, VoteMemory
 from tfclust.methods.configs.coke import CoKeConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.online_kmeans import soft_labels

@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import heads, optimizers
-from tfclust.memory import HostMemory, RowMemory
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust import optimizers
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers import heads
+from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.deepcluster import DeepClusterConfig
 from tfclust.ops import groups, partitions
 from tfclust.ops.balancing import balanced_order, inverse_frequencies

@@ -7,8 +7,8 @@ whatever the order; prototypes are no layer with dropped gradients but computed
 centroids that no optimizer sees.
 """
 
-from tfclust import heads
-from tfclust.methods.banked import BankedMethod
+from tfclust.engine.banked import BankedMethod
+from tfclust.layers import heads
 from tfclust.methods.configs.deepcluster_v2 import DeepClusterV2Config
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.kmeans import spherical_kmeans

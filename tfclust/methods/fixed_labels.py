@@ -14,9 +14,9 @@ are left out, and any method's labels are taken.
 import numpy as np
 import tensorflow as tf
 
-from tfclust import heads
-from tfclust.memory import RowMemory
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers import heads
+from tfclust.layers.memories import RowMemory
 from tfclust.methods.configs.fixed_labels import FixedLabelsConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses

@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfclust import heads, optimizers
-from tfclust.memory import HostMemory, RowMemory
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust import optimizers
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers import heads
+from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.odc import ODCConfig
 from tfclust.ops import online_clusters
 from tfclust.ops.clusterer import Clusterer

@@ -10,10 +10,10 @@ steps are one label step.
 
 import numpy as np
 
-from tfclust import heads
-from tfclust.memory import RowMemory
-from tfclust.methods.balance import Balance
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust.engine.balance import Balance
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers import heads
+from tfclust.layers.memories import RowMemory
 from tfclust.methods.configs.sela import SeLaConfig
 from tfclust.ops import transport
 from tfclust.ops.clusterer import Clusterer

@@ -9,9 +9,10 @@ the gathered batch, so that codes do not depend on the number of replicas.
 
 import tensorflow as tf
 
-from tfclust import heads, optimizers
-from tfclust.memory import FeatureQueue
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust import optimizers
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers import heads
+from tfclust.layers.memories import FeatureQueue
 from tfclust.methods.configs.swav import SwAVConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.sinkhorn import balanced_codes, hard_codes

@@ -1,6 +1,6 @@
 """The methods by name."""
 
-from tfclust.methods.base import Method
+from tfclust.engine.method import Method
 from tfclust.methods.coke import CoKe
 from tfclust.methods.deepcluster import DeepCluster
 from tfclust.methods.deepcluster_v2 import DeepClusterV2

@@ -1,5 +1,6 @@
 """Knobs of the methods, one file each: dataclasses without TensorFlow."""
 
+from tfclust.engine.config import MethodConfig
 from tfclust.methods.configs.coke import CoKeConfig
 from tfclust.methods.configs.deepcluster import DeepClusterConfig
 from tfclust.methods.configs.deepcluster_v2 import DeepClusterV2Config
@@ -7,7 +8,6 @@ from tfclust.methods.configs.fixed_labels import FixedLabelsConfig
 from tfclust.methods.configs.odc import ODCConfig
 from tfclust.methods.configs.sela import SeLaConfig
 from tfclust.methods.configs.sela_v2 import SeLaV2Config
-from tfclust.methods.configs.shared import MethodConfig
 from tfclust.methods.configs.swav import SwAVConfig
 
 # By the method's name, in the order of `methods.METHODS`.

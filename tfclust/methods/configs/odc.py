@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.methods.configs.shared import MethodConfig
+from tfclust.engine.config import MethodConfig
 from tfclust.options import option
 
 

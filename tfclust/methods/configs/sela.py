@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.methods.configs.shared import HEAD_STARTS, BalanceConfig
+from tfclust.engine.config import HEAD_STARTS, BalanceConfig
 from tfclust.options import option
 
 

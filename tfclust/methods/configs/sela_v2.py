@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.methods.configs.shared import BalanceConfig
+from tfclust.engine.config import BalanceConfig
 from tfclust.options import option
 
 

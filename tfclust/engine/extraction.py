@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfclust.methods import batch_statistics, epochs
+from tfclust.engine import batch_statistics, loop
 from tfclust.runtime import replicas
 
 
@@ -18,7 +18,7 @@ class Extractor:
         """Arguments and result are those of `Method.extract`."""
         method = self._method
         data = method.views
-        batches = epochs.distribute(
+        batches = loop.distribute(
             method.distribute_strategy,
             lambda **shards: data.extraction_batches(
                 views,

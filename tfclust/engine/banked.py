@@ -8,8 +8,8 @@ How, is the method's `label` (Caron et al. 2020, arXiv:2006.09882, section 4).
 import numpy as np
 import tensorflow as tf
 
-from tfclust.memory import ProjectionBank, RowMemory
-from tfclust.methods.base import ExampleLosses, Method
+from tfclust.engine.method import ExampleLosses, Method
+from tfclust.layers.memories import ProjectionBank, RowMemory
 from tfclust.ops.cross_entropy import hard_label_losses
 
 

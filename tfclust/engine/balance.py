@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfclust.memory import HostMemory
+from tfclust.layers.memories import HostMemory
 from tfclust.ops import transport
 
 

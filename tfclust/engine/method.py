@@ -15,14 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import backbones, heads, optimizers
+from tfclust import backbones, optimizers
 from tfclust.backbones.dropout import views_in_pass
-from tfclust.methods import batch_statistics
-from tfclust.methods import epochs as epoch_loop
-from tfclust.methods import state as run_state
-from tfclust.methods.configs.shared import WHOLE_BATCH, MethodConfig
-from tfclust.methods.extraction import Extractor
-from tfclust.methods.monitor import Monitor
+from tfclust.engine import batch_statistics
+from tfclust.engine import loop as epoch_loop
+from tfclust.engine import state as run_state
+from tfclust.engine.config import WHOLE_BATCH, MethodConfig
+from tfclust.engine.extraction import Extractor
+from tfclust.engine.monitor import Monitor
+from tfclust.layers import heads
 from tfclust.ops import partitions
 from tfclust.runtime import replicas
 

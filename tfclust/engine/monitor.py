@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust.memory import RowMemory
+from tfclust.layers.memories import RowMemory
 from tfclust.ops import partitions
 
 

@@ -6,7 +6,7 @@ one notebook would not find its weights by path.
 
 import keras
 
-from tfclust.memory import HostMemory
+from tfclust.layers.memories import HostMemory
 
 
 def arrays_of(method):

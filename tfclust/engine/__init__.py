@@ -1,0 +1,1 @@
+"""What the methods share: the step, the loop, passes, figures, state."""

@@ -1,0 +1,1 @@
+"""Layers of methods: projectors, prototypes, classifiers, memories."""
