@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfclust import data
-from tfclust.data import crops
 from tfclust.data.config import ViewsConfig
+from tfclust.data.views import crops
 from tfclust.evaluation import linear
 
 RNG = np.random.default_rng(0)

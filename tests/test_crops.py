@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfclust.data import crops, decoding
-from tfclust.data.source import with_edge
+from tfclust.data.reading import decoding
+from tfclust.data.sources.base import with_edge
+from tfclust.data.views import crops
 
 RNG = np.random.default_rng(0)
 

@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfclust.data import checking, decoding, parallel
-from tfclust.data.encoded import EncodedSource
-from tfclust.data.source import Manifest
+from tfclust.data.reading import checking, decoding
+from tfclust.data.sources.base import Manifest
+from tfclust.data.sources.encoded import EncodedSource
+from tfclust.runtime import parallel
 
 COARSE = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
 PICTURE = Image.fromarray(COARSE).resize((22, 17), Image.Resampling.BICUBIC)

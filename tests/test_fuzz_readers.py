@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfclust import data
-from tfclust.data import schemes
-from tfclust.data.headers import Header, read_header
+from tfclust.data.reading.headers import Header, read_header
+from tfclust.data.sources import schemes
 from tfclust.runtime.terminal import one_line
 
 GROWTH_BYTES = 1 << 28  # TensorFlow's own arenas are of tens of MB

@@ -12,7 +12,7 @@ from conftest import run_in_subprocess
 from PIL import Image, ImageOps
 
 from tfclust import data
-from tfclust.data import checking, headers
+from tfclust.data.reading import checking, headers
 
 RNG = np.random.default_rng(0)
 COARSE = RNG.integers(0, 256, (5, 6, 3), np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfclust.data.evaluation import centred
+from tfclust.data.views.passes import centred
 
 
 def some(*shape):

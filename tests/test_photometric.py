@@ -9,8 +9,9 @@ import scipy.ndimage
 import tensorflow as tf
 from PIL import Image, ImageFilter, ImageOps
 
-from tfclust.data import config, photometric
+from tfclust.data import config
 from tfclust.data.config import ViewsConfig
+from tfclust.data.views import photometric
 
 RNG = np.random.default_rng(0)
 SIZE = 32  # one size and few shapes: XLA compiles each anew

@@ -9,8 +9,9 @@ import pytest
 import scipy.stats
 from PIL import Image, ImageFilter
 
-from tfclust.data import config, photometric
+from tfclust.data import config
 from tfclust.data.config import ViewsConfig
+from tfclust.data.views import photometric
 
 SIZE, DRAWS = 32, 1500
 # Two samples of one distribution are further apart once in a thousand times

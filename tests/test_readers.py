@@ -13,7 +13,8 @@ import pytest
 from test_sources import encoded, example, picture, pixels, write, write_records
 
 from tfclust import data
-from tfclust.data import scan, shards
+from tfclust.data.reading import scan
+from tfclust.data.sources import shards
 from tfclust.runtime import cores
 from tfclust.runtime.terminal import one_line
 

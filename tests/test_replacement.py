@@ -9,7 +9,7 @@ from PIL import Image
 from test_sources import encoded, example, write_records
 
 from tfclust import data
-from tfclust.data import sampling
+from tfclust.data.views import sampling
 from tfclust.evaluation import sgd_probe
 from tfclust.evaluation.features import extract_features, pixels
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfclust.data import sampling
+from tfclust.data.views import sampling
 
 
 def uniform(first_row, num_rows, step=3, key=5):

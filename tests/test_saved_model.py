@@ -13,7 +13,7 @@ from keras import layers
 from PIL import Image
 
 from tfclust import backbones, saved_model
-from tfclust.data.evaluation import centred
+from tfclust.data.views.passes import centred
 from tfclust.ops import clusterer as clusterers
 from tfclust.ops.clusterer import Clusterer
 from tfclust.runtime import folders

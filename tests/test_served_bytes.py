@@ -11,8 +11,8 @@ from PIL import Image
 from test_damaged_images import KINDS, files, stored
 
 from tfclust import saved_model
-from tfclust.data import decoding
-from tfclust.data.evaluation import centred
+from tfclust.data.reading import decoding
+from tfclust.data.views.passes import centred
 
 SIZE, RESIZED, MOST = 16, 20, 10**5
 PICTURE = KINDS[0][0]

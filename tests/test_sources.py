@@ -15,8 +15,9 @@ from conftest import full_disk
 from PIL import Image
 
 from tfclust import data
-from tfclust.data import checking, scan, shards, tfrecord
-from tfclust.data.parts import with_class_shares
+from tfclust.data.reading import checking, scan
+from tfclust.data.sources import shards, tfrecord
+from tfclust.data.sources.parts import with_class_shares
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfclust import data
-from tfclust.data import files
+from tfclust.data.reading import files
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from tfclust.data import scan
+from tfclust.data.reading import scan
 from tfclust.runtime import folders, terminal
 
 FILE = "skipped.txt"

@@ -222,7 +222,7 @@ def work(kill, arguments):
 def arm(kill):
     """Puts the kill where its moment is."""
     from tfclust import checkpoints
-    from tfclust.data import scan
+    from tfclust.data.reading import scan
     from tfclust.engine import loop
 
     if kill.moment == SCAN:

@@ -428,7 +428,7 @@ def order_of_rows(*counts):
     """Seconds of a batch's places in an epoch's order, for each N."""
     import tensorflow as tf
 
-    from tfclust.data import sampling
+    from tfclust.data.views import sampling
 
     positions = tf.range(ORDER_ROWS, dtype=tf.int64)
     sampling.shuffled(positions, 0, 0, ORDER_ROWS)

@@ -6,14 +6,14 @@ from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.data.config import MAX_BAD_SHARE, PRESETS, ViewsConfig
-    from tfclust.data.encoded import telling_lost_images
-    from tfclust.data.evaluation import default_resize, evaluation_batches
-    from tfclust.data.parts import Sample, held_out
-    from tfclust.data.scan import UnreadableImages
-    from tfclust.data.schemes import check_uri
-    from tfclust.data.source import ArraySource, Manifest, Source
-    from tfclust.data.uris import open_source
-    from tfclust.data.views import Views
+    from tfclust.data.reading.scan import UnreadableImages
+    from tfclust.data.sources.base import ArraySource, Manifest, Source
+    from tfclust.data.sources.encoded import telling_lost_images
+    from tfclust.data.sources.parts import Sample, held_out
+    from tfclust.data.sources.schemes import check_uri
+    from tfclust.data.sources.uris import open_source
+    from tfclust.data.views.batches.batches import Views
+    from tfclust.data.views.passes import default_resize, evaluation_batches
 else:
     __getattr__, __dir__ = on_first_use(__name__)
 

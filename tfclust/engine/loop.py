@@ -48,7 +48,7 @@ def distribute(strategy, make_batches):
 
     TensorFlow's distributed datasets do the same, leave functions behind for
     each device and epoch, and tune, whence an epoch's end waits
-    (`tfclust/data/parallel.py`); nothing turns that off.
+    (`tfclust/runtime/parallel.py`); nothing turns that off.
 
     Args:
       strategy: `tf.distribute.Strategy`.

@@ -6,7 +6,7 @@ command refuses needs none of it. A package writes its imports under
 happen later:
 
     if TYPE_CHECKING:
-        from tfclust.data.views import Views
+        from tfclust.data.views.batches import Views
     else:
         __getattr__, __dir__ = on_first_use(__name__)
 """

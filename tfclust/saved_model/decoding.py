@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfclust.data import decoding
-from tfclust.data.evaluation import centred
+from tfclust.data.reading import decoding
+from tfclust.data.views.passes import centred
 from tfclust.saved_model import still_gif, stored_sizes
 from tfclust.saved_model.versions import MAX_PIXELS
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones
-from tfclust.data.evaluation import default_resize
+from tfclust.data.views.passes import default_resize
 from tfclust.saved_model.decoding import STATUSES
 from tfclust.saved_model.serving import Forward, served, single_device_copy
 from tfclust.saved_model.versions import (

@@ -16,8 +16,8 @@ import uuid
 
 import numpy as np
 
-from tfclust.data.checking import Checks, as_checks, check_images
-from tfclust.data.files import read_regular
+from tfclust.data.reading.checking import Checks, as_checks, check_images
+from tfclust.data.reading.files import read_regular
 from tfclust.runtime.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data.source import Manifest, Source
+from tfclust.data.sources.base import Manifest, Source
 
 _HELD_OUT_EVERY = 5  # without a second source, every fifth image is a test
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import parallel
+from tfclust.runtime import parallel
 from tfclust.runtime.terminal import one_line
 
 # Images of one size that need no more than this are decoded once and kept.

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from tfclust.data.source import ArraySource
+from tfclust.data.sources.base import ArraySource
 from tfclust.runtime import cores
 from tfclust.runtime.terminal import one_line
 

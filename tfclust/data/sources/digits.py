@@ -9,7 +9,7 @@ own. Here every fifth image of each class, in the set's order, is a test image:
 import numpy as np
 from sklearn.datasets import load_digits
 
-from tfclust.data.source import ArraySource
+from tfclust.data.sources.base import ArraySource
 from tfclust.runtime.terminal import one_line
 
 SPLITS = ("train", "test", "all")

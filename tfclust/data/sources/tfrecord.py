@@ -15,9 +15,10 @@ import zlib
 
 import numpy as np
 
-from tfclust.data import scan, shards
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.shard_source import ShardSource
+from tfclust.data.reading import scan
+from tfclust.data.sources import shards
+from tfclust.data.sources.shard_source import ShardSource
 from tfclust.runtime.terminal import one_line
 
 _GZIP_BEGINS = b"\x1f\x8b"

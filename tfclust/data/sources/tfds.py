@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import shards
-from tfclust.data.checking import as_checks
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.shard_source import ShardSource
+from tfclust.data.reading.checking import as_checks
+from tfclust.data.sources import shards
+from tfclust.data.sources.shard_source import ShardSource
 
 _PARSED_AT_ONCE = 256
 

@@ -6,14 +6,14 @@
 import urllib.parse
 
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.digits import open_digits
-from tfclust.data.folder import FolderSource
-from tfclust.data.npz import open_npz
-from tfclust.data.parts import with_class_shares
-from tfclust.data.schemes import parted
-from tfclust.data.stream import StreamSource
-from tfclust.data.tfds import open_tfds
-from tfclust.data.tfrecord import TFRecordSource
+from tfclust.data.sources.digits import open_digits
+from tfclust.data.sources.folder import FolderSource
+from tfclust.data.sources.npz import open_npz
+from tfclust.data.sources.parts import with_class_shares
+from tfclust.data.sources.schemes import parted
+from tfclust.data.sources.stream import StreamSource
+from tfclust.data.sources.tfds import open_tfds
+from tfclust.data.sources.tfrecord import TFRecordSource
 from tfclust.runtime.terminal import one_line
 
 _MAX_WINDOW = 10**9  # a window is kept in memory

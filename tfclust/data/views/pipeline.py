@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import crops, parallel, photometric, sampling
+from tfclust.data.views import crops, photometric, sampling
+from tfclust.runtime import parallel
 
 # Numbers drawn for a view: its box, mirrored or not, the photometric ones, and
 # its turn; a multiple of 4, as `keyed_uniform` wants it.

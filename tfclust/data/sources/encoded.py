@@ -11,8 +11,8 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import checking, decoding
-from tfclust.data.source import LOST, Source
+from tfclust.data.reading import checking, decoding
+from tfclust.data.sources.base import LOST, Source
 
 CHANGED = "changed since the check"
 

@@ -12,13 +12,13 @@ import pathlib
 
 import numpy as np
 
-from tfclust.data import scan
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.encoded import EncodedSource
-from tfclust.data.files import read_regular
-from tfclust.data.headers import read_header
-from tfclust.data.schemes import check_folder
-from tfclust.data.source import Manifest
+from tfclust.data.reading import scan
+from tfclust.data.reading.files import read_regular
+from tfclust.data.reading.headers import read_header
+from tfclust.data.sources.base import Manifest
+from tfclust.data.sources.encoded import EncodedSource
+from tfclust.data.sources.schemes import check_folder
 from tfclust.runtime.terminal import one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import records as records_of
-from tfclust.data import scan
-from tfclust.data.checking import Checks, as_checks, check_images
-from tfclust.data.records import FOOTER_BYTES, HEADER_BYTES
+from tfclust.data.reading import records as records_of
+from tfclust.data.reading import scan
+from tfclust.data.reading.checking import Checks, as_checks, check_images
+from tfclust.data.reading.records import FOOTER_BYTES, HEADER_BYTES
 from tfclust.runtime.terminal import one_line
 
 _NO_LABEL = -1

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.data import config as views_config
-from tfclust.data import evaluation, parallel, photometric, pipeline, sampling
 from tfclust.data.config import ViewsConfig
+from tfclust.data.views import passes, photometric, pipeline, sampling
+from tfclust.runtime import parallel
 
 _DEFAULT_SIZE = 224
 # A crop may enlarge an image so far: CIFAR's 32 px at 224 px is 7 times.
@@ -73,9 +74,7 @@ class Views:
         self.num_views = sum(config.num_views)
         self.num_global_views = config.num_views[0]
         self.image_size = image_size or sizes[0]
-        self.resize_size = evaluation.checked_resize(
-            self.image_size, resize_size
-        )
+        self.resize_size = passes.checked_resize(self.image_size, resize_size)
         _check_batch(self.batch_size, self.num_images)
         _check_magnification(sizes, source)
         self.steps_per_epoch = self.num_images // self.batch_size
@@ -177,14 +176,14 @@ class Views:
             )
         batch_size = batch_size or self.batch_size
         rows = pipeline.rows_of(batch_size, num_shards, shard)
-        elements = evaluation.pass_over_all(
+        elements = passes.pass_over_all(
             self.num_images,
             batch_size,
             rows,
             self._order_of_pass(draw) if shuffle else None,
         )
         if kind == "eval":
-            return evaluation.batches_of(
+            return passes.batches_of(
                 self.source, elements, rows, self.image_size, self.resize_size
             )
 

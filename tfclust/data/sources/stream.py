@@ -19,12 +19,13 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import records, scan, shards
-from tfclust.data.checking import check_images
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.encoded import EncodedSource
-from tfclust.data.source import Manifest
-from tfclust.data.tfrecord import is_packed, matching_files
+from tfclust.data.reading import records, scan
+from tfclust.data.reading.checking import check_images
+from tfclust.data.sources import shards
+from tfclust.data.sources.base import Manifest
+from tfclust.data.sources.encoded import EncodedSource
+from tfclust.data.sources.tfrecord import is_packed, matching_files
 from tfclust.runtime import cores
 from tfclust.runtime.terminal import one_line
 

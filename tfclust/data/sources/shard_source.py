@@ -4,9 +4,9 @@ import os
 
 import numpy as np
 
-from tfclust.data import scan
-from tfclust.data.encoded import EncodedSource
-from tfclust.data.source import Manifest
+from tfclust.data.reading import scan
+from tfclust.data.sources.base import Manifest
+from tfclust.data.sources.encoded import EncodedSource
 
 
 class ShardSource(EncodedSource):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfclust.data import decoding
-from tfclust.data.headers import read_header
+from tfclust.data.reading import decoding
+from tfclust.data.reading.headers import read_header
 from tfclust.runtime import cores, quiet
 
 # 512 MiB of RGB; Pillow refuses the same.

@@ -7,7 +7,8 @@ be read, the row holds another, drawn from (step, row) of the pass.
 
 import tensorflow as tf
 
-from tfclust.data import parallel, pipeline, sampling
+from tfclust.data.views import pipeline, sampling
+from tfclust.runtime import parallel
 
 _KEY = sampling.key_of(0, "evaluation")
 _LONG = 8  # long side to short side, beyond which the part is cut out first

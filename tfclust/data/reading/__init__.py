@@ -1,0 +1,1 @@
+"""From bytes to pixels: headers, checks, decoding, records of shards."""

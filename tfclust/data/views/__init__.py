@@ -1,0 +1,1 @@
+"""Views of images: order, crops, colours, batches, evaluation passes."""
