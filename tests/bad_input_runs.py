@@ -13,7 +13,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from tfclust import checkpoints
+from tfclust.runs import checkpoints
 
 TRAIN = ["tfclust.train", "--data=digits:?split=train", "--epochs=1"]
 EVALUATE = ["tfclust.evaluate", "--test_data=digits:?split=test"]

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfclust import data
 from tfclust.data.config import ViewsConfig
 from tfclust.data.views import crops
-from tfclust.evaluation import linear
+from tfclust.evaluation.protocols import linear
 
 RNG = np.random.default_rng(0)
 VIEW_SIZE = 40

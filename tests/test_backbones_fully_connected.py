@@ -6,16 +6,11 @@ import pytest
 from conftest import run_in_subprocess
 from tiny import digits
 
-from tfclust import (
-    backbones,
-    data,
-    optimizers,
-    recipes,
-    run_checks,
-    saved_model,
-)
+from tfclust import backbones, data, optimizers, saved_model
 from tfclust.backbones import alexnet, graph, vgg
 from tfclust.methods import METHODS
+from tfclust.runs import recipes
+from tfclust.training import checks
 
 SMALLEST = {"alexnet": 63, "vgg16_bn": 32}
 SETTINGS = {"image_mean": (0.4, 0.5, 0.6), "image_std": (0.2, 0.3, 0.4)}
@@ -238,7 +233,7 @@ def recipe(image_size, view_sizes=(), backbone="alexnet"):
 )
 def test_a_recipe_of_other_sizes_is_refused_before_images_are_read(told, words):
     with pytest.raises(ValueError, match=words):
-        run_checks.check_alone(told)
+        checks.check_alone(told)
 
 
 def test_a_recipe_of_one_size_is_taken():
@@ -247,7 +242,7 @@ def test_a_recipe_of_one_size_is_taken():
         recipe(224, (224,)),
         recipe(224, (224, 96), "small"),
     ):
-        run_checks.check_alone(told)
+        checks.check_alone(told)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from conftest import run_in_subprocess
 
-from tfclust import recipes
+from tfclust.runs import recipes
 
 # Two replicas and one device see the same images with the same weights.
 TWO_REPLICAS = """

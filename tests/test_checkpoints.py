@@ -8,7 +8,7 @@ import processes
 import pytest
 from conftest import ROOT, full_disk
 
-from tfclust import checkpoints
+from tfclust.runs import checkpoints
 from tfclust.runtime import folders, locks
 
 ARRAYS = {

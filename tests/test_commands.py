@@ -16,16 +16,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_sources import encoded, example, write_records
 
-from tfclust import (
-    checkpoints,
-    evaluate,
-    export,
-    flags,
-    recipe_flags,
-    run_checks,
-    sweep,
-    train,
-)
+from tfclust import evaluate, export, sweep, train
+from tfclust.cli import flags, recipe_flags
+from tfclust.runs import checkpoints
+from tfclust.training import checks
 
 TINY = [
     "--data=digits:?split=train",
@@ -184,13 +178,13 @@ def test_an_image_that_vanishes_in_training_is_replaced_and_listed(
     (images / "0.png").unlink()
     # Of a size of its own, so that images are read at each use.
     Image.new("RGB", (17, 16)).save(images / "0.png")
-    real = run_checks.check_images
+    real = checks.check_images
 
     def vanish(*arguments):
         (images / "7.png").unlink()
         return real(*arguments)
 
-    monkeypatch.setattr(run_checks, "check_images", vanish)
+    monkeypatch.setattr(checks, "check_images", vanish)
     run = tmp_path / "run"
     arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
     assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 0
@@ -205,14 +199,14 @@ def test_a_disk_that_goes_in_training_ends_it_with_one_line(
 ):
     images = write_digits(tmp_path / "images", count=64, by_class=False)
     Image.new("RGB", (17, 16)).save(images / "0.png")  # a size of its own
-    real = run_checks.check_images
+    real = checks.check_images
 
     def vanish(*arguments):
         for path in images.iterdir():
             path.unlink()
         return real(*arguments)
 
-    monkeypatch.setattr(run_checks, "check_images", vanish)
+    monkeypatch.setattr(checks, "check_images", vanish)
     arguments = [*TINY, f"--data=folder:{images}", "--eval_data="]
     run = tmp_path / "run"
     assert status("train", *arguments, f"--workdir={run}", "--epochs=2") == 2

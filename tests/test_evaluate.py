@@ -10,8 +10,10 @@ import processes
 import pytest
 import tensorflow as tf
 
-from tfclust import data, evaluate, evaluation, export, flags, pretraining
+from tfclust import data, evaluate, evaluation, export
+from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
+from tfclust.training import pretraining
 
 FAST = {"cluster_restarts": 2}
 

@@ -6,7 +6,8 @@ import errno
 import processes
 import pytest
 
-from tfclust import flags, options
+from tfclust import options
+from tfclust.cli import flags
 from tfclust.options import option
 
 

@@ -12,8 +12,10 @@ from sklearn.metrics import normalized_mutual_info_score
 from test_commands import status
 from test_pretraining import SMALL, interrupted, quietly
 
-from tfclust import checkpoints, data, given_labels, pretraining, progress
+from tfclust import data
 from tfclust.engine.monitor import saved_assignments
+from tfclust.runs import checkpoints, metrics
+from tfclust.training import given_labels, pretraining
 
 SWAV = ("num_clusters", "projection_width", "hidden_width", "freeze_steps")
 FIXED = {
@@ -281,11 +283,11 @@ def test_pseudo_labels_own_nmi_to_the_classes_is_a_figure(swav, deepcluster):
                 average_method="geometric",
             )
         )
-    figures = progress.read_metrics(deepcluster.workdir)[-1]
+    figures = metrics.read_metrics(deepcluster.workdir)[-1]
     assert figures["pseudo_label_nmi"] == pytest.approx(np.mean(expected))
     assert figures["pseudo_label_nmi"] != figures["nmi_labels"]
     # No labels are kept, hence no figure.
-    assert "pseudo_label_nmi" not in progress.read_metrics(swav.workdir)[-1]
+    assert "pseudo_label_nmi" not in metrics.read_metrics(swav.workdir)[-1]
 
 
 def test_written_command_takes_the_labels_again(swav, tmp_path):

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from tfclust.health import health, lasting_collapse, notices
 from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SeLa, SwAV
+from tfclust.runs.health import health, lasting_collapse, notices
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
 GOOD = {

@@ -10,7 +10,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from tfclust import data
-from tfclust.evaluation import logistic, logistic_regression, sgd_probe
+from tfclust.evaluation import logistic_regression, sgd_probe
+from tfclust.evaluation.protocols import logistic
 
 
 def digits_parts():

@@ -8,7 +8,7 @@ import processes
 import pytest
 from benchmarks import bench_kills
 
-from tfclust import checkpoints
+from tfclust.runs import checkpoints
 
 # Each process takes as long as twenty other tests; two hosts' operations are
 # tested in test_replicas.

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from test_commands import TINY, status
 
-from tfclust import checkpoints, pretraining
-from tfclust.checkpoint_reading import FORMAT
+from tfclust.runs import checkpoints
+from tfclust.runs.checkpoint_reading import FORMAT
+from tfclust.training import pretraining
 
 ARRAYS = {"kernel": np.arange(6.0), "step": np.int64(7)}
 

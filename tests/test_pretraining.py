@@ -16,16 +16,10 @@ import tensorflow as tf
 from conftest import full_disk, run_in_subprocess, slow
 from PIL import Image
 
-from tfclust import (
-    checkpoints,
-    health,
-    pretraining,
-    progress,
-    recipes,
-    resuming,
-)
-from tfclust.label_figures import Sample
+from tfclust.runs import checkpoints, health, metrics, recipes
 from tfclust.runtime import folders, locks
+from tfclust.training import pretraining, resuming
+from tfclust.training.callbacks.label_figures import Sample
 
 SMALL = {
     "method": "swav",
@@ -103,7 +97,7 @@ def finished(tmp_path_factory):
 
 def without_times(history):
     return [
-        {k: v for k, v in figures.items() if k not in progress.TIMES}
+        {k: v for k, v in figures.items() if k not in metrics.TIMES}
         for figures in history
     ]
 
@@ -111,7 +105,7 @@ def without_times(history):
 def test_metrics_hold_an_object_an_epoch(finished):
     lines = (finished.workdir / "metrics.jsonl").read_text().splitlines()
     first, second = map(json.loads, lines)
-    assert list(first) == [*progress.COUNTS, *progress.FIGURES]
+    assert list(first) == [*metrics.COUNTS, *metrics.FIGURES]
     assert (first["epoch"], first["step"]) == (1, 4)
     assert (second["epoch"], second["step"]) == (2, 8)
     assert first["nmi_previous"] is None and second["nmi_previous"] is not None
@@ -127,7 +121,7 @@ def test_tensorboard_gets_the_figures(finished):
         for value in event.summary.value:
             number = tf.make_ndarray(value.tensor)
             read.setdefault(value.tag, []).append((event.step, float(number)))
-    losses = [f["loss"] for f in progress.read_metrics(finished.workdir)]
+    losses = [f["loss"] for f in metrics.read_metrics(finished.workdir)]
     assert [step for step, _ in read["loss"]] == [4, 8]
     np.testing.assert_allclose([loss for _, loss in read["loss"]], losses)
 
@@ -173,14 +167,14 @@ def test_interrupted_and_resumed_run_equals_one_never_stopped(tmp_path, method):
     for name, array in wanted.items():
         np.testing.assert_array_equal(arrays[name], array, err_msg=name)
     assert without_times(
-        progress.read_metrics(resumed.workdir)
-    ) == without_times(progress.read_metrics(expected.workdir))
+        metrics.read_metrics(resumed.workdir)
+    ) == without_times(metrics.read_metrics(expected.workdir))
 
 
 def test_run_interrupted_at_an_epochs_end_saves_its_figures(tmp_path):
     stopped, _ = interrupted(recipe(tmp_path), 3, signal.SIGINT)
     assert (stopped.step, stopped.interrupted) == (4, True)
-    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1]
+    assert [f["epoch"] for f in metrics.read_metrics(tmp_path)] == [1]
     assert checkpoints.latest(tmp_path).step == 4
 
 
@@ -197,7 +191,7 @@ def test_killed_run_tells_its_repeated_epoch_once(tmp_path, finished):
     (newest / "manifest.json").write_text("")
     _, said = quietly(recipe(tmp_path))
     assert "damaged" in said[0] and "from step 4" in said[1]
-    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1, 2]
+    assert [f["epoch"] for f in metrics.read_metrics(tmp_path)] == [1, 2]
 
 
 def test_checkpoints_within_epochs_are_kept_on_request(tmp_path):
@@ -270,7 +264,7 @@ def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
             epochs=1,
         )
     )
-    figures = progress.read_metrics(trained.workdir)[-1]
+    figures = metrics.read_metrics(trained.workdir)[-1]
     assert 1 <= figures["found_clusters"] < 64
     chance = np.log(max(2, figures["found_clusters"]))
     assert figures["loss_over_log_k"] == pytest.approx(figures["loss"] / chance)
@@ -331,7 +325,7 @@ def write_folder(folder, *, num=20, labelled=False, start=0):
 def test_images_without_labels_train_without_label_figures(tmp_path):
     data = write_folder(tmp_path / "images")
     quietly(recipe(tmp_path / "run", data=data, epochs=1))
-    (figures,) = progress.read_metrics(tmp_path / "run")
+    (figures,) = metrics.read_metrics(tmp_path / "run")
     assert "loss" in figures and "nmi_labels" not in figures
 
 
@@ -532,7 +526,7 @@ def test_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
     with pytest.raises(ValueError, match="checkpoint: none. Lower learning_r"):
         quietly(wild)
     assert checkpoints.latest(tmp_path) is None
-    assert progress.read_metrics(tmp_path) == []
+    assert metrics.read_metrics(tmp_path) == []
 
 
 def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
@@ -548,7 +542,7 @@ def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
     )
     assert told and int(told[1]) in (6, 7)
     assert checkpoints.latest(tmp_path).step == 4
-    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1]
+    assert [f["epoch"] for f in metrics.read_metrics(tmp_path)] == [1]
     calm, _ = quietly(recipe(tmp_path, allow_config_change=True, **knobs))
     assert calm.step == 8
 
@@ -560,7 +554,7 @@ def test_run_on_a_full_disk_ends_and_goes_on_when_there_is_room(tmp_path):
             quietly(recipe(tmp_path), callbacks=[fill])
     resumed, said = quietly(recipe(tmp_path))
     assert "from step 4" in said[0] and resumed.step == 8
-    assert [f["epoch"] for f in progress.read_metrics(tmp_path)] == [1, 2]
+    assert [f["epoch"] for f in metrics.read_metrics(tmp_path)] == [1, 2]
 
 
 def test_collapse_that_lasts_ends_the_run_where_that_is_asked_for(
@@ -630,7 +624,7 @@ def test_sample_shows_the_images_of_its_rows(finished):
 
 def test_terminal_shows_speed_and_time_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(progress, "_REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(metrics, "_REDRAW_SECONDS", 0.0)
     quietly(recipe(tmp_path, epochs=1))
     written = capsys.readouterr()
     assert "step 4 of 4 · " in written.err

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 from conftest import full_disk
 
-from tfclust import progress
 from tfclust.methods import SwAV
+from tfclust.runs import metrics as progress
 from tfclust.runtime import folders
 
 CONFIG = SwAV.Config(num_clusters=(60,))

@@ -7,14 +7,8 @@ import processes
 import pytest
 from conftest import ROOT, run_in_subprocess, slow
 
-from tfclust import (
-    data,
-    flags,
-    methods,
-    optimizers,
-    recipe_flags,
-    sweep,
-)
+from tfclust import data, methods, optimizers, sweep
+from tfclust.cli import flags, recipe_flags
 from tfclust.data.config import chain
 
 FILES = sorted(ROOT.glob("configs/**/*.flags"))

@@ -11,7 +11,7 @@ from test_sources import encoded, example, write_records
 from tfclust import data
 from tfclust.data.views import sampling
 from tfclust.evaluation import sgd_probe
-from tfclust.evaluation.features import extract_features, pixels
+from tfclust.evaluation.subject import extract_features, pixels
 
 COUNT = 24
 GONE = 5

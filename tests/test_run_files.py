@@ -5,7 +5,9 @@ import os
 
 import pytest
 
-from tfclust import export, progress, skipped, sweep
+from tfclust import export, sweep
+from tfclust.runs import metrics as progress
+from tfclust.runs import skipped
 from tfclust.runtime import devices, folders, locks
 
 FIGURES = {

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tiny import tiny_backbone
 
-from tfclust import checkpoints, methods, optimizers, stopping
-from tfclust.saving import Saver
+from tfclust import methods, optimizers
+from tfclust.runs import checkpoints
+from tfclust.training.callbacks import stopping
+from tfclust.training.callbacks.saver import Saver
 
 
 class Untouchable:

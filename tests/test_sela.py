@@ -9,7 +9,7 @@ import pytest
 
 from tfclust.methods.sela import balanced_start, label_steps
 from tfclust.ops.kmeans import kmeans
-from tfclust.pretraining import RememberedViews
+from tfclust.training.pretraining import RememberedViews
 
 
 def as_float64(views, batch):

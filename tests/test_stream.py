@@ -12,7 +12,8 @@ from test_commands import TINY, status
 from test_pretraining import interrupted, quietly, recipe
 from test_sources import encoded, example, write_records
 
-from tfclust import checkpoints, data, methods, optimizers
+from tfclust import data, methods, optimizers
+from tfclust.runs import checkpoints
 
 NO_LABELS = [a for a in TINY if not a.startswith(("--eval_data", "--max_im"))]
 

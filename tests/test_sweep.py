@@ -9,7 +9,8 @@ import processes
 import pytest
 from test_commands import TINY, command, environment, status
 
-from tfclust import checkpoints, options, recipes, sweep
+from tfclust import options, sweep
+from tfclust.runs import checkpoints, recipes
 
 
 def recipe(**knobs):

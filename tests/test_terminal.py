@@ -8,7 +8,8 @@ import sys
 
 import processes
 
-from tfclust import flags, skipped
+from tfclust.cli import flags
+from tfclust.runs import skipped
 from tfclust.runtime import terminal
 
 NAME = "a\x1b[31m\r\nb\t\u202ec\x85\udce9ü 👩.png"

@@ -11,18 +11,13 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tfclust import (
-    data,
-    evaluation,
-    flags,
-    options,
-    recipes,
-    run_checks,
-    saved_model,
-)
+from tfclust import data, evaluation, options, saved_model
+from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
+from tfclust.runs import recipes
 from tfclust.runtime import folders, quiet, terminal
+from tfclust.training import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +128,7 @@ def evaluate(command, config, tell=None):
 def _check_paths(command):
     """Refuses what is not there, before TensorFlow's import."""
     if command.workdir:
-        run_checks.check_trained(command.workdir)
+        checks.check_trained(command.workdir)
     else:
         saved_model.newest_version(command.saved_model)
     for name in ("train_data", "test_data"):
@@ -268,7 +263,7 @@ def write_json(path, results):
 
 
 def _from_run(workdir):
-    from tfclust import pretraining  # imports TensorFlow
+    from tfclust.training import pretraining  # imports TensorFlow
 
     run = pretraining.load_run(workdir)
     return Trained(
@@ -291,7 +286,7 @@ def _from_saved_model(path):
 
 
 def _backbones(trained, baselines):
-    from tfclust import pretraining  # imports TensorFlow
+    from tfclust.training import pretraining  # imports TensorFlow
 
     backbones = {"trained": trained.backbone}
     if "untrained" in baselines:

@@ -7,9 +7,12 @@ import dataclasses
 import json
 import sys
 
-from tfclust import flags, options, recipes, run_checks, saved_model
+from tfclust import options, saved_model
+from tfclust.cli import flags
 from tfclust.options import option
+from tfclust.runs import recipes
 from tfclust.runtime import folders, quiet, terminal
+from tfclust.training import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +43,9 @@ class ExportConfig:
 
 def export(config):
     """Writes the next version; returns its path."""
-    run_checks.check_trained(config.workdir)
+    checks.check_trained(config.workdir)
     quiet.import_tensorflow()
-    from tfclust import pretraining
+    from tfclust.training import pretraining
 
     run = pretraining.load_run(config.workdir)
     output = config.output or run.workdir / "saved_model"
@@ -59,9 +62,9 @@ def export(config):
 
 def model_card(run):
     """What the model card tells of a run."""
-    from tfclust import progress  # imports TensorFlow
+    from tfclust.runs import metrics  # imports TensorFlow
 
-    history = progress.read_metrics(run.workdir, run.step)
+    history = metrics.read_metrics(run.workdir, run.step)
     return {
         "method": run.recipe.run.method,
         "data": run.recipe.run.data,

@@ -16,18 +16,12 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from tfclust import (
-    checkpoints,
-    data,
-    flags,
-    options,
-    recipe_flags,
-    recipes,
-    resuming,
-    run_checks,
-)
+from tfclust import data, options
+from tfclust.cli import flags, recipe_flags
 from tfclust.options import option
+from tfclust.runs import checkpoints, recipes
 from tfclust.runtime import folders, quiet, terminal
+from tfclust.training import checks, resuming
 
 TABLE_FILE = "table.md"
 _LOG_FILE, _FIGURES_FILE = "sweep.log", "evaluation.json"
@@ -112,7 +106,7 @@ def variants(recipe, vary):
             variant = recipes.from_words(words)
         except ValueError as error:
             raise ValueError(f"vary, {_folder(chosen)}: {error}") from error
-        run_checks.check_alone(variant)
+        checks.check_alone(variant)
         found.append(Variant(chosen, variant))
     return found
 
@@ -150,11 +144,11 @@ def figures(variant):
     path = variant.workdir / _FIGURES_FILE
     if not path.exists():
         return None
-    from tfclust import progress  # imports TensorFlow
+    from tfclust.runs import metrics  # imports TensorFlow
 
     measured = _json(path, "the run is measured again")
     measured = measured.get("trained", {})
-    told = (progress.read_metrics(variant.workdir) or [{}])[-1]
+    told = (metrics.read_metrics(variant.workdir) or [{}])[-1]
     row = {}
     for heading, protocol, name, percent in _MEASURED:
         # Somebody may have measured it again, by some protocols alone.

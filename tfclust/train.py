@@ -4,8 +4,9 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
     --data=folder:/my/images --workdir=runs/mine
 """
 
-from tfclust import flags, recipe_flags, resuming, run_checks
+from tfclust.cli import flags, recipe_flags
 from tfclust.runtime import folders, quiet
+from tfclust.training import checks, resuming
 
 
 def main():
@@ -15,9 +16,11 @@ def main():
     from which the same command goes on; metrics.jsonl; tensorboard/.
     """
     recipe = recipe_flags.read()
-    run_checks.check_alone(recipe)
+    checks.check_alone(recipe)
     quiet.import_tensorflow()
-    from tfclust import pretraining  # which TensorFlow's import was kept for
+    from tfclust.training import (
+        pretraining,  # which TensorFlow's import was kept for
+    )
 
     def write_config():
         workdir = folders.expanded(recipe.run.workdir)

@@ -175,7 +175,7 @@ def start(name, images, workdir, kill=None):
 
 def difference(whole, parts):
     """What two runs do not have in common, as words; None for nothing."""
-    from tfclust import checkpoints, progress
+    from tfclust.runs import checkpoints, metrics
 
     expected, found = (checkpoints.latest(path) for path in (whole, parts))
     if expected.step != found.step:
@@ -187,8 +187,8 @@ def difference(whole, parts):
             return f"{name} differs"
     figures = [
         [
-            {k: v for k, v in epoch.items() if k not in progress.TIMES}
-            for epoch in progress.read_metrics(path)
+            {k: v for k, v in epoch.items() if k not in metrics.TIMES}
+            for epoch in metrics.read_metrics(path)
         ]
         for path in (whole, parts)
     ]
@@ -211,7 +211,8 @@ def write_images(folder):
 
 def work(kill, arguments):
     """`tfclust.train` in this process, which kills itself."""
-    from tfclust import flags, recipe_flags, train
+    from tfclust import train
+    from tfclust.cli import flags, recipe_flags
 
     if kill is not None:
         arm(kill)
@@ -221,9 +222,9 @@ def work(kill, arguments):
 
 def arm(kill):
     """Puts the kill where its moment is."""
-    from tfclust import checkpoints
     from tfclust.data.reading import scan
     from tfclust.engine import loop
+    from tfclust.runs import checkpoints
 
     if kill.moment == SCAN:
         check = scan.check_images

@@ -40,7 +40,8 @@ from pairs import time_pairs
 from processor import has_bfloat16
 from steps import ConstantCodes, assigner, fill_queues, unit_rows
 
-from tfclust import methods, pretraining
+from tfclust import methods
+from tfclust.training import pretraining
 
 NUM_CLUSTERS = 3000
 NUM_IMAGES = 3008

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from tfclust.evaluation.clusters import ClustersResult, evaluate_clusters
     from tfclust.evaluation.config import BASELINES, PROTOCOLS, EvaluationConfig
-    from tfclust.evaluation.features import Subject, extract_features, pixels
-    from tfclust.evaluation.knn import KNNResult, evaluate_knn, online_knn
-    from tfclust.evaluation.linear import SGDResult, sgd_probe
-    from tfclust.evaluation.logistic import LogisticResult, logistic_regression
     from tfclust.evaluation.measuring import (
         EVALUATORS,
         check_source,
@@ -22,6 +17,21 @@ if TYPE_CHECKING:
         evaluate,
         overlap_error,
     )
+    from tfclust.evaluation.protocols.clusters import (
+        ClustersResult,
+        evaluate_clusters,
+    )
+    from tfclust.evaluation.protocols.knn import (
+        KNNResult,
+        evaluate_knn,
+        online_knn,
+    )
+    from tfclust.evaluation.protocols.linear import SGDResult, sgd_probe
+    from tfclust.evaluation.protocols.logistic import (
+        LogisticResult,
+        logistic_regression,
+    )
+    from tfclust.evaluation.subject import Subject, extract_features, pixels
     from tfclust.evaluation.table import format_table
 else:
     __getattr__, __dir__ = on_first_use(__name__)

@@ -1,8 +1,8 @@
 """The chosen protocols on every backbone, and what they need of the images."""
 
-from tfclust.evaluation import clusters, knn, linear
 from tfclust.evaluation.config import EvaluationConfig
-from tfclust.evaluation.features import Subject
+from tfclust.evaluation.protocols import clusters, knn, linear
+from tfclust.evaluation.subject import Subject
 
 # `Subject` and `EvaluationConfig` to a dict of figures.
 EVALUATORS = {

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfclust import checkpoints, options
+from tfclust import options
 from tfclust.engine.monitor import saved_assignments
+from tfclust.runs import checkpoints
 from tfclust.runtime import folders, terminal
 
 SOURCE = "source"

@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from tfclust import flag_help, options
-from tfclust.flag_help import base, default, help_text, in_words, knobs
+from tfclust import options
+from tfclust.cli import help_texts
+from tfclust.cli.help_texts import base, default, help_text, in_words, knobs
 from tfclust.runtime import terminal
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -285,7 +286,7 @@ def _refuse_unknown_choices():
     for selector, choices in _command.choices.items():
         chosen = _selected(selector)
         if chosen not in choices:
-            raise FlagError(flag_help.no_choice(selector, choices, chosen))
+            raise FlagError(help_texts.no_choice(selector, choices, chosen))
 
 
 def _refuse_unread():
@@ -294,7 +295,7 @@ def _refuse_unread():
         read = any(r.selector is None or _chosen(r) for r in readers)
         if words is not None and not read:
             chosen = _selected(readers[0].selector)
-            raise FlagError(flag_help.unread(name, words, readers, chosen))
+            raise FlagError(help_texts.unread(name, words, readers, chosen))
 
 
 def _chosen(reader):

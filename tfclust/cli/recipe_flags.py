@@ -1,6 +1,7 @@
 """A recipe as the flags of the commands that train."""
 
-from tfclust import flags, recipes
+from tfclust.cli import flags
+from tfclust.runs import recipes
 
 
 def define(*config_classes):

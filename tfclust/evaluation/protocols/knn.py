@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfclust.evaluation.features import checked_rows
+from tfclust.evaluation.subject import checked_rows
 from tfclust.ops.neighbors import BANK_ROWS, QUERY_ROWS, nearest_neighbors
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust.health import health
+from tfclust.runs.health import health
 from tfclust.runtime import folders, terminal
 
 # The order in metrics.jsonl; whole numbers first.

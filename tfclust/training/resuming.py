@@ -7,8 +7,8 @@ where the state still fits them; other images never pass.
 
 import dataclasses
 
-from tfclust import recipes
 from tfclust.backbones.settings import APPLICATIONS
+from tfclust.runs import recipes
 from tfclust.runtime import terminal
 
 # Knobs that no run can change, and why.

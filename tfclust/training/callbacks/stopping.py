@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import health, progress
+from tfclust.runs import health, metrics
 
 
 class StopRequest:
@@ -107,7 +107,7 @@ class Collapse(keras.callbacks.Callback):
         self.sentence: str | None = None  # why it ended the run
 
     def on_epoch_end(self, epoch, logs=None):
-        self.history.append(progress.epoch_figures(logs))
+        self.history.append(metrics.epoch_figures(logs))
         self.sentence = health.lasting_collapse(self.history, self.config)
         if self.sentence:
             self.model.stop_training = True

@@ -19,25 +19,14 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfclust import (
-    backbones,
-    checkpoints,
-    data,
-    fitting,
-    given_labels,
-    methods,
-    optimizers,
-    progress,
-    recipes,
-    resuming,
-    run_checks,
-    skipped,
-)
+from tfclust import backbones, data, methods, optimizers
 from tfclust.engine.loop import total_steps as steps_of
-from tfclust.fitting import Trained
-from tfclust.recipes import Recipe, RunConfig, make_recipe
+from tfclust.runs import checkpoints, metrics, recipes, skipped
+from tfclust.runs.recipes import Recipe, RunConfig, make_recipe
 from tfclust.runtime import devices, folders, locks, terminal
 from tfclust.runtime.terminal import one_line
+from tfclust.training import checks, fitting, given_labels, resuming
+from tfclust.training.fitting import Trained
 
 __all__ = [
     "Recipe",
@@ -96,14 +85,14 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
       FileNotFoundError: if the images are not there.
       OSError: if the disk is full, or the images' disk goes away.
     """
-    run_checks.check_alone(recipe)
+    checks.check_alone(recipe)
     run = recipe.run
     workdir = folders.expanded(run.workdir)
     # First of all: hosts must find one another before any operation.
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     threads = devices.set_threads(run.threads)
     devices.seed_everything(run.seed, run.deterministic)
-    run_checks.check_replicas(recipe, strategy)
+    checks.check_replicas(recipe, strategy)
     chief = devices.is_chief(strategy)
     with (
         devices.telling_lost_hosts(strategy),
@@ -115,7 +104,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
         sources = open_sources(recipe, workdir, say, chief=chief)
         views = make_views(recipe, sources[0])
         recipe, labels = _given(recipe, views.source, saved, other, say)
-        run_checks.check_images(recipe, views)
+        checks.check_images(recipe, views)
         about = _about(recipe, views, strategy, threads)
         if saved is not None:
             changes = resuming.check(recipe, about, saved, say)
@@ -152,7 +141,7 @@ def load_run(workdir):
     workdir = folders.expanded(workdir)
     saved = checkpoints.latest(workdir)
     if saved is None:
-        raise run_checks.no_run(workdir)
+        raise checks.no_run(workdir)
     recipe = recipes.from_words(saved.about["recipe"])
     facts = recipe._replace(backbone=_without_init(recipe.backbone))
     views = RememberedViews(**saved.about["views"])
@@ -239,11 +228,11 @@ def open_sources(recipe, workdir, say=terminal.say, *, chief=True):
         max_images=run.max_images,
         class_shares=run.class_shares,
     )
-    run_checks.check_stream(recipe, source)
+    checks.check_stream(recipe, source)
     if not run.eval_data:
         return source, None
     test = opened("eval_data", run.eval_data)
-    run_checks.check_test_images(source, test)
+    checks.check_test_images(source, test)
     return source, test
 
 
@@ -280,7 +269,7 @@ def _clear(workdir, say):
     """Moves aside what is left of a run whose checkpoints are all damaged."""
     why = "the run starts anew"
     checkpoints.set_aside(workdir, why, say)
-    for name in (progress.METRICS_FILE, progress.TENSORBOARD_FOLDER):
+    for name in (metrics.METRICS_FILE, metrics.TENSORBOARD_FOLDER):
         if os.path.lexists(workdir / name):
             folders.set_aside(workdir / name, why, say)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.cluster import kmeans_plusplus
 
-from tfclust.evaluation.features import checked_rows
+from tfclust.evaluation.subject import checked_rows
 from tfclust.ops import partitions
 from tfclust.ops.kmeans import kmeans
 

@@ -3,12 +3,13 @@
 import pathlib
 from typing import NamedTuple
 
-from tfclust import data, health, methods, optimizers
+from tfclust import data, methods, optimizers
 from tfclust.engine.loop import total_steps
-from tfclust.label_figures import LabelFigures
-from tfclust.progress import Console, Metrics, read_metrics
-from tfclust.saving import Saver
-from tfclust.stopping import Collapse, StopRequest
+from tfclust.runs import health
+from tfclust.runs.metrics import Console, Metrics, read_metrics
+from tfclust.training.callbacks.label_figures import LabelFigures
+from tfclust.training.callbacks.saver import Saver
+from tfclust.training.callbacks.stopping import Collapse, StopRequest
 
 
 class Trained(NamedTuple):

@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import data, optimizers
-from tfclust.evaluation.features import checked_rows
-from tfclust.evaluation.logistic import (
+from tfclust.evaluation.protocols.logistic import (
     Weights,
     logistic_regression,
     logits,
 )
+from tfclust.evaluation.subject import checked_rows
 
 # From here on `auto` means SGD: features of all images beside their copies
 # would need many gigabytes.

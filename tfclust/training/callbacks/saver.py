@@ -2,8 +2,9 @@
 
 import keras
 
-from tfclust import checkpoints, stopping
+from tfclust.runs import checkpoints
 from tfclust.runtime import devices, terminal
+from tfclust.training.callbacks import stopping
 
 
 class Saver(keras.callbacks.Callback):

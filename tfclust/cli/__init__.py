@@ -1,0 +1,1 @@
+"""Dataclasses to flags and back, help texts, exit codes."""

@@ -1,0 +1,1 @@
+"""What happens along a fit: saves, ends, figures, lines to read."""
