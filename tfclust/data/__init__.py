@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tfclust.data.sources.parts import Sample, held_out
     from tfclust.data.sources.schemes import check_uri
     from tfclust.data.sources.uris import open_source
-    from tfclust.data.views.batches.batches import Views
+    from tfclust.data.views.batches import Views
     from tfclust.data.views.passes import default_resize, evaluation_batches
 else:
     __getattr__, __dir__ = on_first_use(__name__)
