@@ -1,14 +1,10 @@
 """Fixtures and helpers that every test may use."""
 
-import contextlib
-import os
-import resource
-
 import hypothesis
-import processes
 import pytest
 
-ROOT = processes.ROOT
+from tests.support.processes import ROOT
+
 # A busy machine takes its time over any example.
 hypothesis.settings.register_profile("tfclust", deadline=None)
 hypothesis.settings.load_profile("tfclust")
@@ -63,33 +59,3 @@ def eager():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
-
-
-def slow(*values):
-    """A case of `parametrize` that `make test` leaves out."""
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
-def run_in_subprocess(code, *, timeout=300, env=None, fresh=False):
-    """Standard output of `code`, run in the project's root.
-
-    An aborted collective poisons every later one in its process, so each
-    strategy case has a process of its own.
-    """
-    env = {**os.environ, **(env or {})}
-    done = processes.run(["-c", code], env=env, timeout=timeout, fresh=fresh)
-    assert done.returncode == 0, (
-        f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-    )
-    return done.stdout
-
-
-@contextlib.contextmanager
-def full_disk(limit):
-    """A disk that takes no file of more than `limit` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

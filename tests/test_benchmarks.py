@@ -3,10 +3,11 @@
 import argparse
 import sys
 
-import processes
 import pytest
-from benchmarks import __main__ as runner
-from benchmarks import bench_scale, bench_torch, pairs, workers
+
+from tests.benchmarks import __main__ as runner
+from tests.benchmarks import bench_scale, bench_torch, pairs, workers
+from tests.support import processes
 
 
 @pytest.fixture

@@ -10,68 +10,16 @@ import tfclust
 PACKAGE = pathlib.Path(tfclust.__file__).parent
 # Lowest first. A package counts as one module.
 FLOORS = [
-    {
-        "options",
-        "terminal",
-        "quiet",
-        "folders",
-        "locks",
-        "cores",
-        "machine",
-        "first_use",
-        "ops",
-    },
-    {"backbones", "heads", "memory", "optimizers", "data", "devices"},
-    {"methods", "evaluation"},
-    {
-        "checkpoint_reading",
-        "checkpoints",
-        "saved_model",
-        "pretraining",
-        "report",
-        "recipes",
-        "run_checks",
-        "resuming",
-        "health",
-        "progress",
-        "label_figures",
-        "saving",
-        "stopping",
-        "fitting",
-        "given_labels",
-        "skipped",
-    },
-    {"flags", "flag_help", "recipe_flags"},
+    {"options", "runtime"},
+    {"ops"},
+    {"data", "backbones", "layers", "optimizers"},
+    {"engine"},
+    {"methods", "evaluation", "saved_model"},
+    {"runs"},
+    {"training", "report"},
+    {"cli"},
     {"train", "evaluate", "export", "sweep"},
 ]
-# On one floor, who may build on whom.
-BESIDE = {
-    "ops": {"options"},
-    "folders": {"terminal"},
-    "locks": {"folders"},
-    "checkpoints": {"checkpoint_reading"},
-    "heads": set(),
-    "data": set(),
-    "progress": {"health"},
-    "stopping": {"health", "progress"},
-    "saving": {"checkpoints", "stopping"},
-    "fitting": {"health", "label_figures", "progress", "saving", "stopping"},
-    "resuming": {"recipes"},
-    "given_labels": {"checkpoints"},
-    "pretraining": {
-        "checkpoints",
-        "fitting",
-        "given_labels",
-        "progress",
-        "recipes",
-        "resuming",
-        "run_checks",
-        "skipped",
-    },
-    "flags": {"flag_help"},
-    "recipe_flags": {"flags"},
-    "report": {"progress"},
-}
 COMMANDS = FLOORS[-1]
 
 
@@ -113,54 +61,33 @@ def test_module_imports_from_lower_floors_alone(path):
     name = name_of(path)
     if name == "__init__":
         # All else is loaded on first use.
-        assert tfclust_imports(path) == {"first_use"}
+        assert tfclust_imports(path) == {"runtime"}
         return
     for other in tfclust_imports(path) - {name}:
-        beside = other in BESIDE.get(name, set())
-        assert beside or floor_of(other) < floor_of(name), (
+        assert floor_of(other) < floor_of(name), (
             f"{path}: {name} must not import {other}"
         )
 
 
 def test_methods_never_import_one_another():
-    shared = {
-        "balance",
-        "banked",
-        "base",
-        "batch_statistics",
-        "epochs",
-        "extraction",
-        "monitor",
-        "state",
-    }
     for path in (PACKAGE / "methods").glob("*.py"):
         if path.stem in ("__init__", "table"):
             continue
-        names = [
-            full.split(".")[2:]
-            for full in imported(path)
-            if full.startswith("tfclust.methods.")
-        ]
-        knobs = {name[1] for name in names if name[0] == "configs"}
-        assert knobs <= {"shared", path.stem}, path
-        assert {name[0] for name in names} <= shared | {"configs"}, path
+        for full in imported(path):
+            if full.startswith("tfclust.methods."):
+                own = f"tfclust.methods.configs.{path.stem}"
+                assert full.startswith(own), f"{path} imports {full}"
 
 
 def test_only_flags_and_commands_know_absl_flags():
     for path in modules():
-        if name_of(path) in {"flags", *COMMANDS}:
+        if name_of(path) in {"cli", *COMMANDS}:
             continue
         assert not any("absl" in full for full in imported(path)), path
 
 
-def test_only_commands_know_flags():
-    for path in modules():
-        if name_of(path) not in {"recipe_flags", *COMMANDS}:
-            assert "flags" not in tfclust_imports(path) - {name_of(path)}, path
-
-
 def test_evaluation_knows_no_method():
-    for path in (PACKAGE / "evaluation").glob("*.py"):
+    for path in (PACKAGE / "evaluation").rglob("*.py"):
         assert "methods" not in tfclust_imports(path), path
 
 
@@ -170,7 +97,7 @@ def test_consumers_of_a_saved_model_never_import_the_training_code():
 
 
 def test_package_itself_loads_modules_on_first_use():
-    for name in ("methods", "data", "pretraining"):
+    for name in ("methods", "data", "training"):
         assert name in dir(tfclust)
     with pytest.raises(AttributeError, match="no attribute 'method'"):
         tfclust.method  # noqa: B018

@@ -1,0 +1,1 @@
+"""The tests mirror `tfclust/`; `support` has what several of them use."""

@@ -1,0 +1,127 @@
+"""Every flagfile in configs/ is a recipe that can be built."""
+
+import dataclasses
+import json
+
+import pytest
+
+from tests.support import processes
+from tests.support.marks import slow
+from tests.support.processes import ROOT, run_in_subprocess
+from tfclust import data, methods, optimizers, sweep
+from tfclust.cli import flags, recipe_flags
+from tfclust.data.config import chain
+
+FILES = sorted(ROOT.glob("configs/**/*.flags"))
+SMOKE = sorted(ROOT.glob("configs/smoke/*.flags"))
+SWEEPS = sorted(ROOT.glob("configs/sweeps/*.flags"))
+HEADER = ("Source:", "Expected:", "Time:", "Command:")
+# Without its variables even the widest network takes a second and no memory;
+# in a process of its own, since Keras would make them up for later.
+BUILD = """
+import keras
+from tfclust import backbones, heads
+from tests.cli import test_recipes
+import functools
+
+@functools.cache
+def sizes(config, image_size, **widths):
+    with keras.StatelessScope(initialize_variables=False):
+        backbone = backbones.from_config(config, image_size=image_size)
+        projector = heads.projector(backbone.output_shape[-1], **widths)
+    # Without a projector there are layers, but no variables.
+    return len(backbone.variables), len(projector.layers)
+
+for file in test_recipes.FILES:
+    recipe = test_recipes.read(file)
+    print(file.name, *sizes(
+        recipe.backbone, recipe.largest_view,
+        hidden_width=recipe.method.hidden_width,
+        projection_width=recipe.method.projection_width))
+"""
+
+
+def read(file):
+    """The `Recipe` of a flagfile."""
+    recipe_flags.define(sweep.SweepConfig)
+    flags.parse(["train.py", f"--flagfile={file}"])
+    return recipe_flags.read()
+
+
+def test_every_method_has_recipes():
+    for method in methods.METHODS:
+        assert any(file.name.startswith(method) for file in FILES), method
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_run_of_a_sweep_is_a_recipe(file):
+    recipe, vary = read(file), flags.read(sweep.SweepConfig).vary
+    run = dataclasses.replace(recipe.run, data="digits:", workdir="W")
+    found = sweep.variants(recipe._replace(run=run), vary)
+    assert len(found) >= 2
+    assert recipe.run.method in file.stem
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file if file.stem == "swav" else slow(file) for file in SMOKE],
+    ids=lambda file: file.stem,
+)
+def test_smoke_recipe_trains_to_its_end(file, tmp_path):
+    arguments = ["-m", "tfclust.train", f"--flagfile={file}"]
+    done = processes.run([*arguments, f"--workdir={tmp_path}"])
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert len(losses) == 2 and all(loss > 0 for loss in losses)
+
+
+def test_every_method_has_a_smoke_recipe():
+    assert {file.stem for file in SMOKE} == set(methods.METHODS)
+
+
+def test_every_method_is_tried_on_uneven_classes():
+    tried = {f.stem for f in SWEEPS}
+    assert {f"{method}_uneven" for method in methods.METHODS} <= tried
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_recipe_parses_and_its_parts_fit(file):
+    recipe = read(file)
+    assert recipe.run.epochs or recipe.run.steps
+    chain(recipe.views)
+    # Those by steps are for CIFAR-10's first images, the others for ImageNet.
+    images = 10_000 if recipe.run.steps else 1_281_167
+    steps = images // recipe.run.batch_size
+    optimizers.build(
+        recipe.optimizer,
+        steps_per_epoch=steps,
+        total_steps=recipe.run.steps or steps * recipe.run.epochs,
+    )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_header_tells_source_figure_time_and_command(file):
+    comments = [
+        line for line in file.read_text().splitlines() if line.startswith("#")
+    ]
+    for word in HEADER:
+        assert any(line.startswith(f"# {word}") for line in comments), word
+    (command,) = (line for line in comments if line.startswith("# Command:"))
+    assert f"--flagfile={file.relative_to(ROOT)}" in command
+
+
+def test_every_recipe_builds_its_network():
+    lines = run_in_subprocess(BUILD, env={"PYTHONPATH": "tests"}).splitlines()
+    assert [line.split()[0] for line in lines] == [f.name for f in FILES]
+    for line in lines:
+        backbone, projector = map(int, line.split()[1:])
+        # A projector of width 0 is none.
+        assert backbone > 1 and projector != 1, line
+
+
+def test_recipes_that_name_their_images_find_them():
+    for file in FILES:
+        uri = read(file).run.data
+        if uri.startswith("digits:"):
+            assert data.open_source(uri, max_images=8).num_images == 8

@@ -1,0 +1,113 @@
+"""What answers before TensorFlow is imported, which takes seconds of a core."""
+
+import importlib
+import json
+
+import pytest
+
+from tests.support import processes
+from tfclust import methods
+from tfclust.backbones import resnet, settings
+from tfclust.methods.configs import CONFIGS
+
+# Runs commands as `python -m` does, one after the other in one interpreter.
+COMMANDS = """
+import contextlib, io, json, runpy, sys, time
+
+answers = []
+for name, *arguments in json.loads(sys.argv[1]):
+    sys.argv, words = [name, *arguments], io.StringIO()
+    with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
+        try:
+            runpy.run_module("tfclust." + name, None, "__main__", True)
+        except SystemExit as end:
+            code = end.code
+    slow = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "sklearn"}
+    found = sorted(slow & set(sys.modules))
+    answers.append([code, words.getvalue(), found])
+print(json.dumps([answers, time.process_time()]))
+"""
+ABSENT = "/dev/null/at/all"
+RUN = ("--data=digits:", f"--workdir={ABSENT}", "--epochs=1")
+REFUSED = [
+    (("train", "--rat=3"), "Unknown command line flag 'rat'"),
+    (("train", "--method=swaw"), "--method must be one of swav, deepcluster,"),
+    (("train", "--method=sela", "--queue_rows=8"), "method=swav alone"),
+    (("train", *RUN, "--temperature=0"), "temperature must be at least"),
+    (("train", *RUN, "--backbone=resnet5"), "backbone must be one of small,"),
+    (("train", *RUN, "--warmup_epochs=2"), "warmup_epochs must be at most"),
+    (("train", *RUN[1:]), "data must be given"),
+    (("train", RUN[0], RUN[2]), "workdir must be given"),
+    (("train", *RUN[:2]), "epochs or steps"),
+    (("train", *RUN, "--data=fodler:a"), "data must be a URI such as"),
+    (("train", *RUN, f"--data=folder:{ABSENT}"), "Found nothing at /dev/null"),
+    (("train", *RUN, f"--eval_data=folder:{ABSENT}"), "eval_data=folder:"),
+    (("evaluate",), "either workdir or saved_model"),
+    (("evaluate", f"--workdir={ABSENT}"), "holds no run"),
+    (("evaluate", f"--saved_model={ABSENT}"), "no SavedModel in /dev/null"),
+    (("evaluate", "--protocols=knm", RUN[1]), "protocols must be one of knn"),
+    (("export",), "workdir must be given"),
+    (("export", f"--workdir={ABSENT}"), "holds no run"),
+    (("sweep", *RUN), "vary must name a knob"),
+    (("sweep", *RUN, "--vary=a=1"), "a knob that swav has not"),
+    (("sweep", *RUN, "--vary=epsilon=1|0"), "epsilon must be at least"),
+]
+HELP = [
+    ((name, "--help"), f"Usage: python -m tfclust.{name} --flag=value")
+    for name in ("train", "evaluate", "export", "sweep")
+]
+PACKAGES = (
+    "backbones",
+    "data",
+    "evaluation",
+    "methods",
+    "optimizers",
+    "saved_model",
+)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """An answer to each command, and seconds of a core for all together."""
+    lines = json.dumps([command for command, _ in REFUSED + HELP])
+    done = processes.run(["-c", COMMANDS, lines], fresh=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_needs_no_tensor_is_refused_before_tensorflow_is_imported(asked):
+    for (command, words), answer in zip(REFUSED, asked[0], strict=False):
+        code, told, slow = answer
+        assert (code, slow) == (2, []), command
+        assert words in told and told.count("\n") == 1, (command, told)
+
+
+def test_help_needs_no_tensorflow(asked):
+    for (command, words), answer in zip(HELP, asked[0][-4:], strict=True):
+        code, told, slow = answer
+        assert (code, slow) == (0, []), command
+        assert words in told
+
+
+def test_all_refusals_together_take_less_than_two_seconds_of_a_core(asked):
+    assert asked[1] < 2.0  # one command takes 0.3 s, TensorFlow's import 5 s
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_has_every_name_that_it_lists(package):
+    module = importlib.import_module(f"tfclust.{package}")
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+def test_methods_and_their_knobs_have_the_same_names():
+    assert [*methods.METHODS] == [*CONFIGS]
+    for name, method in methods.METHODS.items():
+        assert method.Config is CONFIGS[name]
+
+
+def test_resnets_known_without_keras_are_those_that_are_built():
+    assert tuple(resnet.ARCHITECTURES) == settings.RESNETS

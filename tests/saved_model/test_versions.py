@@ -1,0 +1,92 @@
+"""What killed exports left goes; what is being written, or foreign, stays."""
+
+import errno
+import os
+
+import pytest
+import tensorflow as tf
+
+from tests.support.disk import full_disk
+from tfclust.runtime import folders
+from tfclust.saved_model import versions
+
+
+def leftover(output, name, *files):
+    folder = output / name
+    (folder / "variables").mkdir(parents=True)
+    for file in files:
+        (folder / file).write_text("half")
+    return folder
+
+
+def fill(folder):
+    (folder / "saved_model.pb").write_text("whole")
+
+
+def test_next_export_removes_what_a_killed_one_left(tmp_path):
+    leftover(tmp_path, ".writing-abcd_123", "saved_model.pb")
+    leftover(tmp_path, ".writing-efgh4567")
+    versions.write_next(tmp_path, fill)
+    assert os.listdir(tmp_path) == ["1"]
+
+
+def test_export_that_is_being_written_is_never_removed(tmp_path):
+    def slow(folder):
+        fill(folder)
+        versions.write_next(tmp_path, fill)  # another one, meanwhile
+
+    versions.write_next(tmp_path, slow)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+    for version in "12":
+        whole = tmp_path / version / "saved_model.pb"
+        assert whole.read_text() == "whole"
+
+
+def test_what_no_export_wrote_stays(tmp_path):
+    elsewhere = leftover(tmp_path, "elsewhere")
+    foreign = [
+        leftover(tmp_path, ".writing-abcd1234", "notes.txt"),
+        leftover(tmp_path, ".writing-mine"),
+        tmp_path / ".writing-abcd2345",
+        tmp_path / ".writing-abcd3456",
+    ]
+    foreign[2].write_text("mine")
+    foreign[3].symlink_to(elsewhere)
+    versions.write_next(tmp_path, fill)
+    assert all(path.exists() for path in foreign)
+
+
+def test_nothing_is_removed_where_the_file_system_knows_no_locks(
+    tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(versions.locks.fcntl, "flock", refuse)
+    left = leftover(tmp_path, ".writing-abcd1234", "saved_model.pb")
+    assert versions.write_next(tmp_path, fill).name == "1"
+    assert left.exists()
+
+
+@pytest.mark.parametrize("limit", [0, 10, 2_000])
+def test_full_disk_ends_an_export_with_one_sentence_and_leaves_nothing(
+    tmp_path, limit
+):
+    """Within the graph, the variables and a file of our own."""
+    module = tf.Module()
+    module.kernel = tf.Variable(tf.ones([1000]))
+
+    def save(folder):
+        if limit == 10:
+            (folder / "model_card.json").write_text("a card" * 100)
+        tf.saved_model.save(module, str(folder))
+
+    with (
+        full_disk(limit),
+        pytest.raises(
+            folders.DiskError,
+            match=f"SavedModel in {tmp_path} could not be written: File too l",
+        ),
+    ):
+        versions.write_next(tmp_path, save)
+    assert os.listdir(tmp_path) == []

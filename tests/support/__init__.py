@@ -1,0 +1,1 @@
+"""Oracles, tiny networks, processes, damaged bytes."""
