@@ -106,7 +106,8 @@ def write_photos(path):
 
 COMMANDS = """
 import sys
-from tfclust import evaluate, evaluation, flags, recipe_flags, train
+from tfclust import evaluate, evaluation, train
+from tfclust.cli import flags, recipe_flags
 
 recipe_flags.define()
 code = flags.status(train.main, ["train.py", *sys.argv[1:]])
@@ -447,8 +448,9 @@ def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
 
 COUNTED = """
 import os, signal, sys
-from tfclust import flags, recipe_flags, train
-from tfclust.data import scan
+from tfclust.cli import flags, recipe_flags
+from tfclust import train
+from tfclust.data.reading import scan
 
 blocks, check = [], scan.check_images
 

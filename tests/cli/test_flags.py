@@ -228,7 +228,7 @@ def test_exit_code_of_main_is_passed_on():
 
 def test_process_that_meets_a_bad_flag_writes_one_line():
     code = (
-        "from tfclust import flags\n"
+        "from tfclust.cli import flags\n"
         "from tfclust.optimizers import OptimizerConfig\n"
         "flags.define(OptimizerConfig)\n"
         "flags.run(lambda: None, ['train.py', '--momentun=3'])\n"

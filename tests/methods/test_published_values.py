@@ -9,15 +9,15 @@ from tests.cli import test_recipes
 from tests.support.processes import ROOT
 from tfclust.optimizers import learning_rate
 
-IMAGENET = sorted(ROOT.glob("configs/*imagenet*.flags"))
+IMAGENET = sorted(ROOT.glob("configs/*/imagenet*.flags"))
 ON_ALEXNET = [
-    "fixed_labels_imagenet_rotation_90ep",
-    "sela_cifar100_400ep",
-    "sela_cifar10_400ep",
-    "sela_imagenet_alexnet_10k_400ep",
-    "sela_imagenet_alexnet_1k_400ep",
-    "sela_imagenet_alexnet_400ep",
-    "sela_svhn_400ep",
+    "fixed_labels/imagenet_rotation_90ep",
+    "sela/cifar100_400ep",
+    "sela/cifar10_400ep",
+    "sela/imagenet_alexnet_10k_400ep",
+    "sela/imagenet_alexnet_1k_400ep",
+    "sela/imagenet_alexnet_400ep",
+    "sela/svhn_400ep",
 ]
 
 
@@ -44,19 +44,19 @@ def header(file):
 # The rate of an epoch (from 0), as each source's own formula has it.
 DROPS = {
     # self-label, retrain_with_rotnet.py, lr_schedule
-    "fixed_labels_imagenet_rotation_90ep": lambda epoch: (
+    "fixed_labels/imagenet_rotation_90ep": lambda epoch: (
         0.05 * 0.1 ** (epoch // 30 if epoch < 80 else 3)
     ),
     # self-label, main.py, lr_schedule
-    "sela_imagenet_alexnet_400ep": lambda epoch: (
+    "sela/imagenet_alexnet_400ep": lambda epoch: (
         0.05 * 0.1 ** (epoch // 150 if epoch < 350 else 3)
     ),
     # CMC, util.py, adjust_learning_rate, where epochs count from 1
-    "sela_imagenet_augplus_280ep": lambda epoch: (
+    "sela/imagenet_augplus_280ep": lambda epoch: (
         0.05 * 0.1 ** sum(epoch + 1 > drop for drop in (120, 160, 200))
     ),
     # self-label, cifar.py
-    "sela_cifar10_400ep": lambda epoch: (
+    "sela/cifar10_400ep": lambda epoch: (
         0.03 * 0.1 ** (max(0, epoch - 160) // 80)
     ),
 }
@@ -70,7 +70,7 @@ def test_the_rate_drops_where_the_source_drops_it(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["coke_imagenet_1view_1000ep", "coke_imagenet_multicrop_800ep"]
+    "name", ["coke/imagenet_1view_1000ep", "coke/imagenet_multicrop_800ep"]
 )
 def test_cokes_rate_is_the_sources_but_for_one_step_of_the_warmup(name):
     epoch = 1_251  # steps
@@ -90,13 +90,13 @@ def test_cokes_rate_is_the_sources_but_for_one_step_of_the_warmup(name):
 
 
 def test_the_w5_run_has_the_papers_batch_and_vissls_network():
-    recipe = read("swav_imagenet_w5_400ep")
+    recipe = read("swav/imagenet_w5_400ep")
     assert recipe.run.batch_size == 128 * 12
     assert recipe.method.queue_rows == recipe.run.batch_size
     assert recipe.method.queue_start_epoch == 0
     assert recipe.method.hidden_width == 2048 * 5
     assert recipe.method.hidden_batch_norm is False
-    w2 = read("swav_imagenet_w2_400ep").views
+    w2 = read("swav/imagenet_w2_400ep").views
     for crops in ("view_sizes", "num_views", "view_scales"):
         assert getattr(recipe.views, crops) == getattr(w2, crops), crops
 
@@ -104,8 +104,8 @@ def test_the_w5_run_has_the_papers_batch_and_vissls_network():
 @pytest.mark.parametrize("width", ["w2", "w4", "w5"])
 def test_wide_networks_keep_the_rate_of_batch_4096(width):
     """SwAV, B.2: all other hyperparameters are those of A.1."""
-    wide = read(f"swav_imagenet_{width}_400ep").optimizer
-    assert wide == read("swav_imagenet_400ep").optimizer
+    wide = read(f"swav/imagenet_{width}_400ep").optimizer
+    assert wide == read("swav/imagenet_400ep").optimizer
     assert wide.learning_rate == 4.8
 
 

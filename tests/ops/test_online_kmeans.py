@@ -190,7 +190,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from tfclust.layers.memories import OnlineClusters
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 logical = [tf.config.LogicalDeviceConfiguration()] * 2

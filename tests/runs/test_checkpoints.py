@@ -165,7 +165,7 @@ def test_killed_while_saving_leaves_the_checkpoint_before(tmp_path):
     checkpoints.save(tmp_path, 5, {"a": np.zeros(1)})
     code = (
         "import os, sys, numpy as np\n"
-        "from tfclust import checkpoints\n"
+        "from tfclust.runs import checkpoints\n"
         "checkpoints._write_manifest = lambda *_: os.kill(os.getpid(), 9)\n"
         "checkpoints.save(sys.argv[1], 10, {'a': np.ones(1)})\n"
     )
@@ -203,7 +203,7 @@ def test_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path, limit):
 def test_second_run_in_a_workdir_is_refused_until_the_first_ends(tmp_path):
     code = (
         "import sys\n"
-        "from tfclust import locks\n"
+        "from tfclust.runtime import locks\n"
         "with locks.lock(sys.argv[1]):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"

@@ -17,7 +17,7 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import numpy as np
 import tensorflow as tf
-from tfclust.ops import replicas
+from tfclust.runtime import replicas
 from tfclust.ops.sinkhorn import balanced_codes
 
 def two_cpus():

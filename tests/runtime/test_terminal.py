@@ -125,7 +125,7 @@ def test_output_that_a_full_disk_lost_is_told(capsys, monkeypatch, tmp_path):
 def test_python_itself_ends_with_the_commands_code():
     """It writes what is left when it ends, which gave exit code 120."""
     code = (
-        "from tfclust import flags\n"
+        "from tfclust.cli import flags\n"
         "flags.run(lambda: print('a line'), ['main.py'])\n"
     )
     process = processes.start(["-c", code])
