@@ -1,0 +1,1 @@
+"""What a run is on disk: recipe, checkpoints, figures, files left out."""
