@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import optimizers
-from tfclust.engine.method import ExampleLosses, Method, MethodConfig
+from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.method import ExampleLosses, Method
 from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.ops.clusterer import Clusterer
@@ -24,7 +25,7 @@ HOST_STEPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeConfig(MethodConfig):
+class ProbeConfig(ClusteringConfig):
     fresh_epochs: int = option(1, "Epochs that a classifier lives.", lower=1)
     relabel_steps: int = option(3, "Steps that labels live.", lower=1)
 

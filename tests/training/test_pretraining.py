@@ -18,9 +18,11 @@ from PIL import Image
 from tests.support.disk import full_disk
 from tests.support.marks import slow
 from tests.support.processes import run_in_subprocess
+from tfclust.engine.figures import FIGURES, names
 from tfclust.runs import checkpoints, health, metrics, recipes
 from tfclust.runtime import folders, locks
-from tfclust.training import pretraining, resuming
+from tfclust.training import images, pretraining, resuming
+from tfclust.training.callbacks import console
 from tfclust.training.callbacks.label_figures import Sample
 
 SMALL = {
@@ -99,7 +101,7 @@ def finished(tmp_path_factory):
 
 def without_times(history):
     return [
-        {k: v for k, v in figures.items() if k not in metrics.TIMES}
+        {k: v for k, v in figures.items() if k not in names("timed")}
         for figures in history
     ]
 
@@ -107,7 +109,7 @@ def without_times(history):
 def test_metrics_hold_an_object_an_epoch(finished):
     lines = (finished.workdir / "metrics.jsonl").read_text().splitlines()
     first, second = map(json.loads, lines)
-    assert list(first) == [*metrics.COUNTS, *metrics.FIGURES]
+    assert list(first) == [name for name, of in FIGURES.items() if not of.some]
     assert (first["epoch"], first["step"]) == (1, 4)
     assert (second["epoch"], second["step"]) == (2, 8)
     assert first["nmi_previous"] is None and second["nmi_previous"] is not None
@@ -376,7 +378,7 @@ def test_unreadable_test_images_are_listed_too(tmp_path):
 
 def test_an_image_that_cannot_be_listed_ends_no_run(tmp_path):
     said = []
-    pretraining._tell_failure(tmp_path / "gone", said.append, "a.jpg", "why")
+    images._tell_failure(tmp_path / "gone", said.append, "a.jpg", "why")
     assert said[0] == "Replaced by others from now on: a.jpg: why"
     assert "could not be listed in skipped.txt: No such file" in said[1]
 
@@ -626,7 +628,7 @@ def test_sample_shows_the_images_of_its_rows(finished):
 
 def test_terminal_shows_speed_and_time_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(metrics, "_REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(console, "_REDRAW_SECONDS", 0.0)
     quietly(recipe(tmp_path, epochs=1))
     written = capsys.readouterr()
     assert "step 4 of 4 · " in written.err

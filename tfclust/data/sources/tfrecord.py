@@ -16,9 +16,9 @@ import zlib
 import numpy as np
 
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.reading import scan
 from tfclust.data.sources import shards
 from tfclust.data.sources.shard_source import ShardSource
+from tfclust.runtime.files import replacing
 from tfclust.runtime.terminal import one_line
 
 _GZIP_BEGINS = b"\x1f\x8b"
@@ -136,10 +136,5 @@ def _unpacked(path, cache_dir):
 
 
 def _unpack(path, place):
-    partial = scan.unique_partial(place)
-    try:
-        with gzip.open(path, "rb") as packed, open(partial, "wb") as whole:
-            shutil.copyfileobj(packed, whole, 1 << 20)
-        os.replace(partial, place)
-    finally:
-        partial.unlink(missing_ok=True)
+    with gzip.open(path, "rb") as packed, replacing(place) as whole:
+        shutil.copyfileobj(packed, whole, 1 << 20)
