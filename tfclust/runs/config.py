@@ -4,6 +4,7 @@ import dataclasses
 
 from tfclust import options
 from tfclust.data import MAX_BAD_SHARE
+from tfclust.data.sources.schemes import examples
 from tfclust.engine.config import WHOLE_BATCH
 from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
 from tfclust.options import option
@@ -23,10 +24,7 @@ class RunConfig:
     )
     data: str = option(
         "",
-        "Images to learn from: folder:/path, tfrecord:/path/*.tfrecord, "
-        "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train, "
-        "tfrecord_stream:/path/*.tfrecord?window=10000 (with steps) or "
-        "digits:?split=train.",
+        f"Images to learn from: {examples(noted=True)}.",
         resume="free",
     )
     eval_data: str = option(

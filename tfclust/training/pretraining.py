@@ -74,7 +74,6 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
     """
     checks.check_alone(recipe)
     run = recipe.run
-    workdir = folders.expanded(run.workdir)
     # First of all: hosts must find one another before any operation.
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     threads = devices.set_threads(run.threads)
@@ -83,40 +82,46 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
     chief = devices.is_chief(strategy)
     with (
         devices.telling_lost_hosts(strategy),
-        locks.lock(workdir, really=chief),
+        locks.lock(folders.expanded(run.workdir), really=chief),
     ):
-        saved = _saved(run, workdir, say)
-        # Refused before the images are opened, which may take minutes.
-        other = None if saved else given_labels.open_run(recipe, say)
-        sources = images.open_images(recipe, workdir, say, chief=chief)
-        views = images.make_views(recipe, sources[0])
-        recipe, labels = _given(recipe, views.source, saved, other, say)
-        checks.check_images(recipe, views)
-        about = _about(recipe, views, strategy, threads)
-        if saved is not None:
-            changes = resuming.check(recipe, about, saved, say)
-            recipe = recipe._replace(backbone=without_init(recipe.backbone))
-        method = build_method(recipe, views, strategy)
-        if saved is not None:
-            resuming.load_state(method, recipe, saved, changes)
-        elif labels is not None:
-            method.take_labels(labels)
-        if saved is None and run.start_anew and chief:
-            _clear(workdir, say)
+        session = _begun(recipe, strategy, threads, chief, say)
         if accepted is not None and chief:
             accepted()
-        session = Session(
-            recipe,
-            method,
-            views,
-            sources[1],
-            workdir,
-            about,
-            chief=chief,
-            start_step=int(method.step.numpy()),
-            say=say,
-        )
         return fitting.fit(session, callbacks)
+
+
+def _begun(recipe, strategy, threads, chief, say):
+    """The `Session` of a run that starts here or goes on; refuses the rest."""
+    run, workdir = recipe.run, folders.expanded(recipe.run.workdir)
+    saved = _saved(run, workdir, say)
+    # Refused before the images are opened, which may take minutes.
+    other = None if saved else given_labels.open_run(recipe, say)
+    source, test = images.open_images(recipe, workdir, say, chief=chief)
+    views = images.make_views(recipe, source)
+    recipe, labels = _given(recipe, views.source, saved, other, say)
+    checks.check_images(recipe, views)
+    about = _about(recipe, views, strategy, threads)
+    if saved is not None:
+        changes = resuming.check(recipe, about, saved, say)
+        recipe = recipe._replace(backbone=without_init(recipe.backbone))
+    method = build_method(recipe, views, strategy)
+    if saved is not None:
+        resuming.load_state(method, recipe, saved, changes)
+    elif labels is not None:
+        method.take_labels(labels)
+    if saved is None and run.start_anew and chief:
+        _clear(workdir, say)
+    return Session(
+        recipe,
+        method,
+        views,
+        test,
+        workdir,
+        about,
+        chief=chief,
+        start_step=int(method.step.numpy()),
+        say=say,
+    )
 
 
 def _saved(run, workdir, say):
@@ -139,7 +144,7 @@ def _clear(workdir, say):
             folders.set_aside(workdir / name, why, say)
 
 
-def _given(recipe, source, saved, other, say):
+def _given(recipe, views.source, saved, other, say):
     """The recipe with its classes, and labels `[N, H]` or None.
 
     A run that goes on has its labels in its state.

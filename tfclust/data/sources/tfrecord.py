@@ -80,6 +80,17 @@ def _length(index):
     return len(index.offsets)
 
 
+def open_uri(asked):
+    """The `TFRecordSource` of `tfrecord:/glob`; takes a `schemes.Asked`."""
+    return TFRecordSource(
+        asked.path,
+        max_images=asked.max_images,
+        cache_dir=asked.cache_dir,
+        max_bad_share=asked.max_bad_share,
+        argument=asked.argument,
+    )
+
+
 def matching_files(pattern, argument):
     """Sorted paths of the files that a path or glob names.
 
