@@ -103,7 +103,7 @@ def test_every_backbone_gets_every_figure(linear_protocol):
         coloured_source(30, seed=1),
         config,
         image_size=8,
-        tell=lines.append,
+        say=lines.append,
     )
 
     assert list(results) == ["trained", "untrained"]

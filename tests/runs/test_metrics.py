@@ -46,7 +46,7 @@ def test_every_figure_says_what_it_is_and_its_value():
     for name, figure in known.FIGURES.items():
         assert figure.title
         assert figure.better in ("", "lower", "higher")
-        assert known.in_words(name, 3 if figure.count else 0.25)
+        assert known.in_words(name, 3 if figure.whole else 0.25)
 
 
 def test_figure_that_is_no_number_is_null():

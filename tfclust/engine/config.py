@@ -232,6 +232,6 @@ def few_images_for_kmeans(config, facts):
 
 
 def _in_a_sentence(words):
-    first = words[0][0].upper() + words[0][1:]
-    *others, last = (first, *words[1:])
-    return (f"{', '.join(others)}; or {last}" if others else last) + "."
+    told = [words[0][0].upper() + words[0][1:], *words[1:]]
+    last = told.pop()
+    return (f"{', '.join(told)}; or {last}" if told else last) + "."

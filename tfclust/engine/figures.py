@@ -14,7 +14,7 @@ class Figure(NamedTuple):
     title: str  # as a heading
     format: str = ".3f"  # format spec of a value for people
     better: str = ""  # "lower", "higher", or empty where neither is
-    count: bool = False  # whole numbers that say which epoch it is
+    whole: bool = False  # whole numbers that say which epoch it is
     always: bool = False  # a number in every epoch of every method
     some: bool = False  # of some methods alone
     timed: bool = False  # differs where every bit of two runs is the same
@@ -23,8 +23,8 @@ class Figure(NamedTuple):
 
 
 FIGURES = {
-    "epoch": Figure("epoch", "d", count=True, always=True),
-    "step": Figure("step", "d", count=True, always=True),
+    "epoch": Figure("epoch", "d", whole=True, always=True),
+    "step": Figure("step", "d", whole=True, always=True),
     "loss": Figure("loss", better="lower", always=True),
     "loss_over_log_k": Figure("loss / ln K", ".2f", better="lower", swept=True),
     "effective_clusters": Figure(

@@ -1,6 +1,7 @@
 """Knobs of evaluation: what all protocols share, and each protocol's own."""
 
 import dataclasses
+from typing import Any
 
 from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.options import check, option
@@ -51,7 +52,7 @@ class SharedConfig:
 
 
 # A dataclass takes the fields of its last base first.
-_PARTS = (
+_PARTS: tuple[Any, ...] = (
     *(protocol.Config for protocol in reversed(PROTOCOLS.values())),
     SharedConfig,
 )

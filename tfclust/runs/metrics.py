@@ -64,7 +64,7 @@ class Metrics(keras.callbacks.Callback):
         with _as_os_error():
             with self.writer.as_default():
                 for name, value in figures.items():
-                    if value is not None and not FIGURES[name].count:
+                    if value is not None and not FIGURES[name].whole:
                         _write_scalar(name, value, figures["step"])
             self.writer.flush()
 
@@ -87,14 +87,14 @@ def epoch_figures(logs):
     """
     refuse_unknown(logs)
     return {
-        name: _plain(logs[name], figure.count)
+        name: _plain(logs[name], figure.whole)
         for name, figure in FIGURES.items()
         if name in logs or figure.always
     }
 
 
-def _plain(value, count):
-    if count:
+def _plain(value, whole):
+    if whole:
         return int(value)
     return float(value) if value is not None and math.isfinite(value) else None
 
@@ -145,7 +145,7 @@ def _parsed(line):
         numbers = [figures[name] for name in names("always")]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    whole = all(type(figures[name]) is int for name in names("count"))
+    whole = all(type(figures[name]) is int for name in names("whole"))
     real = all(type(number) in (int, float) for number in numbers)
     others = (v for name, v in figures.items() if name in FIGURES)
     given = all(v is None or type(v) in (int, float) for v in others)

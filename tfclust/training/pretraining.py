@@ -144,7 +144,7 @@ def _clear(workdir, say):
             folders.set_aside(workdir / name, why, say)
 
 
-def _given(recipe, views.source, saved, other, say):
+def _given(recipe, source, saved, other, say):
     """The recipe with its classes, and labels `[N, H]` or None.
 
     A run that goes on has its labels in its state.

@@ -65,7 +65,7 @@ def _in_order(rows):
     Every row has its own in one order, that of protocols and figures; so each
     new one comes before the next that is known.
     """
-    headings = []
+    headings: list[str] = []
     for row in rows:
         place = 0
         for heading in row:
