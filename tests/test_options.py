@@ -137,3 +137,11 @@ def test_kinds_resolve_string_annotations():
         count: "int" = option(1, "A count.")
 
     assert options.kinds(Late) == {"count": int}
+
+
+@pytest.mark.parametrize(
+    "rule", [{"resume": "never"}, {"resume": "some"}, {"why_never": "so"}]
+)
+def test_knob_that_no_run_may_change_says_why(rule):
+    with pytest.raises(ValueError, match="why_never is for never alone"):
+        option(1, "A knob.", **rule)

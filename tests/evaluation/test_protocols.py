@@ -1,0 +1,42 @@
+"""The table of protocols, and what stands in each one's record."""
+
+import dataclasses
+
+import pytest
+
+from tfclust.evaluation import PROTOCOLS, EvaluationConfig
+from tfclust.evaluation.config import SharedConfig
+
+FIGURES = {
+    "knn": {"top1": 0.5, "num_neighbors": 7},
+    "linear": {"top1": 0.5, "protocol": "sgd"},
+    "clusters": {"nmi": 0.5, "num_clusters": 3},
+}
+
+
+def names(config_class):
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+def test_knobs_of_protocols_are_those_of_the_evaluation_once_each():
+    parts = [SharedConfig, *(p.Config for p in PROTOCOLS.values())]
+    knobs = [name for part in parts for name in names(part)]
+    assert names(EvaluationConfig) == knobs
+    assert len(set(knobs)) == len(knobs)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_record_says_what_help_and_tables_need(name):
+    protocol = PROTOCOLS[name]
+    first, *_ = columns = protocol.columns(FIGURES[name])
+    assert first.figure in FIGURES[name] and first.said and first.short
+    assert len({column.title for column in columns}) == len(columns)
+    assert (
+        protocol.words
+        in dataclasses.fields(EvaluationConfig)[0].metadata["option"].help
+    )
+
+
+def test_which_protocols_learn_from_training_images():
+    learning = [n for n, protocol in PROTOCOLS.items() if protocol.learns]
+    assert learning == ["knn", "linear"]

@@ -1,0 +1,51 @@
+"""With which other knobs a run may go on; the rule stands with the knob."""
+
+from tfclust.methods.configs import CONFIGS
+from tfclust.runs import recipes
+
+FREE = {
+    "data",
+    "eval_data",
+    "max_images",
+    "class_shares",
+    "max_bad_share",
+    "cache_dir",
+    "workdir",
+    "allow_config_change",
+    "start_anew",
+    "strategy",
+    "num_replicas",
+    "jit_compile",
+    "deterministic",
+    "threads",
+    "checkpoint_epochs",
+    "checkpoint_steps",
+    "keep_checkpoints",
+    "stop_on_collapse",
+    "knn_images",
+    "knn_epochs",
+}
+NEVER = {"method", "batch_size", "init_from", "init_stages", "pseudo_labels"}
+
+
+def knobs():
+    for method in CONFIGS:
+        yield from recipes.knobs_of(recipes.make_recipe(method=method)).items()
+
+
+def test_machine_and_looks_are_free_and_some_knobs_are_for_good():
+    by_rule = {"free": set(), "asked": set(), "never": set()}
+    for name, about in knobs():
+        by_rule[about.resume].add(name)
+    assert by_rule["free"] == FREE
+    assert by_rule["never"] == NEVER
+
+
+def test_runs_from_before_a_knob_did_what_they_did():
+    recipe = recipes.make_recipe(batch_norm="replica")
+    words = recipes.to_words(recipe)
+    del words["method"]["batch_norm"], words["views"]["antialias_from"]
+    found = recipes.differences(recipe, words)
+    assert ("batch_norm", "global", "replica") in found
+    same = recipes.make_recipe(antialias_from=2.0)
+    assert recipes.differences(same, words) == []
