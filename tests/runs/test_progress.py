@@ -3,12 +3,12 @@
 import json
 import time
 
-from tests.support import contract_run
 import keras
 import pytest
 import tensorflow as tf
-from tests.support.disk import full_disk
 
+from tests.support import contract_run
+from tests.support.disk import full_disk
 from tfclust.methods import SwAV
 from tfclust.runs import metrics as progress
 from tfclust.runtime import folders

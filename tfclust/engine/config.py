@@ -17,12 +17,6 @@ HEAD_STARTS = ("uniform", "normal")  # first weights, `heads.Classifier`'s start
 class MethodConfig:
     """Knobs of every method; a method's own config adds to them."""
 
-    num_clusters: tuple[int, ...] = option(
-        (3000,),
-        "Clusters, one value a head; about ten times the classes expected.",
-        source="SwAV, A.1",
-        lower=2,
-    )
     projection_width: int = option(
         128,
         "Width of projections; 0 takes the features as they are.",
@@ -45,6 +39,21 @@ class MethodConfig:
 
     def __post_init__(self):
         check(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusteringConfig(MethodConfig):
+    """Knobs of every method that has clusters."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000,),
+        "Clusters, one value a head; about ten times the classes expected.",
+        source="SwAV, A.1",
+        lower=2,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
         if not self.num_clusters:
             raise ValueError(
                 "num_clusters needs one value a head. Received: none."
@@ -52,7 +61,7 @@ class MethodConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class BalanceConfig(MethodConfig):
+class BalanceConfig(ClusteringConfig):
     """Knobs of a label step."""
 
     label_tolerance: float = option(
@@ -65,3 +74,24 @@ class BalanceConfig(MethodConfig):
     label_iters: int = option(
         2000, "Passes of a label step and head at most.", lower=1
     )
+
+
+def configured(config_class, config, knobs):
+    """An instance of `config_class`, given as such or by its knobs."""
+    if config is not None and knobs:
+        raise TypeError(
+            "give either config or knobs. Received: a config and "
+            f"{', '.join(knobs)}."
+        )
+    if config is not None:
+        return config
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(knobs) - known)
+    if unknown:
+        raise ValueError(
+            f"unknown: {', '.join(unknown)}. {config_class.__name__} has "
+            f"{', '.join(sorted(known))}."
+        )
+    if isinstance(knobs.get("num_clusters"), int):
+        knobs["num_clusters"] = (knobs["num_clusters"],)
+    return config_class(**knobs)

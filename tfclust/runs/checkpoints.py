@@ -16,7 +16,17 @@ import zipfile
 
 import numpy as np
 
-from tfclust.runs.checkpoint_reading import ARRAYS, FORMAT, MANIFEST, Checkpoint, DamagedCheckpoint, UnreadableCheckpoint, digest, load, telling
+from tfclust.runs.checkpoint_reading import (
+    ARRAYS,
+    FORMAT,
+    MANIFEST,
+    Checkpoint,
+    DamagedCheckpoint,
+    UnreadableCheckpoint,
+    digest,
+    load,
+    telling,
+)
 from tfclust.runs.checkpoint_reading import entry as _entry
 from tfclust.runtime import folders, terminal
 

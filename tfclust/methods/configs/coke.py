@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import ClusteringConfig
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class CoKeConfig(MethodConfig):
+class CoKeConfig(ClusteringConfig):
     """Knobs of CoKe; defaults are the source's for two views."""
 
     num_clusters: tuple[int, ...] = option(

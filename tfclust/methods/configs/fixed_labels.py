@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import HEAD_STARTS, MethodConfig
+from tfclust.engine.config import HEAD_STARTS, ClusteringConfig
 from tfclust.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
-class FixedLabelsConfig(MethodConfig):
+class FixedLabelsConfig(ClusteringConfig):
     """Knobs of fixed labels."""
 
     num_clusters: tuple[int, ...] = option(

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import ClusteringConfig
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class SwAVConfig(MethodConfig):
+class SwAVConfig(ClusteringConfig):
     """Knobs of SwAV; defaults are the paper's for ImageNet at batch 4096."""
 
     temperature: float = option(
