@@ -1,0 +1,23 @@
+"""What several files of these tests read."""
+
+import numpy as np
+import pytest
+
+from tests.support.exported import SIZE, stand_in
+from tfclust import saved_model
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A method, and the version that was saved of it."""
+    method = stand_in()
+    folder = tmp_path_factory.mktemp("exports") / "mine"
+    card = {
+        "method": "swav",
+        "data": "digits:",
+        "num_images": np.int64(1797),
+        "metrics": {"top1": np.float32(0.5)},
+        "note": "Grüße",
+    }
+    path = saved_model.save(method, folder, card=card, image_size=SIZE)
+    return method, path
