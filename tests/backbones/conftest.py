@@ -1,14 +1,18 @@
-"""What several files of these tests read."""
+"""What several files of these tests read.
 
-import keras
+Imports stand in the fixtures: pytest shows what an import here prints.
+"""
+
 import numpy as np
 import pytest
-
-from tfclust import backbones
 
 
 @pytest.fixture(scope="module")
 def small():
+    import keras
+
+    from tfclust import backbones
+
     keras.utils.set_random_seed(0)
     return backbones.build("small", image_size=32)
 
@@ -21,5 +25,7 @@ def images():
 @pytest.fixture
 def precision():
     """Sets a policy for one test."""
+    import keras
+
     yield keras.mixed_precision.set_global_policy
     keras.mixed_precision.set_global_policy("float32")

@@ -1,15 +1,18 @@
-"""What several files of these tests read."""
+"""What several files of these tests read.
+
+Imports stand in the fixture: pytest shows what an import here prints.
+"""
 
 import numpy as np
 import pytest
-
-from tests.support.exported import SIZE, stand_in
-from tfclust import saved_model
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
     """A method, and the version that was saved of it."""
+    from tests.support.exported import SIZE, stand_in
+    from tfclust import saved_model
+
     method = stand_in()
     folder = tmp_path_factory.mktemp("exports") / "mine"
     card = {
