@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.cli.test_commands import TINY, command, environment, status
 from tests.support import processes
+from tests.support.commands import TINY, command, environment, status
 from tfclust import options, sweep
 from tfclust.runs import checkpoints, recipes
 

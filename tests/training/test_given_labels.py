@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import normalized_mutual_info_score
 
-from tests.cli.test_commands import status
-from tests.training.test_pretraining import SMALL, interrupted, quietly
+from tests.support.commands import status
+from tests.support.small_runs import SMALL, interrupted, quietly
 from tfclust import data
 from tfclust.engine.monitor import final_labels
 from tfclust.runs import checkpoints, metrics
