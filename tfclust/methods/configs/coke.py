@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.config import ClusteringConfig, with_remedies
 from tfclust.options import option
 
 
@@ -101,3 +101,8 @@ class CoKeConfig(ClusteringConfig):
                 f"{of_loss[0]}, loss_centroids={of_loss[1]}. Leave "
                 "second_stage_epoch out."
             )
+
+    def remedies(self):
+        return with_remedies(
+            super().remedies(), first=True, restless="lower --dual_step"
+        )

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
 from tfclust.options import option
 
 
@@ -28,3 +28,6 @@ class DeepClusterV2Config(ClusteringConfig):
         source="main_deepclusterv2.py",
         lower=1,
     )
+
+    def notices(self, facts):
+        return few_images_for_kmeans(self, facts)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
 from tfclust.options import option
 
 
@@ -87,3 +87,6 @@ class ODCConfig(ClusteringConfig):
                 "ODC has one clustering: num_clusters needs one value. "
                 f"Received: {len(self.num_clusters)} values."
             )
+
+    def notices(self, facts):
+        return few_images_for_kmeans(self, facts)
