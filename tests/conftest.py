@@ -15,9 +15,11 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 # is run by one of them, in this order, and what it makes for its tests once.
 LONGEST = (
     "test_method_contract.py",
-    "test_commands.py",
     "test_pretraining.py",
+    "test_commands.py",
     "test_multi_worker.py",
+    "test_endings.py",
+    "test_stopped_commands.py",
     "test_recipes.py",
     "test_given_labels.py",
     "test_coke.py",
@@ -26,6 +28,8 @@ LONGEST = (
     "test_kills.py",
     "test_sela.py",
     "test_saved_model.py",
+    "test_settings.py",
+    "test_refused_input.py",
     "test_backbones.py",
     "test_views.py",
     "test_stream.py",

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.benchmarks import __main__ as runner
-from tests.benchmarks import bench_scale, bench_torch, pairs, workers
+from tests.benchmarks import bench_scale, bench_torch, pairs, scale_fit, workers
 from tests.support import processes
 
 
@@ -99,14 +99,14 @@ def test_fitted_model_finds_what_made_the_points():
     truth = {"N K d": 2e-11, "N K": 0.0, "N d": 3e-9, "1": 0.01}
 
     def seconds(*point):
-        return bench_scale.predicted(bench_scale.pass_terms, truth, point)
+        return scale_fit.predicted(scale_fit.pass_terms, truth, point)
 
     points = bench_scale.FITTED
-    model = bench_scale.fit(
-        bench_scale.pass_terms, points, [seconds(*p) for p in points]
+    model = scale_fit.fit(
+        scale_fit.pass_terms, points, [seconds(*p) for p in points]
     )
     for name, coefficient in truth.items():
         assert model[name] == pytest.approx(coefficient, rel=1e-6, abs=1e-16)
     elsewhere = (1_281_167, 10_000, 256)
-    guess = bench_scale.predicted(bench_scale.pass_terms, model, elsewhere)
+    guess = scale_fit.predicted(scale_fit.pass_terms, model, elsewhere)
     assert guess == pytest.approx(seconds(*elsewhere))

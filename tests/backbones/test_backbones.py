@@ -1,4 +1,4 @@
-"""The library's own backbones: sizes, numbers, precision, saving, knobs."""
+"""The library's own backbones: sizes, numbers, precision, saving."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.processes import run_in_subprocess
-from tfclust import backbones, options
+from tfclust import backbones
 from tfclust.backbones import resnet
 from tfclust.backbones.fused import fuse
 
@@ -18,24 +18,6 @@ PUBLISHED = {
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
 }
-
-
-@pytest.fixture(scope="module")
-def small():
-    keras.utils.set_random_seed(0)
-    return backbones.build("small", image_size=32)
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
-
-
-@pytest.fixture
-def precision():
-    """Sets a policy for one test."""
-    yield keras.mixed_precision.set_global_policy
-    keras.mixed_precision.set_global_policy("float32")
 
 
 def num_trainable(model):
@@ -353,111 +335,3 @@ for one, two in zip(alone.get_weights(), together.get_weights(), strict=True):
 
 def test_synchronised_halves_of_a_batch_equal_the_whole():
     run_in_subprocess(TWO_REPLICAS)
-
-
-@pytest.mark.parametrize(
-    "name, image_size, expected",
-    [
-        ("resnet18", 224, {2: 64, 3: 128, 4: 256, 5: 512}),
-        ("resnet50", 224, {2: 256, 3: 512, 4: 1024, 5: 2048}),
-        ("resnet18", 32, {2: 256, 3: 512}),
-        ("small", 32, {2: 64, 3: 128}),
-    ],
-)
-def test_pyramid_holds_the_maps_that_exist(name, image_size, expected):
-    backbone = backbones.build(name, image_size=image_size)
-    maps = backbones.pyramid(backbone)
-    assert list(maps) == [f"P{level}" for level in expected]
-    shapes = keras.Model(backbone.input, maps).compute_output_shape(
-        (1, 64, 96, 3)
-    )
-    for level, channels in expected.items():
-        size = 2**level
-        assert shapes[f"P{level}"] == (1, 64 // size, 96 // size, channels)
-
-
-def test_pyramid_ends_where_the_features_begin(small, images):
-    top = keras.Model(small.input, backbones.pyramid(small)["P3"])
-    np.testing.assert_allclose(
-        np.mean(top(images), axis=(1, 2)), small(images), rtol=1e-5, atol=1e-6
-    )
-
-
-def test_pyramid_takes_the_last_block_of_a_stage():
-    backbone = backbones.build("resnet50")
-    maps = backbones.pyramid(backbone)
-    for stage, depth in enumerate((3, 4, 6, 3), start=1):
-        layer = backbone.get_layer(f"stage{stage}_block{depth}_out")
-        assert maps[f"P{stage + 1}"] is layer.output
-
-
-def test_stages_are_those_of_the_paper():
-    backbone = backbones.build("resnet18")
-    stages = backbones.stages(backbone)
-    assert [len(stage) for stage in stages] == [5, 20, 25, 25, 25]
-    assert all(v.path.startswith("stem_") for v in stages[0])
-    assert all(v.path.startswith("stage3_") for v in stages[3])
-
-
-def test_unknown_names_are_refused_with_those_known():
-    known = "small, resnet18.*alexnet, vgg16_bn.*EfficientNetV2B0"
-    with pytest.raises(ValueError, match=known):
-        backbones.build("lenet")
-    with pytest.raises(ValueError, match="Did you mean 'resnet18'"):
-        backbones.build("RESNET18")
-    with pytest.raises(ValueError, match="Did you mean 'EfficientNetB0'"):
-        backbones.build("efficientnetb0")
-
-
-@pytest.mark.parametrize(
-    "name, knobs, words",
-    [
-        ("small", {"small_images": False}, "stem for small images"),
-        ("small", {"weights": "imagenet"}, "weights=imagenet"),
-        ("resnet18", {"width": 0}, "width=0"),
-        ("resnet18", {"image_mean": (0.5,)}, "three numbers"),
-        ("resnet18", {"image_std": (1.0, 0.0, 1.0)}, "image_std"),
-        ("MobileNetV2", {"width": 2}, "width=2"),
-        ("MobileNetV2", {"small_images": True}, "small_images=True"),
-        ("MobileNetV2", {"image_mean": (0, 0, 0)}, "image_mean"),
-        ("NASNetMobile", {}, "image size"),
-    ],
-)
-def test_settings_that_a_network_lacks_are_refused(name, knobs, words):
-    with pytest.raises(ValueError, match=words):
-        backbones.build(name, **knobs)
-
-
-def test_config_builds_what_it_says():
-    config = backbones.BackboneConfig(
-        backbone="resnet18", width=2, small_image_stem="yes"
-    )
-    backbone = backbones.from_config(config, image_size=224)
-    assert backbone.output_shape == (None, 1024)
-    assert backbone.get_layer("stem_conv").kernel_size == (3, 3)
-
-
-def test_config_survives_its_flags():
-    config = backbones.BackboneConfig(
-        backbone="resnet34", image_std=(0.2, 0.3, 0.4), init_from="runs/a b"
-    )
-    kinds = options.kinds(backbones.BackboneConfig)
-    words = {name: options.text(getattr(config, name)) for name in kinds}
-    again = {name: options.parse(words[name], kinds[name]) for name in kinds}
-    assert backbones.BackboneConfig(**again) == config
-
-
-@pytest.mark.parametrize(
-    "knobs, words",
-    [
-        ({"backbone": "resnet51"}, "resnet50"),
-        ({"width": 0}, "width"),
-        ({"small_image_stem": "maybe"}, "small_image_stem"),
-        ({"image_mean": (0.5, 0.5)}, "three numbers"),
-        ({"init_stages": 1}, "without init_from"),
-        ({"backbone": "VGG16", "width": 2}, "width=2"),
-    ],
-)
-def test_config_refuses_the_impossible(knobs, words):
-    with pytest.raises(ValueError, match=words):
-        backbones.BackboneConfig(**knobs)

@@ -8,13 +8,13 @@ import tempfile
 import pytest
 import tensorflow as tf
 
-from tests.cli.test_commands import status
 from tests.support import (
     bad_input_archives,
     bad_input_images,
     bad_input_records,
     bad_input_runs,
 )
+from tests.support.commands import status
 
 # Each has `CASES`: a name in words -> a function of an empty folder that gives
 # the words after `python -m`, and the pattern of the line.

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.cli.test_commands import TINY, command, environment, status
 from tests.support import processes
+from tests.support.commands import TINY, command, environment, status
 from tfclust import options, sweep
 from tfclust.runs import checkpoints, recipes
 from tfclust.training.sweeps import running
@@ -37,9 +37,7 @@ def test_variants_are_all_combinations_the_last_knob_fastest():
 
 
 def test_a_value_may_be_a_list_or_nothing():
-    found = variants(
-        recipe(), "num_clusters=20|20,30 class_shares=|1,0.5"
-    )
+    found = variants(recipe(), "num_clusters=20|20,30 class_shares=|1,0.5")
     assert [v.recipe.method.num_clusters for v in found[::2]] == [
         (20,),
         (20, 30),

@@ -6,8 +6,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import normalized_mutual_info_score
 
-from tests.data.views.test_views import arrays, assert_same, joined, views_of
 from tests.support import contract_run
+from tests.support.image_views import arrays, assert_same, joined, views_of
 from tests.support.tiny import tiny_backbone
 from tfclust import data, methods, optimizers
 

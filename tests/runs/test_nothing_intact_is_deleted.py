@@ -10,8 +10,8 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.cli.test_commands import TINY, status
 
+from tests.support.commands import TINY, status
 from tfclust.runs import checkpoints
 from tfclust.runs.checkpoint_reading import FORMAT
 from tfclust.training import pretraining

@@ -1,4 +1,4 @@
-"""What killed exports left goes; what is being written, or foreign, stays."""
+"""Versions count up; what a killed export left goes, what is foreign stays."""
 
 import errno
 import os
@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.disk import full_disk
+from tfclust import saved_model
 from tfclust.runtime import folders
 from tfclust.saved_model import versions
 
@@ -21,6 +22,68 @@ def leftover(output, name, *files):
 
 def fill(folder):
     (folder / "saved_model.pb").write_text("whole")
+
+
+def test_versions_count_up_and_are_never_overwritten(tmp_path):
+    def fill(folder):
+        (folder / "saved_model.pb").write_bytes(b"x")
+
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "7").mkdir()
+    first = versions.write_next(tmp_path, fill)
+    second = versions.write_next(tmp_path, fill)
+    assert (first.name, second.name) == ("8", "9")
+    assert not any((tmp_path / "7").iterdir())
+    assert saved_model.newest_version(tmp_path) == second
+    assert saved_model.newest_version(first) == first
+
+
+def test_nothing_is_visible_before_it_is_complete(tmp_path):
+    def fill(folder):
+        (folder / "part").write_text("half")
+        seen = [entry.name for entry in tmp_path.iterdir()]
+        assert all(name.startswith(".") for name in seen)
+
+    versions.write_next(tmp_path, fill)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
+
+
+def test_number_taken_in_between_is_left_alone(tmp_path):
+    def fill(folder):
+        (folder / "mine").write_text("mine")
+        # Another export finishes while this one writes: after the numbers
+        # were read, as far as `rename` can tell.
+        rival = tmp_path / "1"
+        rival.mkdir()
+        (rival / "theirs").write_text("theirs")
+
+    counted = versions._versions
+    try:
+        versions._versions = lambda path: []
+        mine = versions.write_next(tmp_path, fill)
+    finally:
+        versions._versions = counted
+    assert mine.name == "2"
+    assert (tmp_path / "1" / "theirs").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(OSError, folders.DiskError), (KeyboardInterrupt, KeyboardInterrupt)],
+)
+def test_failed_write_leaves_nothing(tmp_path, error, told):
+    def fill(folder):
+        (folder / "part").write_text("half")
+        raise error
+
+    with pytest.raises(told):
+        versions.write_next(tmp_path, fill)
+    assert not any(tmp_path.iterdir())
+
+
+def test_missing_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no SavedModel in .*nowhere"):
+        saved_model.newest_version(tmp_path / "nowhere")
 
 
 def test_next_export_removes_what_a_killed_one_left(tmp_path):

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import optimizers
+from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.config import ClusteringConfig
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.ops.clusterer import Clusterer
@@ -30,7 +31,7 @@ class ProbeConfig(ClusteringConfig):
     relabel_steps: int = option(3, "Steps that labels live.", lower=1)
 
 
-class Probe(Method):
+class Probe(ClusteringMethod):
     Config = ProbeConfig
     unit_projections = False
     view_grouping = "view"

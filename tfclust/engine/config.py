@@ -235,3 +235,24 @@ def _in_a_sentence(words):
     told = [words[0][0].upper() + words[0][1:], *words[1:]]
     last = told.pop()
     return (f"{', '.join(told)}; or {last}" if told else last) + "."
+
+
+def configured(config_class, config, knobs):
+    """An instance of `config_class`, given as such or by its knobs."""
+    if config is not None and knobs:
+        raise TypeError(
+            "give either config or knobs. Received: a config and "
+            f"{', '.join(knobs)}."
+        )
+    if config is not None:
+        return config
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(knobs) - known)
+    if unknown:
+        raise ValueError(
+            f"unknown: {', '.join(unknown)}. {config_class.__name__} has "
+            f"{', '.join(sorted(known))}."
+        )
+    if isinstance(knobs.get("num_clusters"), int):
+        knobs["num_clusters"] = (knobs["num_clusters"],)
+    return config_class(**knobs)

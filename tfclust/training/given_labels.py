@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfclust import options
-from tfclust.engine.monitor import saved_assignments
+from tfclust.engine.monitor import final_labels
 from tfclust.runs import checkpoints
 from tfclust.runtime import folders, terminal
 
@@ -137,15 +137,7 @@ def _of_run(words, run, source):
             + ". Give the data and max_images of that run: "
             f"data={run.about['recipe']['run']['data']}."
         )
-    labels = [
-        array
-        for name, array in run.arrays.items()
-        if name.startswith("labels/")
-        and array.dtype.kind in "iu"
-        and array.ndim == 2
-        and len(array) == num_images
-    ]
-    found = labels[0] if labels else saved_assignments(run.arrays)
+    found = final_labels(run.arrays)
     method = run.about["recipe"]["run"]["method"]
     told = f"those of {words} ({method}, step {run.step})"
     return GivenLabels(found, classes_of(run), told)

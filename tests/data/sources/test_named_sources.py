@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.data.sources.test_sources import pixels
+from tests.support.image_files import pixels
 from tfclust import data
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,8 @@ import tempfile
 import numpy as np
 import pytest
 
-from tests.data.sources.test_sources import (
+from tests.support import bad_bytes as made
+from tests.support.image_files import (
     encoded,
     example,
     picture,
@@ -18,7 +19,6 @@ from tests.data.sources.test_sources import (
     write,
     write_records,
 )
-from tests.support import bad_bytes as made
 from tfclust import data
 from tfclust.data.reading import scan
 from tfclust.data.sources import shards

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.cli.test_commands import TINY, status
-from tests.data.sources.test_sources import encoded, example, write_records
+from tests.support.commands import TINY, status
+from tests.support.image_files import encoded, example, write_records
 from tests.support.marks import slow
-from tests.training.test_pretraining import interrupted, quietly, recipe
+from tests.support.small_runs import interrupted, quietly, recipe
 from tfclust import data, methods, optimizers
 from tfclust.runs import checkpoints
 

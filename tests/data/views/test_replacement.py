@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.data.sources.test_sources import encoded, example, write_records
+from tests.support.image_files import encoded, example, write_records
 from tfclust import data
 from tfclust.data.views import sampling
 from tfclust.evaluation import sgd_probe

@@ -4,39 +4,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support.image_views import (
+    LARGE,
+    RNG,
+    SMALL,
+    arrays,
+    assert_same,
+    joined,
+    views_of,
+)
 from tests.support.marks import slow
 from tests.support.processes import run_in_subprocess
-from tfclust import data, options
-from tfclust.data.config import ViewsConfig, chain
-
-RNG = np.random.default_rng(0)
-SMALL = RNG.integers(0, 256, (30, 20, 20, 3), np.uint8)
-LARGE = [RNG.integers(0, 256, (40 + i, 70 - i, 3), np.uint8) for i in range(30)]
-MULTI_CROP = {
-    "view_sizes": (16, 12),
-    "num_views": (2, 3),
-    "view_scales": ((0.3, 1.0), (0.1, 0.3)),
-}
-
-
-def views_of(images=SMALL, *, labels=None, batch_size=8, **knobs):
-    source = data.ArraySource(images, labels=labels)
-    # Below 2 crops of SMALL are plain, and so cut from the store.
-    knobs = {**MULTI_CROP, "antialias_from": 2.0, **knobs}
-    return data.Views(source, batch_size=batch_size, **knobs)
-
-
-def arrays(dataset):
-    return list(dataset.as_numpy_iterator())
-
-
-def joined(batches):
-    """The arrays of several elements, one after another."""
-    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
-
-
-def assert_same(found, expected):
-    tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
+from tfclust import data
 
 
 @pytest.fixture(scope="module", params=["stored", "one by one"])
@@ -282,48 +261,6 @@ print("largest difference", np.abs(found - expected).max())
     assert words[:2] == ["largest", "difference"] and float(words[2]) < 1e-6
 
 
-def test_config_survives_the_words_of_a_flag():
-    config = ViewsConfig(
-        **MULTI_CROP, flip_probability=0.0, blur_probability=(0.5, 0.25)
-    )
-    kinds = options.kinds(ViewsConfig)
-    again = ViewsConfig(
-        **{
-            name: options.parse(options.text(getattr(config, name)), kind)
-            for name, kind in kinds.items()
-        }
-    )
-    assert again == config
-
-
-def test_a_knob_overrides_its_preset_alone():
-    plain = chain(ViewsConfig())
-    changed = chain(ViewsConfig(grey_probability=0.0, jitter_strength=0.5))
-    assert changed.grey_probability == 0 and plain.grey_probability == 0.2
-    assert changed.flip_probability == plain.flip_probability == 0.5
-    np.testing.assert_allclose(changed.jitter, plain.jitter / 2)
-
-
-def test_colours_change_by_view_size_where_eight_values_say_so():
-    pair, small = (0.4, 0.4, 0.2, 0.1), (0.8, 0.8, 0.8, 0.2)
-    config = ViewsConfig(
-        **MULTI_CROP, color_jitter=pair + small, jitter_strength=0.5
-    )
-    jitter = chain(config).jitter  # [V, 4]
-    np.testing.assert_allclose(jitter[:2] * 2, [pair] * 2)
-    np.testing.assert_allclose(jitter[2:] * 2, [small] * 3)
-    one_size = {"color_jitter": pair + small}
-    with pytest.raises(ValueError, match="8 values for 1 sizes"):
-        ViewsConfig(**one_size)
-
-
-def test_the_last_probability_serves_the_views_after_it():
-    config = ViewsConfig(**MULTI_CROP, augmentation="byol")
-    np.testing.assert_allclose(
-        chain(config).blur_probability, [1.0, 0.1, 0.5, 0.5, 0.5]
-    )
-
-
 @pytest.mark.parametrize("images", [SMALL, slow(LARGE)], ids=["stored", "each"])
 def test_turns_are_keyed_and_change_no_other_number(images):
     still = arrays(views_of(images).batches(1))
@@ -361,60 +298,6 @@ def test_turns_reach_the_angle_either_way(images):
     bright = crops_seen.sum(axis=2)  # [64, 32] by row
     angles = np.rad2deg(np.arctan((bright[:, 20] - bright[:, 11]) / 9))
     assert -34 < angles.min() < -15 and 15 < angles.max() < 34
-
-
-@pytest.mark.parametrize(
-    "knobs, words",
-    [
-        ({"rotation_degrees": 200.0}, "rotation_degrees must be at most 180"),
-        ({"batch_size": 31}, "30 images cannot fill a batch of 31"),
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"view_sizes": (400, 12)}, "400 px are more than 8.*20 px"),
-        ({"view_sizes": (16, 16)}, "16 px beside a global size of 16"),
-        ({"view_sizes": (16, 24)}, "24 px beside a global size of 16"),
-        ({"num_views": (2,)}, "num_views .*1 entries for 2 sizes"),
-        ({"view_scales": ((0.1, 1.0),)}, "view_scales .*1 entries for 2"),
-        ({"view_scales": ((0.5, 0.2), (0.1, 0.2))}, "0.5:0.2"),
-        ({"view_scales": ((0.0, 0.2), (0.1, 0.2))}, "0.0:0.2"),
-        ({"view_scales": ((0.5, 1.2), (0.1, 0.2))}, "0.5:1.2"),
-        ({"num_views": (2, 0)}, "num_views must be at least 1"),
-        ({"augmentation": "moco"}, "swav, byol, none.*moco"),
-        ({"color_jitter": (0.4, 0.4)}, "four values.*2 values"),
-        ({"color_jitter": (0.4, 0.4, 0.4, 0.6)}, "0.6 turns"),
-        ({"blur_sigma": (2.0, 1.0)}, "2.0:1.0"),
-        ({"blur_probability": (0.5,) * 6}, "6 values for 5 views"),
-        ({"flip_probability": 1.5}, "at most 1.0.*1.5"),
-        ({"resize_size": 8}, "resize_size=8, image_size=16"),
-    ],
-)
-def test_impossible_settings_are_refused_by_their_numbers(knobs, words):
-    with pytest.raises(ValueError, match=words):
-        views_of(**knobs)
-
-
-@pytest.mark.parametrize(
-    "how, words",
-    [
-        ({"num_shards": 3}, "multiple of num_shards.*num_shards=3"),
-        ({"num_shards": 2, "shard": 2}, "shard=2"),
-        ({"order": np.arange(20)}, "each of 24 rows"),
-        ({"order": np.full(24, 30)}, "30 to 30"),
-        ({"order": np.full(24, -1)}, "-1 to -1"),
-    ],
-)
-def test_rows_that_do_not_come_out_even_are_refused(how, words):
-    with pytest.raises(ValueError, match=words):
-        views_of().batches(0, **how)
-
-
-def test_config_and_knobs_together_are_refused():
-    with pytest.raises(TypeError, match="a config and grey_probability"):
-        data.Views(
-            data.ArraySource(SMALL),
-            ViewsConfig(),
-            batch_size=8,
-            grey_probability=0.0,
-        )
 
 
 def test_crops_that_shrink_too_far_are_not_cut_from_the_store():

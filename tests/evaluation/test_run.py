@@ -1,0 +1,225 @@
+"""Features, and the table of several backbones."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfclust import data, evaluation
+from tfclust.evaluation import EvaluationConfig
+from tfclust.evaluation.protocols import linear
+
+FAST = {"cluster_restarts": 2}
+
+
+def coloured_source(num_images, *, seed=0, with_labels=True, size=8):
+    """Noisy images of three colours."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(num_images) % 3
+    images = random.integers(0, 120, size=[num_images, size, size, 3])
+    images[np.arange(num_images), :, :, labels] += 100
+    return data.ArraySource(
+        images.astype(np.uint8),
+        labels if with_labels else None,
+        uri=f"array:{seed}",
+    )
+
+
+def mean_colour(images):
+    """A backbone whose features tell the colours apart."""
+    return tf.reduce_mean(images, axis=[1, 2])
+
+
+def one_number(images):
+    """A backbone whose features tell nothing."""
+    return 1.0 + 0.0 * mean_colour(images)
+
+
+def test_features_come_in_index_order_whatever_the_batch():
+    source = coloured_source(23)
+
+    features = evaluation.extract_features(
+        mean_colour, source, image_size=8, batch_size=5
+    )
+
+    images = source.stored().numpy()[:, 1:-1, 1:-1]
+    expected = images.mean(axis=(1, 2)) / 255
+    assert features.dtype == np.float32
+    # Float32 sums of 64 pixels.
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_features_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="for 4 of 4 images of array:0"):
+        evaluation.extract_features(
+            lambda images: mean_colour(images) / 0.0,
+            coloured_source(4),
+            image_size=8,
+        )
+
+
+def test_feature_maps_are_refused():
+    with pytest.raises(ValueError, match=re.escape("backbones.adapt")):
+        evaluation.extract_features(
+            lambda images: images, coloured_source(4), image_size=8
+        )
+
+
+@pytest.mark.parametrize(("size", "width"), [(24, 24), (32, 32), (64, 32)])
+def test_pixels_are_a_row_of_at_most_32_by_32(size, width):
+    images = np.random.default_rng(0).random([2, size, size, 3])
+    rows = evaluation.pixels(tf.constant(images, tf.float32)).numpy()
+
+    assert rows.shape == (2, 3 * width**2)
+    assert (np.linalg.norm(rows, axis=1) <= 1).all()
+    if size == width:
+        np.testing.assert_allclose(
+            rows * width * 3**0.5, images.reshape(2, -1), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("linear_protocol", ["lbfgs", "sgd"])
+def test_every_backbone_gets_every_figure(linear_protocol):
+    config = EvaluationConfig(
+        linear_protocol=linear_protocol,
+        linear_epochs=3,
+        linear_rate=30.0,
+        linear_batch_size=20,
+        **FAST,
+    )
+    lines = []
+
+    results = evaluation.evaluate(
+        {"trained": mean_colour, "untrained": one_number},
+        coloured_source(60),
+        coloured_source(30, seed=1),
+        config,
+        image_size=8,
+        say=lines.append,
+    )
+
+    assert list(results) == ["trained", "untrained"]
+    for figures in results.values():
+        assert list(figures) == ["knn", "linear", "clusters"]
+        assert {"nmi", "nmi_arithmetic", "ami", "ari", "accuracy"} < set(
+            figures["clusters"]
+        )
+    trained = results["trained"]
+    assert trained["knn"]["top1"] == 1.0
+    assert trained["linear"]["top1"] > 0.9
+    assert trained["clusters"]["nmi"] > 0.99
+    assert results["untrained"]["linear"]["top1"] < 0.5
+    assert len(lines) == 6 and lines[0] == "trained: knn top1 1.000"
+    assert json.loads(json.dumps(results)) == results
+
+
+def test_auto_takes_sgd_from_fifty_thousand_images_on(monkeypatch):
+    monkeypatch.setattr(linear, "LARGE_SET", 60)
+    config = EvaluationConfig(protocols=("linear",), linear_epochs=1)
+    test = coloured_source(9, seed=1)
+    for num_images, kind in ((59, "lbfgs"), (60, "sgd")):
+        results = evaluation.evaluate(
+            {"trained": mean_colour},
+            coloured_source(num_images),
+            test,
+            config,
+            image_size=8,
+        )
+        assert results["trained"]["linear"]["protocol"] == kind
+
+
+def never_called(images):
+    raise AssertionError("a forward pass before the checks")
+
+
+@pytest.mark.parametrize(
+    ("protocols", "train", "test", "words"),
+    [
+        (("knn",), None, 30, "protocol knn needs train_data"),
+        (("linear",), None, 30, "protocol linear needs train_data"),
+        (("clusters",), None, None, "protocol clusters needs test_data"),
+        (("clusters",), None, -30, "protocol clusters compares with labels"),
+        (("linear",), -60, 30, "train_data has none. Received: train_data="),
+        (("knn",), 30, 30, "other images than train_data"),
+        (("knn",), 19, 30, "num_neighbors=20, 19 images"),
+    ],
+)
+def test_protocols_that_cannot_be_served_are_refused_by_name(
+    protocols, train, test, words
+):
+    def source(count):
+        if count is None:
+            return None
+        count, with_labels = abs(count), count > 0
+        return coloured_source(count, seed=count, with_labels=with_labels)
+
+    with pytest.raises(ValueError, match=words):
+        evaluation.evaluate(
+            {"trained": never_called},
+            source(train),
+            source(test),
+            EvaluationConfig(protocols=protocols),
+            image_size=8,
+        )
+
+
+def test_clusters_need_no_training_images():
+    results = evaluation.evaluate(
+        {"trained": mean_colour},
+        None,
+        coloured_source(30),
+        EvaluationConfig(protocols=("clusters",), **FAST),
+        image_size=8,
+    )
+    assert results["trained"]["clusters"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"protocols": ()}, "at least one of"),
+        ({"protocols": ("knn", "knn")}, "names each once"),
+        ({"protocols": ("svm",)}, "one of knn, linear, clusters"),
+        ({"baselines": ("zero",)}, "one of untrained, pixels"),
+        ({"knn_temperature": 0.0}, "knn_temperature must be at least"),
+    ],
+)
+def test_impossible_knobs_are_named(knobs, words):
+    with pytest.raises(ValueError, match=words):
+        EvaluationConfig(**knobs)
+
+
+def test_table_has_a_column_a_backbone_and_a_line_a_figure():
+    clusters = {
+        "nmi": 0.7649,
+        "nmi_arithmetic": 0.76,
+        "ami": 0.75,
+        "ari": 0.69,
+        "accuracy": 0.8181,
+        "num_clusters": 10,
+    }
+    results = {
+        "trained": {
+            "knn": {"top1": 0.97, "num_neighbors": 20},
+            "linear": {"top1": 0.987, "protocol": "lbfgs"},
+            "clusters": clusters,
+        },
+        "pixels": {
+            "knn": {"top1": 1.0, "num_neighbors": 20},
+            "linear": {"top1": 0.9, "protocol": "lbfgs"},
+            "clusters": {**clusters, "nmi": 0.5},
+        },
+    }
+    assert evaluation.format_table(results).splitlines() == [
+        "                                trained  pixels",
+        "-----------------------------------------------",
+        "weighted 20-NN, top-1 %            97.0   100.0",
+        "linear probe (L-BFGS), top-1 %     98.7    90.0",
+        "10-means, NMI (geometric)         0.765   0.500",
+        "10-means, NMI (arithmetic)        0.760   0.760",
+        "10-means, AMI                     0.750   0.750",
+        "10-means, ARI                     0.690   0.690",
+        "10-means, Hungarian accuracy %     81.8    81.8",
+    ]
