@@ -25,6 +25,7 @@ from tfclust.engine.extraction import Extractor
 from tfclust.engine.monitor import Monitor
 from tfclust.layers import heads
 from tfclust.ops import partitions
+from tfclust.ops.units import unit_vectors
 from tfclust.runtime import replicas
 
 _SAME_EVERYWHERE = "only_first_replica"
@@ -327,7 +328,7 @@ class Method(keras.Model):
             features = tf.concat(features, axis=0)  # [V, B, F]
             # One call over all views: the projector's BN sees every crop.
             projections = self._project(features, training)  # [V, B, D]
-        units = heads.unit_rows(projections)
+        units = unit_vectors(projections)
         scores = self.score_branches(projections, units, training)
         return Outputs(features, projections, units, scores)
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tfclust.ops.units import unit_vectors
 from tfclust.runtime import replicas
 
 HEAD_DTYPE = "float32"
@@ -236,12 +237,6 @@ class MaskedClassifier(layers.Layer):
         return [(self.kernel, np.float32(kernel)), (self.bias, bias)]
 
 
-def unit_rows(x):
-    """Rows of `x` at unit length; a zero row stays zero."""
-    # Keras's epsilon is added under the root in float32: 1e-12 of the square.
-    return keras.ops.normalize(x, axis=-1, order=2, epsilon=1e-12)
-
-
 class KeyedDropout(layers.Layer):
     """Dropout whose mask is a function of (seed, step, row, view).
 
@@ -288,4 +283,4 @@ class KeyedDropout(layers.Layer):
 
 
 def _unit_columns(kernel):
-    return keras.ops.normalize(kernel, axis=0, order=2, epsilon=1e-12)
+    return unit_vectors(kernel, axis=0)

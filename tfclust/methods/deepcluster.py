@@ -19,7 +19,8 @@ from tfclust.methods.configs.deepcluster import DeepClusterConfig
 from tfclust.ops import groups, partitions
 from tfclust.ops.balancing import balanced_order, inverse_frequencies
 from tfclust.ops.clusterer import Clusterer
-from tfclust.ops.whitening import fit_whitening, unit_rows, whiten
+from tfclust.ops.units import unit_rows
+from tfclust.ops.whitening import fit_whitening, whiten
 
 
 class DeepCluster(Method):

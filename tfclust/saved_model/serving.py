@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.ops import clusterer as clusterers
+from tfclust.ops.units import unit_vectors
 from tfclust.saved_model.decoding import OK, decode
 
 
@@ -42,7 +43,7 @@ class Forward:
         cluster, score = clusterers.assign(self.clusterer, raw)
         projections = raw
         if self.unit_projections:
-            projections = tf.math.l2_normalize(raw, axis=-1, epsilon=1e-24)
+            projections = unit_vectors(raw)
         return {
             "features": features,  # [B, F]
             "projections": projections,  # [B, D]

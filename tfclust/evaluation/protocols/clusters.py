@@ -15,6 +15,7 @@ from sklearn.cluster import kmeans_plusplus
 from tfclust.evaluation.subject import checked_rows
 from tfclust.ops import partitions
 from tfclust.ops.kmeans import kmeans
+from tfclust.ops.units import unit_rows
 
 # Lloyd's iterations settle well before; `_TOLERANCE` ends them.
 _MAX_ITERS = 300
@@ -69,7 +70,7 @@ def evaluate_clusters(
             f"Received: {num_clusters} clusters, {len(features)} test images. "
             "Set evaluation_clusters, or give more images."
         )
-    rows = _unit(features)
+    rows = unit_rows(features)
     results = [
         _clustered(rows, num_clusters, (seed + restart) % 2**32)
         for restart in range(num_restarts)
@@ -114,8 +115,3 @@ def _clustered(rows, num_clusters, seed):
         initial_centroids=start,
         tolerance=_TOLERANCE,
     )
-
-
-def _unit(features):
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(lengths, 1e-12)
