@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfclust.engine.method import ExampleLosses, Method
 from tfclust.layers.memories import ProjectionBank, RowMemory
 from tfclust.ops.cross_entropy import hard_label_losses
+from tfclust.ops.filling import check_filling
 
 
 class BankedMethod(Method):
@@ -24,12 +25,7 @@ class BankedMethod(Method):
     def build_memories(self, views):
         num_images, batch = views.num_images, views.batch_size
         seen = num_images // batch * batch
-        if max(self.config.num_clusters) > seen:
-            raise ValueError(
-                f"{seen} images an epoch cannot fill "
-                f"{max(self.config.num_clusters)} clusters. Lower num_clusters "
-                f"to {seen} or fewer, or give more images."
-            )
+        check_filling(seen, max(self.config.num_clusters), seen="an epoch")
         self.labels = RowMemory(
             num_images, len(self.config.num_clusters), name="labels"
         )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import data
+from tfclust.ops.pixels import as_floats
 
 # Beyond this the flattened pixels of ImageNet's images would need 16 GB.
 PIXEL_SIDE = 32
@@ -95,7 +96,7 @@ def extract_features(
 
     @tf.function(reduce_retracing=True, autograph=False)
     def forward(images):
-        return tf.cast(backbone(_to_float(images)), tf.float32)
+        return tf.cast(backbone(as_floats(images)), tf.float32)
 
     features = None
     for batch in batches:
@@ -164,11 +165,6 @@ def checked_rows(features, labels, which):
             f"{_num_bad(features)} of {len(features)} rows."
         )
     return features, labels.astype(np.int64)
-
-
-def _to_float(images):
-    """uint8 images as float32 in [0, 1]."""
-    return tf.image.convert_image_dtype(images, tf.float32)
 
 
 def _check_rank(rows):

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfclust.ops import lloyd
 from tfclust.ops.empty_clusters import RULES
+from tfclust.ops.filling import check_filling
 from tfclust.ops.units import unit_rows, unit_vectors
 
 
@@ -255,11 +256,12 @@ def _check_rows(rows, num_clusters, num_iters, block_rows):
             f"rows must be [N, D]. Received: shape {tuple(rows.shape)}. "
             "Flatten or pool what comes after the first axis."
         )
-    if not 1 <= num_clusters <= rows.shape[0]:
+    if num_clusters < 1:
         raise ValueError(
-            f"{rows.shape[0]} rows cannot fill {num_clusters} clusters. Lower "
-            f"num_clusters to {rows.shape[0]} or fewer, or give more rows."
+            "num_clusters must be an int of at least 1. Received: "
+            f"num_clusters={num_clusters}."
         )
+    check_filling(rows.shape[0], num_clusters, rows="rows")
     if num_iters < 1:
         raise ValueError(
             "num_iters must be an int of at least 1. Received: "
