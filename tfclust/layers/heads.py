@@ -240,8 +240,9 @@ class MaskedClassifier(layers.Layer):
 class KeyedDropout(layers.Layer):
     """Dropout whose mask is a function of (seed, step, row, view).
 
-    Keras's own keeps a generator's state, which replicas cannot share: each
-    would drop the same of its own rows, and two replicas would not be one.
+    A step that is repeated drops the same, and there is no state to keep. In
+    backbones, which are saved as Keras models, `backbones.dropout` does it
+    with Keras's own layer.
 
     Args:
       rate: float in [0, 1), share of values that become 0; the others grow by
@@ -274,10 +275,7 @@ class KeyedDropout(layers.Layer):
             dtype=tf.int32,
             alg="philox",
         )
-        numbers = replicas.own_rows(numbers, own)  # [b, n, D]
-        # A transpose of int32 makes oneDNN complain without AVX-512.
-        numbers = tf.stack(tf.unstack(numbers, axis=1))  # [n, b, D]
-        numbers = tf.reshape(numbers, x.shape)
+        numbers = replicas.own_rows_of_views(numbers, own)  # [n * b, D]
         dropped = numbers < int((self.rate - 0.5) * 2**32)
         return tf.where(dropped, 0.0, x / (1 - self.rate))
 

@@ -17,7 +17,7 @@ from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.deepcluster import DeepClusterConfig
 from tfclust.ops import groups, partitions
-from tfclust.ops.balancing import balanced_order, inverse_frequencies
+from tfclust.ops.class_balance import balanced_order, inverse_frequencies
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.filling import check_filling
 from tfclust.ops.units import unit_rows

@@ -10,7 +10,7 @@ steps are one label step.
 
 import numpy as np
 
-from tfclust.engine.balance import Balance
+from tfclust.engine.label_steps import Balance
 from tfclust.engine.method import ExampleLosses, Method
 from tfclust.layers import heads
 from tfclust.layers.memories import RowMemory
