@@ -94,10 +94,13 @@ def extract_features(
         batch_size=batch_size,
     )
 
-    @tf.function(reduce_retracing=True, autograph=False)
+    @tf.function(autograph=False)
     def forward(images):
         return tf.cast(backbone(as_floats(images)), tf.float32)
 
+    # Batches have one shape. Traced at its first call, it would be one more
+    # new function at this place, of which TensorFlow warns after a few passes.
+    forward = forward.get_concrete_function(batches.element_spec["images"])
     features = None
     for batch in batches:
         rows = forward(batch["images"])
