@@ -1,6 +1,7 @@
 """A line that tells how far something is, on a terminal alone."""
 
 import io
+import os
 import sys
 import threading
 
@@ -13,6 +14,9 @@ from tfclust.runtime import progress
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+    def fileno(self):
+        return 2
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
@@ -55,8 +59,8 @@ def test_what_is_done_soon_shows_no_line(monkeypatch):
 
 def test_a_name_longer_than_the_terminal_takes_one_line(monkeypatch):
     monkeypatch.setattr("sys.stderr", Terminal())
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("LINES", "20")
+    size = os.terminal_size((60, 20))
+    monkeypatch.setattr(os, "get_terminal_size", lambda number: size)
     with progress.line("name" * 50, 10, after=0.0) as line:
         line.update(10)
     assert max(map(len, sys.stderr.getvalue().split("\r"))) <= 60
