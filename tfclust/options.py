@@ -25,6 +25,12 @@ class Option:
     lower: float | None = None
     upper: float | None = None
     choices: tuple = ()
+    resume: str = "asked"
+    why_never: str = ""
+    once: typing.Any = None
+
+
+RESUMES = ("free", "asked", "never")
 
 
 def option(
@@ -36,6 +42,9 @@ def option(
     lower=None,
     upper=None,
     choices=(),
+    resume="asked",
+    why_never="",
+    once=None,
 ):
     """A frozen-dataclass field with its help, unit, source and bounds.
 
@@ -47,12 +56,39 @@ def option(
       lower: smallest allowed value (inclusive), also of each tuple entry.
       upper: largest allowed value (inclusive), also of each tuple entry.
       choices: the allowed values; empty for any.
+      resume: whether a run may go on with another value: "free"; "asked", with
+        `--allow_config_change` alone; or "never".
+      why_never: why it never may, for the refusal: the end of a sentence.
+      once: what runs did that were begun before there was the knob; None for
+        what the default does.
 
     Returns:
       A `dataclasses.field`.
+
+    Raises:
+      ValueError: if `resume` is another word, or "never" comes without a
+        reason.
     """
-    about = Option(help, unit, source, lower, upper, tuple(choices))
+    if resume not in RESUMES or (resume == "never") != bool(why_never):
+        raise ValueError(
+            f"resume must be one of {', '.join(RESUMES)}, and why_never is "
+            f"for never alone. Received: resume={resume}, "
+            f"why_never={why_never!r}."
+        )
+    about = Option(
+        help, unit, source, lower, upper, tuple(choices), resume, why_never,
+        once,
+    )  # fmt: skip
     return dataclasses.field(default=default, metadata={"option": about})
+
+
+def about(config_class):
+    """`{knob: Option}` of a dataclass, in the order of its fields."""
+    return {
+        field.name: field.metadata["option"]
+        for field in dataclasses.fields(config_class)
+        if "option" in field.metadata
+    }
 
 
 def check(config):

@@ -5,6 +5,7 @@ python -m tfclust.train --flagfile=configs/quickstart.flags \\
 """
 
 from tfclust.cli import flags, recipe_flags
+from tfclust.runs import flagfile, folder
 from tfclust.runtime import folders, quiet
 from tfclust.training import checks, resuming
 
@@ -18,16 +19,14 @@ def main():
     recipe = recipe_flags.read()
     checks.check_alone(recipe)
     quiet.import_tensorflow()
-    from tfclust.training import (
-        pretraining,  # which TensorFlow's import was kept for
-    )
+    from tfclust.training import pretraining
 
     def write_config():
         workdir = folders.expanded(recipe.run.workdir)
-        flags.write(
-            workdir / "config.flags",
+        flagfile.write(
+            workdir / folder.CONFIG,
             resuming.lasting(recipe),
-            "python -m tfclust.train --flagfile=config.flags",
+            f"python -m tfclust.train --flagfile={folder.CONFIG}",
         )
 
     trained = pretraining.pretrain(recipe, accepted=write_config)

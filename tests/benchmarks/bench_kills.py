@@ -175,6 +175,7 @@ def start(name, images, workdir, kill=None):
 
 def difference(whole, parts):
     """What two runs do not have in common, as words; None for nothing."""
+    from tfclust.engine.figures import names
     from tfclust.runs import checkpoints, metrics
 
     expected, found = (checkpoints.latest(path) for path in (whole, parts))
@@ -187,7 +188,7 @@ def difference(whole, parts):
             return f"{name} differs"
     figures = [
         [
-            {k: v for k, v in epoch.items() if k not in metrics.TIMES}
+            {k: v for k, v in epoch.items() if k not in names("timed")}
             for epoch in metrics.read_metrics(path)
         ]
         for path in (whole, parts)

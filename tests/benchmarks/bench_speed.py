@@ -205,8 +205,8 @@ def parts_of(method):
         method.update_memory(outputs, (), index)
 
     @tf.function(autograph=False)
-    def metrics(scores, index):
-        method.monitor.update(loss, method._nearest(scores), index)
+    def metrics(outputs, index):
+        method.watch(loss, outputs, index)
 
     return {
         INPUT: read,
@@ -214,7 +214,7 @@ def parts_of(method):
         LEARN: bare_step(method, batch),
         CODES: assigner(method),
         MEMORY: lambda: memory(outputs, index),
-        METRICS: lambda: metrics(scores, index),
+        METRICS: lambda: metrics(outputs, index),
     }
 
 

@@ -171,12 +171,12 @@ def _held_source(uri, folder, num_images):
 
 def held_labels(num_images):
     """Peak of a label memory and the monitor's, HEADS heads, one epoch on."""
-    from tfclust.engine.monitor import Monitor
+    from tfclust.engine.monitor import ClusterMonitor
     from tfclust.layers.memories import RowMemory
 
     began = time.process_time()
     labels = RowMemory(num_images, HEADS, name="labels")
-    monitor = Monitor(num_images, (1_000,) * HEADS, uniform_loss=1.0)
+    monitor = ClusterMonitor(num_images, (1_000,) * HEADS, uniform_loss=1.0)
     monitor.next_epoch()
     del labels
     return {"peak": peak_bytes(), "seconds": time.process_time() - began}

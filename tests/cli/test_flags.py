@@ -9,6 +9,7 @@ from tests.support import processes
 from tfclust import options
 from tfclust.cli import flags
 from tfclust.options import option
+from tfclust.runs import flagfile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,7 @@ def test_written_flagfile_gives_the_same_configs_again(tmp_path):
         Swirl(clusters=(3, 4), heat=0.3),
     ]
     file = tmp_path / "config.flags"
-    flags.write(file, configs, header="First line.\n\nThird line.")
+    flagfile.write(file, configs, header="First line.\n\nThird line.")
     assert file.read_text(encoding="utf-8").startswith("# First line.\n#\n# T")
     parsed(f"--flagfile={file}")
     assert [flags.read(Run), flags.read(Swirl)] == configs
@@ -158,7 +159,7 @@ def test_value_that_no_line_can_hold_is_not_written(tmp_path):
     file = tmp_path / "config.flags"
     for data in ("two\nlines", " space"):
         with pytest.raises(ValueError, match="data must not"):
-            flags.write(file, [Run(data=data)])
+            flagfile.write(file, [Run(data=data)])
     assert not file.exists()
 
 

@@ -11,6 +11,7 @@ from tests.support.processes import ROOT, run_in_subprocess
 from tfclust import data, methods, optimizers, sweep
 from tfclust.cli import flags, recipe_flags
 from tfclust.data.config import chain
+from tfclust.training.sweeps.variants import variants
 
 FILES = sorted(ROOT.glob("configs/**/*.flags"))
 SMOKE = sorted(ROOT.glob("configs/smoke/*.flags"))
@@ -66,7 +67,7 @@ def test_every_method_has_recipes():
 def test_every_run_of_a_sweep_is_a_recipe(file):
     recipe, vary = read(file), flags.read(sweep.SweepConfig).vary
     run = dataclasses.replace(recipe.run, data="digits:", workdir="W")
-    found = sweep.variants(recipe._replace(run=run), vary)
+    found = variants(recipe._replace(run=run), vary)
     assert len(found) >= 2
     named = [m for m in methods.METHODS if file.stem.startswith(f"{m}_")]
     assert recipe.run.method == max(named, key=len)

@@ -11,6 +11,9 @@ from tests.support import processes
 from tests.support.commands import TINY, command, environment, status
 from tfclust import options, sweep
 from tfclust.runs import checkpoints, recipes
+from tfclust.training.sweeps import running
+from tfclust.training.sweeps.table import format_table
+from tfclust.training.sweeps.variants import variants
 
 
 def recipe(**knobs):
@@ -19,7 +22,7 @@ def recipe(**knobs):
 
 
 def test_variants_are_all_combinations_the_last_knob_fastest():
-    found = sweep.variants(recipe(seed=7), "min_share=0.4|1 epochs=3|5")
+    found = variants(recipe(seed=7), "min_share=0.4|1 epochs=3|5")
     assert [v.values for v in found] == [
         {"min_share": "0.4", "epochs": "3"},
         {"min_share": "0.4", "epochs": "5"},
@@ -34,9 +37,7 @@ def test_variants_are_all_combinations_the_last_knob_fastest():
 
 
 def test_a_value_may_be_a_list_or_nothing():
-    found = sweep.variants(
-        recipe(), "num_clusters=20|20,30 class_shares=|1,0.5"
-    )
+    found = variants(recipe(), "num_clusters=20|20,30 class_shares=|1,0.5")
     assert [v.recipe.method.num_clusters for v in found[::2]] == [
         (20,),
         (20, 30),
@@ -45,7 +46,7 @@ def test_a_value_may_be_a_list_or_nothing():
 
 
 def test_folders_have_names_that_every_disk_takes():
-    found = sweep.variants(recipe(), "view_scales=0.3:1|0.2:1 init_from=a/b|c")
+    found = variants(recipe(), "view_scales=0.3:1|0.2:1 init_from=a/b|c")
     for variant in found:
         assert not set(variant.workdir.name) & set('/\\:*?"<>|')
 
@@ -154,14 +155,14 @@ def test_figures_on_other_images_are_not_taken_for_these(swept):
     same = recipes.from_words(saved)
     run = dataclasses.replace(same.run, workdir=str(folder))
     same = same._replace(run=run)
-    table, failed = sweep.sweep(same, config, say=lambda line: None)
+    table, failed = running.sweep(same, config, say=lambda line: None)
     assert failed == 0 and "| 0 |" in table
     other = same._replace(run=dataclasses.replace(run, max_images=32))
     with pytest.raises(ValueError, match=told):
-        sweep.sweep(other, config)
+        running.sweep(other, config)
     elsewhere = dataclasses.replace(config, test_data="digits:?split=all")
     with pytest.raises(ValueError, match="test_data=digits:.split=all"):
-        sweep.sweep(same, elsewhere)
+        running.sweep(same, elsewhere)
 
 
 def test_a_stopped_sweep_saves_its_runs_and_leaves_no_process(tmp_path):
@@ -191,14 +192,14 @@ def test_a_stopped_sweep_saves_its_runs_and_leaves_no_process(tmp_path):
 
 def test_table_says_what_a_variant_told(tmp_path):
     folder = tmp_path / "W"
-    runs = sweep.variants(recipe(workdir=str(folder)), "min_share=0.4|1")
-    assert sweep.format_table(runs).splitlines()[-1] == "| 1 |"
+    runs = variants(recipe(workdir=str(folder)), "min_share=0.4|1")
+    assert format_table(runs).splitlines()[-1] == "| 1 |"
     first = folder / "min_share=0.4"
     first.mkdir(parents=True)
     scores = {
-        "knn": {"top1": 0.4567},
-        "linear": {"top1": 0.5},
-        "clusters": {"nmi": 0.12345, "ari": 0.05},
+        "knn": {"top1": 0.4567, "num_neighbors": 20},
+        "linear": {"top1": 0.5, "protocol": "lbfgs"},
+        "clusters": {"nmi": 0.12345, "ari": 0.05, "num_clusters": 10},
     }
     (first / "evaluation.json").write_text(json.dumps({"trained": scores}))
     always = {
@@ -213,7 +214,7 @@ def test_table_says_what_a_variant_told(tmp_path):
         {"epoch": 2, "step": 4, **always, "smallest_label_cluster": 1234.0},
     ]
     (first / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert sweep.format_table(runs).splitlines() == [
+    assert format_table(runs).splitlines() == [
         "| min_share | 20-NN | linear | NMI | ARI | loss / ln K | effective "
         "clusters | smallest cluster |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -222,5 +223,5 @@ def test_table_says_what_a_variant_told(tmp_path):
     ]
     del scores["linear"]  # measured again by fewer protocols
     (first / "evaluation.json").write_text(json.dumps({"trained": scores}))
-    assert "linear" not in sweep.format_table(runs)
+    assert "linear" not in format_table(runs)
     assert options.text(runs[0].recipe.method.min_share) == "0.4"

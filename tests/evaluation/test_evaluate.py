@@ -13,15 +13,16 @@ from tests.support import processes
 from tfclust import data, evaluate, export
 from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
-from tfclust.training import pretraining
+from tfclust.runs import exporting
+from tfclust.training import measuring, pretraining
 
 
 def test_json_is_replaced_at_once_or_not_at_all(tmp_path):
     path = tmp_path / "new folder" / "evaluation.json"
-    evaluate.write_json(path, {"trained": {}})
+    measuring.write_json(path, {"trained": {}})
 
     with pytest.raises(TypeError):
-        evaluate.write_json(path, {"trained": object()})
+        measuring.write_json(path, {"trained": object()})
 
     assert json.loads(path.read_text()) == {"trained": {}}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -54,7 +55,7 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def version(workdir):
     """The run's SavedModel."""
-    return export.export(export.ExportConfig(str(workdir)))
+    return exporting.export(export.ExportConfig(str(workdir)))
 
 
 def status_of(*argv):
@@ -100,7 +101,7 @@ def test_run_s_own_images_are_the_default_and_its_number_of_them(workdir):
 
     def sizes(**knobs):
         command = evaluate.EvaluateConfig(workdir=str(workdir), **knobs)
-        train, test = evaluate.open_sources(command, config, recipe)
+        train, test = measuring.open_labelled(command, config, recipe)
         return train.num_images, test.num_images
 
     assert sizes() == (200, 364)
@@ -132,7 +133,7 @@ def test_images_on_both_sides_are_refused_with_their_number(
     command = evaluate.EvaluateConfig(workdir=str(workdir), **knobs)
     recipe = pretraining.load_run(workdir).recipe
     with pytest.raises(ValueError, match=f"{shared} images are in train_data"):
-        evaluate.open_sources(command, EvaluationConfig(), recipe)
+        measuring.open_labelled(command, EvaluationConfig(), recipe)
 
 
 def test_every_fifth_image_is_held_out_where_no_test_is_given(workdir):
@@ -141,7 +142,7 @@ def test_every_fifth_image_is_held_out_where_no_test_is_given(workdir):
     command = evaluate.EvaluateConfig(workdir=str(workdir))
     lines = []
     for protocols in (("knn", "linear", "clusters"), ("clusters",)):
-        train, test = evaluate.open_sources(
+        train, test = measuring.open_labelled(
             command,
             EvaluationConfig(protocols=protocols),
             recipe._replace(run=run),
@@ -160,7 +161,7 @@ def test_clusters_alone_open_no_training_images(workdir):
     )
     config = EvaluationConfig(protocols=("clusters",))
     recipe = pretraining.load_run(workdir).recipe
-    train, test = evaluate.open_sources(command, config, recipe)
+    train, test = measuring.open_labelled(command, config, recipe)
     assert train is None and test.num_images == 364
 
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tfclust import data
 from tfclust.evaluation import logistic_regression, sgd_probe
-from tfclust.evaluation.protocols import logistic
+from tfclust.evaluation.probes import logistic
 
 
 def digits_parts():

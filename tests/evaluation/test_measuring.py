@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfclust import data, evaluation
 from tfclust.evaluation import EvaluationConfig
+from tfclust.evaluation.protocols import linear
 
 FAST = {"cluster_restarts": 2}
 
@@ -123,7 +124,7 @@ def test_every_backbone_gets_every_figure(linear_protocol):
 
 
 def test_auto_takes_sgd_from_fifty_thousand_images_on(monkeypatch):
-    monkeypatch.setattr(evaluation.linear, "LARGE_SET", 60)
+    monkeypatch.setattr(linear, "LARGE_SET", 60)
     config = EvaluationConfig(protocols=("linear",), linear_epochs=1)
     test = coloured_source(9, seed=1)
     for num_images, kind in ((59, "lbfgs"), (60, "sgd")):

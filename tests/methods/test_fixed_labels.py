@@ -20,7 +20,7 @@ TWO_SIZES = {
 REPLICAS = """
 from tests.support import contract_run
 
-contract_run.KNOBS["fixed_labels"]["rotation"] = True
+contract_run.CASES["fixed_labels"].knobs["rotation"] = True
 contract_run.main("fixed_labels", "{output}", 1, 2)
 """
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support import contract_run, oracles
 from tfclust.methods.sela import balanced_start, label_steps
 from tfclust.ops.kmeans import kmeans
-from tfclust.training.pretraining import RememberedViews
+from tfclust.runs.loading import RememberedViews
 
 
 def as_float64(views, batch):

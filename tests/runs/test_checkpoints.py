@@ -4,11 +4,11 @@ import subprocess
 import sys
 
 import numpy as np
-from tests.support import processes
 import pytest
-from tests.support.processes import ROOT
-from tests.support.disk import full_disk
 
+from tests.support import processes
+from tests.support.disk import full_disk
+from tests.support.processes import ROOT
 from tfclust.runs import checkpoints
 from tfclust.runtime import folders, locks
 

@@ -4,6 +4,7 @@ import collections
 import random
 
 import pytest
+
 from tests.benchmarks import bench_kills
 from tests.benchmarks.bench_kills import Kill
 

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from tfclust import export, sweep
+from tfclust.runs import exporting, skipped
 from tfclust.runs import metrics as progress
-from tfclust.runs import skipped
 from tfclust.runtime import devices, folders, locks
+from tfclust.training.sweeps import table
 
 FIGURES = {
     "loss": 2.0,
@@ -138,7 +138,7 @@ def test_damaged_evaluation_is_left_out_of_the_card_with_a_word(
 ):
     path = tmp_path / "evaluation.json"
     path.write_bytes(content)
-    assert export._figures(path) is None
+    assert exporting._figures(path) is None
     assert f"Left out of the card: {path}: " in capsys.readouterr().err
 
 
@@ -147,7 +147,7 @@ def test_sweep_refuses_a_damaged_evaluation_by_name(tmp_path, content):
     path = tmp_path / "evaluation.json"
     path.write_text(content)
     with pytest.raises(ValueError, match="evaluation.json must hold a JSON"):
-        sweep._json(path, "it is measured again")
+        table.read_json(path, "it is measured again")
 
 
 def _link(path, target):

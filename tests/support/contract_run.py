@@ -13,117 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.methods.cases import CASES
 from tests.support.tiny import digits, tiny_backbone, two_views
 from tfclust import methods, optimizers
 
-NUM_CLUSTERS = 5
 HALFWAY = 6  # of 12 steps, within an epoch of 4
-NARROW = {"projection_width": 4, "hidden_width": 5}
-KNOBS = {
-    "swav": {
-        **NARROW,
-        "num_clusters": (NUM_CLUSTERS,),
-        "freeze_steps": 2,
-        "queue_rows": 32,
-        "queue_start_epoch": 0,
-    },
-    "deepcluster_v2": {
-        **NARROW,
-        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
-        "kmeans_iters": 3,
-    },
-    "odc": {
-        "projection_width": 8,
-        "hidden_width": 16,
-        "num_clusters": (NUM_CLUSTERS,),
-        "centroid_steps": 3,
-        "kmeans_iters": 3,
-    },
-    "fixed_labels": {
-        "projection_width": 0,
-        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
-    },
-    "sela": {
-        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
-        "sinkhorn_lambda": 3.0,
-        "num_label_steps": 5,
-    },
-    "sela_v2": {**NARROW, "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS)},
-    "coke": {
-        **NARROW,
-        "num_clusters": (NUM_CLUSTERS, NUM_CLUSTERS),
-        "second_stage_epoch": 1,
-        "temperature": 0.2,  # at 0.05 steps amplify rounding far more
-    },
-    "deepcluster": {
-        "projection_width": 0,
-        "num_clusters": (NUM_CLUSTERS,),
-        "pca_width": 3,
-        "kmeans_iters": 4,
-    },
-    "probe": {**NARROW, "num_clusters": (NUM_CLUSTERS,)},
-}
-
-
-def _nearest_centroids(method, head, outputs):
-    """DeepCluster's k-means in float64: (1 - squared distance) / 2."""
-    rows = np.float64(outputs.projections[0]) - method.mean.array
-    rows = rows @ np.float64(method.components.array)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    centroids = np.float64(method.centroids.array)
-    squares = np.sum((rows[:, None] - centroids) ** 2, axis=2)  # [B, K]
-    return (1 - squares[:, : int(method.classifier.num_open)]) / 2
-
-
-def _by_current_centroids(method, head, outputs):
-    clusters = method.clusters[head]
-    units = outputs.units[0].numpy()
-    return units @ clusters.current.numpy() + clusters.duals.numpy()
-
-
-# Scores `[B, K]` of the first view by which a method assigns, where they are
-# not those of the softmax: {name: function(method, head, outputs)}.
-ASSIGNING_SCORES: dict = {
-    "sela": lambda method, head, outputs: (
-        outputs.scores[head][0]
-        + method.balance.array[head] / method.config.sinkhorn_lambda
-    ),
-    "sela_v2": lambda method, head, outputs: (
-        outputs.scores[head][0]
-        + method.balance.array[head] * method.config.epsilon
-    ),
-    # By the centroids of the memory, while the classifier learns to follow.
-    "odc": lambda method, head, outputs: (
-        outputs.units[0].numpy() @ method.centroids.array.T
-    ),
-    # By today's centroids and duals; the loss has those of the last epoch.
-    "coke": _by_current_centroids,
-    "deepcluster": _nearest_centroids,
-}
-
-
-class GivenLabels(methods.FixedLabels):
-    """Is given labels as its memory is made: other ones in each head.
-
-    Squares name some classes more often, which shows in few steps.
-    """
-
-    def build_memories(self, views):
-        super().build_memories(views)
-        index = np.arange(views.num_images)
-        labels = np.stack([index, index // 2], axis=1) ** 2 % NUM_CLUSTERS
-        labels[3::7, 1] = -1
-        self.take_labels(labels)
-
-
-def method_class(name):
-    if name == "probe":
-        from tests.support.probe_method import Probe
-
-        return Probe
-    if name == "fixed_labels":
-        return GivenLabels
-    return methods.METHODS[name]
 
 
 def build(
@@ -136,9 +30,10 @@ def build(
     **knobs,
 ):
     """A compiled tiny method; the same weights at every call."""
+    case = CASES[name]
     backbone = tiny_backbone(batch_norm=batch_norm)
     keras.utils.set_random_seed(4)
-    method = method_class(name)(backbone, **{**KNOBS[name], **knobs})
+    method = case.make(backbone, **{**case.knobs, **knobs})
     optimizer = optimizers.SGD(rate, momentum=momentum, weight_decay=1e-4)
     method.compile(optimizer=optimizer, jit_compile=jit_compile)
     return method
@@ -150,7 +45,12 @@ def views(num_images=64, batch_size=16, **knobs):
 
 
 def codes_of_fixed_units(method, strategy, batch):
-    """Assignments of given projections, over all replicas in row order."""
+    """Assignments of given projections, over all replicas in row order.
+
+    None of a method without clusters.
+    """
+    if not isinstance(method, methods.ClusteringMethod):
+        return {}
     rows = batch // strategy.num_replicas_in_sync
     shape = (2, batch, method.projection_width)
     units = np.random.default_rng(0).normal(size=shape)

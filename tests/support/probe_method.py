@@ -13,7 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import optimizers
-from tfclust.engine.method import ExampleLosses, Method, MethodConfig
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.ops.clusterer import Clusterer
@@ -24,12 +26,12 @@ HOST_STEPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeConfig(MethodConfig):
+class ProbeConfig(ClusteringConfig):
     fresh_epochs: int = option(1, "Epochs that a classifier lives.", lower=1)
     relabel_steps: int = option(3, "Steps that labels live.", lower=1)
 
 
-class Probe(Method):
+class Probe(ClusteringMethod):
     Config = ProbeConfig
     unit_projections = False
     view_grouping = "view"

@@ -6,7 +6,7 @@ import signal
 
 import keras
 
-from tfclust.runs import metrics
+from tfclust.engine.figures import names
 from tfclust.training import pretraining
 
 SMALL = {
@@ -71,6 +71,6 @@ def copied(trained, workdir):
 
 def without_times(history):
     return [
-        {k: v for k, v in figures.items() if k not in metrics.TIMES}
+        {k: v for k, v in figures.items() if k not in names("timed")}
         for figures in history
     ]

@@ -13,7 +13,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from tests.support.commands import status
 from tests.support.small_runs import SMALL, interrupted, quietly
 from tfclust import data
-from tfclust.engine.monitor import saved_assignments
+from tfclust.engine.monitor import final_labels
 from tfclust.runs import checkpoints, metrics
 from tfclust.training import given_labels, pretraining
 
@@ -98,14 +98,14 @@ def test_last_assignments_stand_in_for_a_method_without_labels(swav, tmp_path):
     assert "(swav, step 4): 5 classes." in said[0]
 
 
-def test_saved_assignments_within_an_epoch_prefer_the_current_ones(tmp_path):
+def test_final_labels_within_an_epoch_prefer_the_current_ones(tmp_path):
     stopped, _ = interrupted(recipe(tmp_path, epochs=3), 5)
     assert stopped.step == 6
     method = stopped.method
     before = method.monitor.before.rows.numpy()
     current = method.monitor.current.rows.numpy()
     assert (current < 0).any() and (current >= 0).any()
-    found = saved_assignments(checkpoints.latest(tmp_path).arrays)
+    found = final_labels(checkpoints.latest(tmp_path).arrays)
     np.testing.assert_array_equal(found, method.last_assignments)
     np.testing.assert_array_equal(found, np.where(current < 0, before, current))
 

@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from tests.support.processes import run_in_subprocess
 from tests.support.small_runs import copied, interrupted, quietly, recipe
+from tfclust.engine.figures import FIGURES
 from tfclust.runs import checkpoints, metrics
 from tfclust.training import pretraining, resuming
+from tfclust.training.callbacks import console
 from tfclust.training.callbacks.label_figures import Sample
 
 
@@ -33,7 +35,7 @@ def finished(tmp_path_factory):
 def test_metrics_hold_an_object_an_epoch(finished):
     lines = (finished.workdir / "metrics.jsonl").read_text().splitlines()
     first, second = map(json.loads, lines)
-    assert list(first) == [*metrics.COUNTS, *metrics.FIGURES]
+    assert list(first) == [name for name, of in FIGURES.items() if not of.some]
     assert (first["epoch"], first["step"]) == (1, 4)
     assert (second["epoch"], second["step"]) == (2, 8)
     assert first["nmi_previous"] is None and second["nmi_previous"] is not None
@@ -278,7 +280,7 @@ def test_sample_shows_the_images_of_its_rows(finished):
 
 def test_terminal_shows_speed_and_time_left(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(metrics, "_REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(console, "_REDRAW_SECONDS", 0.0)
     quietly(recipe(tmp_path, epochs=1))
     written = capsys.readouterr()
     assert "step 4 of 4 · " in written.err

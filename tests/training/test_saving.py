@@ -1,5 +1,7 @@
 """When a run is saved, and that what is saved can be learnt from."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ from tests.support import contract_run
 from tests.support.tiny import tiny_backbone
 from tfclust import methods, optimizers
 from tfclust.runs import checkpoints
+from tfclust.runs.recipes import make_recipe
 from tfclust.training.callbacks import stopping
 from tfclust.training.callbacks.saver import Saver
+from tfclust.training.session import Session
 
 
 class Untouchable:
@@ -39,17 +43,21 @@ class Model:
         }
 
 
-def saver(workdir, *, steps_per_epoch=1000, **knobs):
+def saver(workdir, *, steps_per_epoch=1000, every_steps=0):
     """A saver of a run of two epochs, whose rate is the step."""
-    one = Saver(
+    session = Session(
+        make_recipe(epochs=2, checkpoint_steps=every_steps),
+        Model(),
+        types.SimpleNamespace(steps_per_epoch=steps_per_epoch),
+        None,
         workdir,
         {},
-        stopping.StopRequest(),
-        rate=lambda step: 10.0 + step,
-        total_steps=2 * steps_per_epoch,
-        steps_per_epoch=steps_per_epoch,
-        **knobs,
+        chief=True,
+        start_step=0,
+        say=print,
     )
+    one = Saver(session, stopping.StopRequest())
+    one.rate = lambda step: 10.0 + step
     one.set_model(Model())
     return one
 

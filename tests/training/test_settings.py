@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.small_runs import quietly, recipe
 from tfclust.runs import metrics, recipes
-from tfclust.training import pretraining
+from tfclust.training import images
 
 
 def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
@@ -55,11 +55,6 @@ def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
         ({"warmup_epochs": 3.0}, "warmup_epochs=3, epochs=2"),
         ({"num_replicas": 2, "strategy": "one"}, "num_replicas=2"),
         ({"strategy": "multi_worker"}, "TF_CONFIG"),
-        (
-            {"accumulate_steps": 2},
-            "must be 1.*whole batch.*accumulate_steps=2.*mixed_precision.*"
-            "num_views.*num_replicas.*queue_rows",
-        ),
         ({"num_views": (1,)}, "num_views must sum to at least 2"),
         ({"learning_rat": 3}, "no knob.*Did you mean learning_rate"),
         ({"min_cluster": 3}, "read by odc alone"),
@@ -135,7 +130,7 @@ def test_unreadable_test_images_are_listed_too(tmp_path):
 
 def test_an_image_that_cannot_be_listed_ends_no_run(tmp_path):
     said = []
-    pretraining._tell_failure(tmp_path / "gone", said.append, "a.jpg", "why")
+    images._tell_failure(tmp_path / "gone", said.append, "a.jpg", "why")
     assert said[0] == "Replaced by others from now on: a.jpg: why"
     assert "could not be listed in skipped.txt: No such file" in said[1]
 

@@ -57,6 +57,8 @@ class BackboneConfig:
         "",
         "Weights to start from: a run folder, a SavedModel, a .keras or a "
         ".weights.h5 file; empty for random ones.",
+        resume="never",
+        why_never="it is read at a run's start alone",
     )
     init_stages: int | None = option(
         None,
@@ -64,6 +66,8 @@ class BackboneConfig:
         "stem alone, empty for all.",
         unit="stages",
         lower=0,
+        resume="never",
+        why_never="it is read at a run's start alone",
     )
 
     def __post_init__(self):

@@ -14,7 +14,6 @@ reads so:
 """
 
 import errno
-import os
 import pathlib
 import re
 import signal
@@ -27,8 +26,7 @@ from tfclust import options
 from tfclust.cli import help_texts
 from tfclust.cli.help_texts import base, default, help_text, in_words, knobs
 from tfclust.runtime import terminal
-
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+from tfclust.runtime.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 
 _CONFIGS = "_configs"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -144,44 +142,6 @@ def read(config_class):
         if words is not None:
             given[field.name] = _parsed(field.name, words, kinds[field.name])
     return config_class(**given)
-
-
-def write(path, configs, header=""):
-    """Writes a flagfile that gives the same configs again.
-
-    Every knob is written, also those left at their default, so that a later
-    default changes nothing.
-
-    Args:
-      path: of the file; replaced at once or not at all.
-      configs: dataclass instances.
-      header: text for the comment at the top.
-
-    Raises:
-      ValueError: if a value cannot stand on a line of its own.
-    """
-    lines = [f"# {line}".rstrip() for line in header.splitlines()]
-    if lines:
-        lines.append("")
-    written: dict[str, str] = {}
-    for config in configs:
-        for field in knobs(config):
-            words = options.text(getattr(config, field.name))
-            if words != words.strip() or len(words.splitlines()) > 1:
-                raise ValueError(
-                    f"{field.name} must not begin or end with a space or hold "
-                    f"a line break. Received: {field.name}={words!r}."
-                )
-            if written.setdefault(field.name, words) != words:
-                raise ValueError(
-                    f"{field.name} must be the same in all configs. Received: "
-                    f"{written[field.name]} and {words}."
-                )
-    lines += [f"--{name}={words}" for name, words in written.items()]
-    path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 def run(main, argv=None):
@@ -334,4 +294,4 @@ def _is_bad_input(error):
     while trace.tb_next is not None:
         trace = trace.tb_next
     package = trace.tb_frame.f_globals.get("__package__") or ""
-    return package.split(".")[0] == __package__
+    return package.split(".")[0] == __package__.split(".")[0]

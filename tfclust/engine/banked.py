@@ -8,13 +8,14 @@ How, is the method's `label` (Caron et al. 2020, arXiv:2006.09882, section 4).
 import numpy as np
 import tensorflow as tf
 
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers.memories import ProjectionBank, RowMemory
 from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.filling import check_filling
 
 
-class BankedMethod(Method):
+class BankedMethod(ClusteringMethod):
     """A method whose `Config` has a `temperature`, and whose labels live an
     epoch."""
 
@@ -32,7 +33,6 @@ class BankedMethod(Method):
         self.bank = ProjectionBank(
             num_images, views.num_global_views, self.projection_width
         )
-        self.visited = self.bank.visited  # state is found on attributes
 
     def reassign_due(self, step):
         return step % self.views.steps_per_epoch == 0

@@ -1,7 +1,13 @@
-"""Knobs that several methods share."""
+"""Knobs that several methods share, and what a method says of its own run.
+
+A method's config knows which of its knobs help against which symptom, and which
+settings are seldom meant; `runs/health.py` knows figures and symptoms alone.
+"""
 
 import dataclasses
+from typing import NamedTuple
 
+from tfclust.ops.filling import check_filling
 from tfclust.options import check, option
 
 # Why no step is made of several smaller batches.
@@ -11,18 +17,23 @@ WHOLE_BATCH = (
 )
 BATCH_NORM_GROUPS = ("global", "replica")
 HEAD_STARTS = ("uniform", "normal")  # first weights, `heads.Classifier`'s start
+IMAGES_A_CLUSTER = 39  # what faiss asks of k-means
+_MASS_ERROR = 0.01  # of a cluster's share, where passes end by themselves
+
+
+class RunFacts(NamedTuple):
+    """What a method's config may judge its knobs by."""
+
+    num_images: int
+    batch_size: int
+    total_steps: int  # optimizer steps of the run
+    steps_per_epoch: int
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig:
     """Knobs of every method; a method's own config adds to them."""
 
-    num_clusters: tuple[int, ...] = option(
-        (3000,),
-        "Clusters, one value a head; about ten times the classes expected.",
-        source="SwAV, A.1",
-        lower=2,
-    )
     projection_width: int = option(
         128,
         "Width of projections; 0 takes the features as they are.",
@@ -41,18 +52,117 @@ class MethodConfig:
         "the whole batch, or each replica's own, as runs do that leave it to "
         "each GPU.",
         choices=BATCH_NORM_GROUPS,
+        once="global",
     )
 
     def __post_init__(self):
         check(self)
+
+    @property
+    def labels_from(self):
+        """Where labels come from that the method is given; None for nowhere.
+
+        The folder of a run, or the word source for the images' own labels.
+        """
+        return None
+
+    def check_images(self, num_images, batch_size):
+        """Raises ValueError where the knobs do not suit so many images."""
+
+    def remedies(self):
+        """What helps against a symptom, what helps soonest first.
+
+        A symptom without a remedy is not told.
+
+        Returns:
+          dict from a symptom of `runs/health.py` to a tuple of str, each the
+          rest of a sentence.
+        """
+        return {
+            "flat": (
+                "change --learning_rate",
+                "soften the augmentation (--jitter_strength=0.5)",
+            ),
+            "collapsed": ("lower --learning_rate",),
+            "dominated": (
+                "lower --learning_rate",
+                "look for images that are all alike",
+            ),
+            "restless": ("lower --learning_rate",),
+            "rising": (
+                "lower --learning_rate, or warm up longer (--warmup_epochs)",
+            ),
+        }
+
+    def explain(self, symptom, seen, history):
+        """The sentences on a symptom, or None if nothing is to be done.
+
+        Args:
+          symptom: str, of `runs/health.py`.
+          seen: str, what the figures show; without a full stop.
+          history: list of dicts, the figures of the epochs so far.
+        """
+        words = self.remedies().get(symptom)
+        return f"{seen}. {_in_a_sentence(words)}" if words else None
+
+    def symptoms(self, history):
+        """Sentences on figures that this method alone has, or reads so.
+
+        Args:
+          history: list of dicts, the figures of the epochs so far.
+        """
+        return []
+
+    def notices(self, facts):
+        """Sentences on settings that are allowed but seldom meant.
+
+        Args:
+          facts: `RunFacts`.
+        """
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusteringConfig(MethodConfig):
+    """Knobs of a method that groups images into K clusters."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000,),
+        "Clusters, one value a head; about ten times the classes expected.",
+        source="SwAV, A.1",
+        lower=2,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
         if not self.num_clusters:
             raise ValueError(
                 "num_clusters needs one value a head. Received: none."
             )
 
+    @property
+    def fills_clusters(self):
+        """Whether `num_clusters` is a number, not a limit of what is found."""
+        return True
+
+    def check_images(self, num_images, batch_size):
+        largest = max(self.num_clusters)
+        if self.fills_clusters:
+            check_filling(num_images, largest)
+
+    def remedies(self):
+        return with_remedies(
+            super().remedies(),
+            collapsed="lower --num_clusters",
+            empty="lower --num_clusters (ten times the classes expected is "
+            "ample)",
+            restless="lower --num_clusters",
+            unlabelled="raise --num_clusters if that many were found",
+        )
+
 
 @dataclasses.dataclass(frozen=True)
-class BalanceConfig(MethodConfig):
+class BalanceConfig(ClusteringConfig):
     """Knobs of a label step."""
 
     label_tolerance: float = option(
@@ -65,3 +175,82 @@ class BalanceConfig(MethodConfig):
     label_iters: int = option(
         2000, "Passes of a label step and head at most.", lower=1
     )
+
+    def symptoms(self, history):
+        """Whether a label step's passes ended by their number."""
+        logs = history[-1]
+        error = logs.get("label_mass_error") or 0.0
+        passes = logs.get("label_passes") or 0
+        if error > _MASS_ERROR:
+            return [
+                f"Soft labels leave a cluster {error:.0%} off its share: the "
+                "passes of the label step ended before they were even. Raise "
+                "--label_iters."
+            ]
+        if passes and passes >= self.label_iters:
+            return [
+                f"A label step ended after {passes:,} passes, before images' "
+                f"factors changed by less than {self.label_tolerance:g}. "
+                "Clusters are even; raise --label_iters for labels nearer to "
+                "the best, or --label_tolerance for quicker label steps."
+            ]
+        return []
+
+
+def with_remedies(remedies, *, first=False, **own):
+    """`remedies` with another one of each symptom named, at its end.
+
+    Args:
+      remedies: dict as `MethodConfig.remedies` gives it.
+      first: whether the other one comes before those that are there.
+      **own: str by symptom.
+    """
+    both = dict(remedies)
+    for symptom, words in own.items():
+        there = both.get(symptom, ())
+        both[symptom] = (words, *there) if first else (*there, words)
+    return both
+
+
+def few_images_for_kmeans(config, facts):
+    """A notice where k-means has few images a cluster, in a list or none.
+
+    Args:
+      config: `ClusteringConfig` of a method that runs k-means over all images.
+      facts: `RunFacts`.
+    """
+    images = facts.num_images / max(config.num_clusters)
+    if images >= IMAGES_A_CLUSTER:
+        return []
+    return [
+        f"k-means has {images:.0f} images a cluster, and {IMAGES_A_CLUSTER} or "
+        "more are comfortable. Lower --num_clusters to "
+        f"{max(2, facts.num_images // IMAGES_A_CLUSTER)} or fewer."
+    ]
+
+
+def _in_a_sentence(words):
+    first = words[0][0].upper() + words[0][1:]
+    *others, last = (first, *words[1:])
+    return (f"{', '.join(others)}; or {last}" if others else last) + "."
+
+
+def configured(config_class, config, knobs):
+    """An instance of `config_class`, given as such or by its knobs."""
+    if config is not None and knobs:
+        raise TypeError(
+            "give either config or knobs. Received: a config and "
+            f"{', '.join(knobs)}."
+        )
+    if config is not None:
+        return config
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(knobs) - known)
+    if unknown:
+        raise ValueError(
+            f"unknown: {', '.join(unknown)}. {config_class.__name__} has "
+            f"{', '.join(sorted(known))}."
+        )
+    if isinstance(knobs.get("num_clusters"), int):
+        knobs["num_clusters"] = (knobs["num_clusters"],)
+    return config_class(**knobs)

@@ -1,66 +1,40 @@
 """What all methods share: one forward pass, one training step, one extraction.
 
-A method is a `keras.Model` that says how images are assigned to clusters and
-what an example's loss is; everything else is here, in this order: forward ->
-assign -> stop gradient -> losses -> one weighted mean over the global batch ->
-mixed-precision scale -> gradient -> rules by variable -> apply ->
+A method is a `keras.Model` that says what its views should agree with, and what
+an example's loss is; everything else is here, in this order: forward -> targets
+-> stop gradient -> losses -> one weighted mean over the global batch ->
+mixed-precision scale -> gradient -> rules by variable -> apply -> teacher ->
 `update_memory` -> monitor. The hooks below do nothing unless a method needs
-them, and each names who does.
+them, and each names who does. Nothing here knows of clusters; `clustering`
+does.
 """
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones, optimizers
-from tfclust.backbones.dropout import views_in_pass
-from tfclust.engine import batch_statistics
-from tfclust.engine import loop as epoch_loop
+from tfclust.engine import batch_statistics, loop
 from tfclust.engine import state as run_state
-from tfclust.engine.config import WHOLE_BATCH, MethodConfig
+from tfclust.engine.config import WHOLE_BATCH, MethodConfig, configured
 from tfclust.engine.extraction import Extractor
+from tfclust.engine.forward import forward
+from tfclust.engine.losses import global_mean
 from tfclust.engine.monitor import Monitor
+from tfclust.engine.teacher import Teacher
 from tfclust.layers import heads
-from tfclust.ops import partitions
-from tfclust.ops.units import unit_vectors
 from tfclust.runtime import replicas
-
-_SAME_EVERYWHERE = "only_first_replica"
-
-
-class Outputs(NamedTuple):
-    """A forward pass; axis 0 is the view, global views first.
-
-    features `[V, B, F]`, projections `[V, B, D]` as the projector gives them,
-    units `[V, B, D]` the same at unit length, scores a tuple over heads (and
-    branches, where a method has them) of `[V, B, K]`, before temperature.
-    """
-
-    features: tf.Tensor
-    projections: tf.Tensor
-    units: tf.Tensor
-    scores: tuple
-
-
-class ExampleLosses(NamedTuple):
-    """Losses and weights of one shape that ends in the batch axis."""
-
-    loss: tf.Tensor
-    weight: tf.Tensor
 
 
 class Method(keras.Model):
-    """Base of the clustering methods.
+    """Base of all methods.
 
     Args:
       backbone: a `keras.Model` from images in [0, 1] to features; a feature
         map is average-pooled (`backbones.adapt`).
       config: an instance of the class's `Config`, or None.
-      **knobs: fields of `Config`, instead of `config`. `num_clusters` may be
-        an int.
+      **knobs: fields of `Config`, instead of `config`.
 
     Raises:
       ValueError: if a knob is unknown or out of its bounds.
@@ -71,18 +45,23 @@ class Method(keras.Model):
     unit_projections = True
     view_grouping = "size"  # or "view": own batch statistics for each view
     takes_streams = False  # whether it keeps nothing of single images
+    has_teacher = False  # MoCo, BYOL, DINO: see `teacher_decay`
     # Of its state, where NaN is no fault but stands for no answer yet.
     unknown_as_nan: tuple[str, ...] = ()
 
     def __init__(self, backbone, config=None, *, name=None, **knobs):
         super().__init__(name=name or type(self).__name__.lower())
-        self.config = _config(type(self).Config, config, knobs)
+        self.config = configured(type(self).Config, config, knobs)
         synchronized = self.synchronizes_batch_norm
         self.backbone = backbones.adapt(backbone, sync_batch_norm=synchronized)
         self.projector = self.build_projector(
             self.backbone.output_shape[-1], synchronized
         )
         self.projection_width = self.projector.output_shape[-1]
+        if self.has_teacher:
+            self.teacher = Teacher(
+                self.backbone, self.projector, grouping=self.view_grouping
+            )
         self.step = _counter("step")
         self.epoch = _counter("epoch")
         self.views: Any = None  # `data.Views`, from `prepare` on
@@ -97,23 +76,22 @@ class Method(keras.Model):
 
     # What a method writes.
 
-    def assign(self, outputs, index):
-        """Assignments of the replica's rows, any nest of tensors."""
+    def targets(self, outputs, index, images):
+        """What the losses compare with, any nest of tensors; no gradient.
+
+        Args:
+          outputs: `Outputs` of the replica's rows.
+          index: int64 `[B]`, which images they are.
+          images: a tuple over sizes of `[n, B, S, S, 3]`, the step's views,
+            for a teacher.
+        """
         raise NotImplementedError
 
-    def example_losses(self, outputs, assignments):
+    def example_losses(self, outputs, targets):
         """`ExampleLosses`; the base forms the mean over the global batch.
 
         A tuple of several stands for the sum of their means.
         """
-        raise NotImplementedError
-
-    def score(self, projections, units):
-        """Scores before temperature, a tuple over heads of `[V, B, K]`."""
-        raise NotImplementedError
-
-    def clusterer(self):
-        """A tuple over heads of `ops.clusterer.Clusterer` on projections."""
         raise NotImplementedError
 
     # Hooks, in the order of a run.
@@ -133,12 +111,13 @@ class Method(keras.Model):
     def build_memories(self, views):
         """Creates what depends on N and B (banks, queues, labels)."""
 
-    def score_branches(self, projections, units, training):
-        """`score`'s, and after them the scores of further branches.
+    def teacher_decay(self):
+        """Scalar in [0, 1], how much of its weights the teacher keeps a step.
 
-        For CoKe's prediction head, whose batch norm must know `training`.
+        Read after the optimizer's update, from `self.step` as it was before,
+        and `self.total_steps`; `teacher.rising` is BYOL's and DINO's.
         """
-        return self.score(projections, units)
+        raise NotImplementedError
 
     def variable_rules(self):
         """`{variable.path: optimizers.Rule}`: frozen, rate, decay, momentum."""
@@ -166,17 +145,6 @@ class Method(keras.Model):
         """
         return images
 
-    def take_labels(self, labels):
-        """Labels from outside, int `[N, H]`; before the first step of a run.
-
-        The one door by which they enter training; a resumed run has them in its
-        state. For `fixed_labels`.
-        """
-
-    def uniform_loss(self):
-        """The loss of uniform predictions, which `loss_over_log_k` is of."""
-        return float(np.mean(np.log(self.config.num_clusters)))
-
     def order(self, epoch):
         """Image indices of the epoch, `[>= steps * B]`, or None for uniform.
 
@@ -184,13 +152,13 @@ class Method(keras.Model):
         """
         return None
 
-    def update_memory(self, outputs, assignments, index):
+    def update_memory(self, outputs, targets, index):
         """Writes device memories from pre-update outputs, in the step.
 
         `index` holds the replica's rows; gather before writing.
         """
 
-    def host_rows(self, outputs, assignments):
+    def host_rows(self, outputs, targets):
         """`{name: [B, ...]}` that `after_step` wants on the host."""
         return {}
 
@@ -206,17 +174,22 @@ class Method(keras.Model):
         """
 
     def figures(self):
-        """`{name: float}` of an epoch, from the state, over the monitor's.
+        """`{name: float}` of an epoch, from the state, over the monitor's."""
+        return {}
 
-        Sizes of the pseudo-labels' clusters where the method keeps labels.
-        DeepCluster adds the NMI of two epochs' pseudo-labels. New names go into
-        `progress.METHOD_FIGURES`.
+    def build_monitor(self, views):
+        """What gathers an epoch's figures, part of the state."""
+        return Monitor()
+
+    def watch(self, loss, outputs, index):
+        """Takes a step into the monitor.
+
+        Args:
+          loss: scalar, of the global batch.
+          outputs: `Outputs` of the replica's rows.
+          index: int64 `[B]` of the global batch.
         """
-        labels = getattr(self, "labels", None)  # a `RowMemory`
-        if labels is None:
-            return {}
-        rows = labels.rows.numpy()  # [N, H]
-        return partitions.label_sizes(rows, self.config.num_clusters)
+        self.monitor.count_loss(loss)
 
     # The shared machinery.
 
@@ -277,11 +250,7 @@ class Method(keras.Model):
         backbones.check_size(self.backbone, "image_size", views.image_size)
         self.views = views
         with self.distribute_strategy.scope():
-            self.monitor = Monitor(
-                views.num_images,
-                self.config.num_clusters,
-                uniform_loss=self.uniform_loss(),
-            )
+            self.monitor = self.build_monitor(views)
             self.build_memories(views)
             rules = self.variable_rules()
             if rules:
@@ -292,7 +261,7 @@ class Method(keras.Model):
     def fit(
         self, views, *, epochs=None, steps=None, start_step=0, callbacks=()
     ):
-        """Trains over `views`; see `epochs.run` for the loop.
+        """Trains over `views`; see `loop.run` for the loop.
 
         Args:
           views: `tfclust.data.Views`.
@@ -305,46 +274,23 @@ class Method(keras.Model):
           A `keras.callbacks.History`.
         """
         self.prepare(views)
-        return epoch_loop.run(
+        return loop.run(
             self,
             views,
-            total_steps=epoch_loop.total_steps(views, epochs, steps),
+            total_steps=loop.total_steps(views, epochs, steps),
             start_step=start_step,
             callbacks=callbacks,
         )
 
     def forward(self, views, training):
         """`Outputs` of a tuple over sizes of `[n, B, S, S, 3]` images."""
-        if self.view_grouping == "view":
-            views = tuple(
-                one for size in views for one in tf.split(size, size.shape[0])
-            )
-        features = [self._features(images, training) for images in views]
-        if self.view_grouping == "view":
-            projections = [self._project(rows, training) for rows in features]
-            projections = tf.concat(projections, axis=0)
-            features = tf.concat(features, axis=0)  # [V, B, F]
-        else:
-            features = tf.concat(features, axis=0)  # [V, B, F]
-            # One call over all views: the projector's BN sees every crop.
-            projections = self._project(features, training)  # [V, B, D]
-        units = unit_vectors(projections)
-        scores = self.score_branches(projections, units, training)
-        return Outputs(features, projections, units, scores)
-
-    def _features(self, images, training):
-        count, batch, *image_shape = images.shape
-        flat = tf.reshape(images, [-1, *image_shape])  # [n * B, S, S, 3]
-        with views_in_pass(count):
-            features = self.backbone(flat, training=training)
-        features = tf.cast(features, tf.float32)
-        return tf.reshape(features, [count, batch or -1, features.shape[-1]])
-
-    def _project(self, features, training):
-        count, batch, width = features.shape
-        flat = tf.reshape(features, [-1, width])  # [n * B, F]
-        rows = self.projector(flat, training=training)
-        return tf.reshape(rows, [count, batch or -1, rows.shape[-1]])
+        return forward(
+            self.backbone,
+            self.projector,
+            views,
+            training=training,
+            grouping=self.view_grouping,
+        )
 
     def train_step(self, batch):
         """One step on the replica's rows; see the module's first lines.
@@ -358,46 +304,26 @@ class Method(keras.Model):
         with tf.GradientTape() as tape:
             outputs = self.forward(images, training=True)
             with tape.stop_recording():
-                assignments = self.assign(outputs, index)
-            assignments = tf.nest.map_structure(tf.stop_gradient, assignments)
-            loss = self._global_mean(self.example_losses(outputs, assignments))
+                targets = self.targets(outputs, index, images)
+            targets = tf.nest.map_structure(tf.stop_gradient, targets)
+            losses = self.example_losses(outputs, targets)
+            loss = global_mean(losses, self.backbone.losses)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         batch_statistics.join(self, self.config.batch_norm)
+        if self.has_teacher:
+            decay = self.teacher_decay()
+            self.teacher.follow(self.backbone, self.projector, decay)
         outputs = tf.nest.map_structure(tf.stop_gradient, outputs)
-        self.update_memory(outputs, assignments, index)
+        self.update_memory(outputs, targets, index)
         loss = replicas.all_sum(tf.stop_gradient(loss))
         index = replicas.all_gather(index)
-        self.monitor.update(loss, self._nearest(outputs.scores), index)
+        self.watch(loss, outputs, index)
         self.step.assign(self.step + 1)
-        rows = self.host_rows(outputs, assignments)
+        rows = self.host_rows(outputs, targets)
         rows = {name: replicas.all_gather(x) for name, x in rows.items()}
         return loss, {**rows, "index": index}
-
-    def _global_mean(self, losses):
-        """This replica's part of the weighted mean over the global batch.
-
-        Keras sums gradients over replicas, so the parts' sum is the loss.
-        """
-        terms = [losses] if isinstance(losses, ExampleLosses) else losses
-        mean = tf.add_n([_mean_part(term) for term in terms])
-        if not self.backbone.losses:
-            return mean
-        penalty = tf.add_n(self.backbone.losses)  # the backbone's regularizers
-        return mean + penalty / replicas.num_replicas()
-
-    def _nearest(self, scores):
-        """Cluster of the first view by raw score, `[B, H]` int32, all rows.
-
-        Raw, because balanced codes always look full.
-        """
-        heads_count = len(self.config.num_clusters)
-        nearest = [
-            tf.argmax(head[0], axis=-1, output_type=tf.int32)
-            for head in scores[:heads_count]
-        ]
-        return replicas.all_gather(tf.stack(nearest, axis=-1))
 
     def make_train_function(self, force=False):
         """Compiles `train_step` for the strategy into `train_function`."""
@@ -440,11 +366,6 @@ class Method(keras.Model):
             variable.assign(value)
         optimizers.reset_slots(self.optimizer, [v for v, _ in values])
 
-    @property
-    def last_assignments(self):
-        """Nearest cluster by image, int32 `[N, H]`, -1 where never seen."""
-        return self.monitor.last_assignments()
-
     def state(self):
         """All that a resumed run needs, `{explicit name: array}`."""
         return run_state.arrays_of(self)
@@ -458,38 +379,11 @@ class Method(keras.Model):
         run_state.load(self, arrays)
 
 
-def _mean_part(losses):
-    """This replica's part of a weighted mean over the global batch."""
-    weight = replicas.all_sum(tf.reduce_sum(losses.weight))
-    weighted = tf.reduce_sum(losses.loss * losses.weight)
-    return tf.math.divide_no_nan(weighted, weight)
-
-
 def _counter(name):
     return keras.Variable(
         0,
         dtype="int64",
         trainable=False,
-        aggregation=_SAME_EVERYWHERE,
+        aggregation="only_first_replica",
         name=name,
     )
-
-
-def _config(config_class, config, knobs):
-    if config is not None and knobs:
-        raise TypeError(
-            "give either config or knobs. Received: a config and "
-            f"{', '.join(knobs)}."
-        )
-    if config is not None:
-        return config
-    known = {field.name for field in dataclasses.fields(config_class)}
-    unknown = sorted(set(knobs) - known)
-    if unknown:
-        raise ValueError(
-            f"unknown: {', '.join(unknown)}. {config_class.__name__} has "
-            f"{', '.join(sorted(known))}."
-        )
-    if isinstance(knobs.get("num_clusters"), int):
-        knobs["num_clusters"] = (knobs["num_clusters"],)
-    return config_class(**knobs)

@@ -1,7 +1,7 @@
-"""What every run tells of its clusters, gathered on the device by step.
+"""What every run tells of itself, gathered on the device by step.
 
-Counts are of the nearest cluster by raw score of the first global view, summed
-over the replicas; figures are derived on the host at the epoch's end.
+Of clusters, counts are of the nearest by raw score of the first global view,
+summed over the replicas; figures are derived on the host at the epoch's end.
 """
 
 import keras
@@ -13,31 +13,12 @@ from tfclust.ops import partitions
 
 
 class Monitor(keras.layers.Layer):
-    """Accumulators of one epoch, part of the run's state.
+    """Accumulators of one epoch, part of the run's state: the loss."""
 
-    Args:
-      num_images: int N.
-      num_clusters: K of each head.
-      uniform_loss: loss of uniform predictions; None for ln K, a mean over
-        heads.
-    """
-
-    def __init__(
-        self, num_images, num_clusters, *, uniform_loss=None, name="monitor"
-    ):
+    def __init__(self, *, name="monitor"):
         super().__init__(name=name, trainable=False)
-        self.num_clusters = tuple(num_clusters)
-        if uniform_loss is None:
-            uniform_loss = float(np.mean(np.log(self.num_clusters)))
-        self.uniform_loss = uniform_loss
         self.loss_sum = self._accumulator("loss_sum", (), "float32")
         self.num_steps = self._accumulator("num_steps", (), "int64")
-        for head, count in enumerate(num_clusters):
-            name = f"counts_{head}"
-            setattr(self, name, self._accumulator(name, (count,), "int64"))
-        shape = (num_images, len(num_clusters))
-        self.before = RowMemory(*shape, name="before")
-        self.current = RowMemory(*shape, name="current")
         self.built = True
 
     def _accumulator(self, name, shape, dtype):
@@ -50,21 +31,62 @@ class Monitor(keras.layers.Layer):
             name=name,
         )
 
-    def update(self, loss, nearest, index):
-        """Takes in a step: global loss, `[B, H]` clusters, `[B]` indices."""
+    def count_loss(self, loss):
+        """Takes in a step's global loss."""
         self.loss_sum.assign(self.loss_sum + tf.cast(loss, tf.float32))
         self.num_steps.assign(self.num_steps + 1)
+
+    def mean_loss(self):
+        """The loss of the epoch's steps so far."""
+        steps = max(1, int(self.num_steps.numpy()))
+        return float(self.loss_sum.numpy()) / steps
+
+    def figures(self):
+        """The epoch's figures so far, a dict of floats."""
+        return {"loss": self.mean_loss()}
+
+    def next_epoch(self):
+        """Starts the next epoch's accumulators."""
+        self.loss_sum.assign(0.0)
+        self.num_steps.assign(0)
+
+    def forget(self):
+        """Drops what it knows of single images: indices mean others now."""
+
+
+class ClusterMonitor(Monitor):
+    """Also counts clusters, and keeps each image's last two.
+
+    Args:
+      num_images: int N.
+      num_clusters: K of each head.
+      uniform_loss: loss of uniform predictions; None for ln K, a mean over
+        heads.
+    """
+
+    def __init__(
+        self, num_images, num_clusters, *, uniform_loss=None, name="monitor"
+    ):
+        super().__init__(name=name)
+        self.num_clusters = tuple(num_clusters)
+        if uniform_loss is None:
+            uniform_loss = float(np.mean(np.log(self.num_clusters)))
+        self.uniform_loss = uniform_loss
+        for head, count in enumerate(num_clusters):
+            name = f"counts_{head}"
+            setattr(self, name, self._accumulator(name, (count,), "int64"))
+        shape = (num_images, len(num_clusters))
+        self.before = RowMemory(*shape, name="before")
+        self.current = RowMemory(*shape, name="current")
+
+    def count_clusters(self, nearest, index):
+        """Takes in a step's clusters `[B, H]` of images `index` `[B]`."""
         for head, count in enumerate(self.num_clusters):
             counts = getattr(self, f"counts_{head}")
             ones = tf.ones_like(nearest[:, head], tf.int64)
             new = tf.math.unsorted_segment_sum(ones, nearest[:, head], count)
             counts.assign(counts + new)
         self.current.write(index, nearest)
-
-    def mean_loss(self):
-        """The loss of the epoch's steps so far."""
-        steps = max(1, int(self.num_steps.numpy()))
-        return float(self.loss_sum.numpy()) / steps
 
     def figures(self):
         """The epoch's figures so far; means over heads where there are several.
@@ -111,35 +133,31 @@ class Monitor(keras.layers.Layer):
         return _latest(self.before.rows.numpy(), self.current.rows.numpy())
 
     def next_epoch(self):
-        """Starts the next epoch's accumulators."""
+        super().next_epoch()
         self.before.replace(self.last_assignments())
         self.current.replace(np.full(self.current.rows.shape, -1))
-        self.loss_sum.assign(0.0)
-        self.num_steps.assign(0)
         for head, count in enumerate(self.num_clusters):
             getattr(self, f"counts_{head}").assign(np.zeros(count, np.int64))
 
     def forget(self):
-        """Drops the last assignments, where indices mean other images now."""
         nothing = np.full(self.before.rows.shape, -1)
         self.before.replace(nothing)
         self.current.replace(nothing)
 
 
-def saved_assignments(arrays):
-    """`last_assignments` of a method's saved state, int32 `[N, H]`.
+def final_labels(arrays):
+    """Labels of a run's images, int32 `[N, H]`, -1 where none is known.
+
+    Its pseudo-labels where the method keeps some, else the last assignments.
 
     Args:
-      arrays: what `Method.state` gave.
+      arrays: what `ClusteringMethod.state` gave.
     """
-    # Both are called rows; their numbers keep the order of `__init__`.
-    memories = [
-        arrays[name]
-        for name in sorted(arrays)
-        if name.startswith("monitor/") and arrays[name].ndim == 2
-    ]
-    before, current = memories
-    return _latest(before, current)
+    if "labels/rows" in arrays:
+        return arrays["labels/rows"]
+    return _latest(
+        arrays["monitor/before/rows"], arrays["monitor/current/rows"]
+    )
 
 
 def _latest(before, current):

@@ -1,7 +1,9 @@
-"""The state of a run: every variable and memory of a method, by name.
+"""The state of a run: every variable and memory of a method, by its path.
 
-Names count positions, since Keras numbers layers by process: a second model in
-one notebook would not find its weights by path.
+A path is made of attributes' names: `labels/rows`, `bank/visited`. Within a
+Keras model of layers in a row (backbone, projector) it counts positions, since
+Keras numbers layers by process: a second model in one notebook would not find
+its weights by their own paths.
 """
 
 import keras
@@ -10,9 +12,8 @@ from tfclust.layers.memories import HostMemory
 
 
 def arrays_of(method):
-    """All that a resumed run needs, `{explicit name: array}`."""
-    arrays = {name: v.numpy() for name, v in _named_variables(method)}
-    arrays |= {name: m.array for name, m in _host_memories(method)}
+    """All that a resumed run needs, `{path: array}`."""
+    arrays = {path: _array(holder) for path, holder in _holders(method)}
     if method.order_snapshot is not None:
         arrays["order_snapshot"] = method.order_snapshot
     return arrays
@@ -26,7 +27,7 @@ def load(method, arrays):
     """
     arrays = dict(arrays)
     snapshot = arrays.pop("order_snapshot", None)
-    targets = dict([*_named_variables(method), *_host_memories(method)])
+    targets = dict(_holders(method))
     _check_same_names(set(targets), set(arrays))
     for name, target in targets.items():
         host = isinstance(target, HostMemory)
@@ -44,24 +45,18 @@ def load(method, arrays):
     method.order_snapshot = snapshot
 
 
-def _host_memories(method):
-    for name, value in vars(method).items():
-        if isinstance(value, HostMemory):
-            yield f"{name}/host", value
+def _array(holder):
+    return holder.array if isinstance(holder, HostMemory) else holder.numpy()
 
 
-def _named_variables(method):
-    """(name, variable) of model and optimizer."""
-    named: list = []
-    seen: set[int] = set()
-    for attribute, value in sorted(vars(method).items()):
-        if isinstance(value, keras.layers.Layer):
-            for i, variable in enumerate(value.variables):
-                path = f"{attribute}/{i:04d}/{variable.name}"
-                named.append((path, variable))
-        elif isinstance(value, keras.Variable):
-            named.append((attribute, value))
-        seen.update(id(variable) for _, variable in named)
+def _holders(method):
+    """(path, variable or `HostMemory`) of method and optimizer."""
+    found = [
+        pair
+        for name, value in sorted(vars(method).items())
+        for pair in _below(name, value)
+    ]
+    seen = {id(holder) for _, holder in found}
     missing = [v.path for v in method.variables if id(v) not in seen]
     if missing:
         raise RuntimeError(
@@ -71,8 +66,35 @@ def _named_variables(method):
     for i, variable in enumerate(method.optimizer.variables):
         # "conv2d_4_kernel_momentum": only the last word is no number.
         slot = variable.name.rsplit("_", 1)[-1]
-        named.append((f"optimizer/{i:04d}/{slot}", variable))
-    return named
+        found.append((f"optimizer/{i:04d}/{slot}", variable))
+    return found
+
+
+def _below(path, value):
+    """What an attribute holds, itself or on attributes of its own."""
+    if isinstance(value, keras.Variable):
+        return [(path, value)]
+    if isinstance(value, keras.Model):
+        return _numbered(path, value.variables)
+    if not isinstance(value, (keras.layers.Layer, HostMemory)):
+        return []
+    found = [(path, value)] if isinstance(value, HostMemory) else []
+    for name, inner in sorted(vars(value).items()):
+        if not name.startswith("_"):
+            found += _below(f"{path}/{name}", inner)
+    if isinstance(value, keras.layers.Layer):
+        # Keras's own layers keep some variables on private attributes.
+        seen = {id(holder) for _, holder in found}
+        left = [v for v in value.variables if id(v) not in seen]
+        found += _numbered(path, left)
+    return found
+
+
+def _numbered(path, variables):
+    return [
+        (f"{path}/{i:04d}/{variable.name}", variable)
+        for i, variable in enumerate(variables)
+    ]
 
 
 def _check_same_names(expected, received):

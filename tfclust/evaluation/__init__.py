@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from tfclust.evaluation.config import BASELINES, PROTOCOLS, EvaluationConfig
-    from tfclust.evaluation.measuring import (
-        EVALUATORS,
-        check_source,
-        check_sources,
-        evaluate,
-        overlap_error,
+    from tfclust.evaluation.config import BASELINES, EvaluationConfig
+    from tfclust.evaluation.probes.logistic import (
+        LogisticResult,
+        logistic_regression,
     )
+    from tfclust.evaluation.probes.sgd import SGDResult, sgd_probe
     from tfclust.evaluation.protocols.clusters import (
         ClustersResult,
         evaluate_clusters,
@@ -26,10 +24,14 @@ if TYPE_CHECKING:
         evaluate_knn,
         online_knn,
     )
-    from tfclust.evaluation.protocols.linear import SGDResult, sgd_probe
-    from tfclust.evaluation.protocols.logistic import (
-        LogisticResult,
-        logistic_regression,
+    from tfclust.evaluation.protocols.record import Column, Protocol
+    from tfclust.evaluation.protocols.table import PROTOCOLS
+    from tfclust.evaluation.run import (
+        check_source,
+        check_sources,
+        evaluate,
+        learning,
+        overlap_error,
     )
     from tfclust.evaluation.subject import Subject, extract_features, pixels
     from tfclust.evaluation.table import format_table
@@ -38,12 +40,13 @@ else:
 
 __all__ = [
     "BASELINES",
-    "EVALUATORS",
     "PROTOCOLS",
     "ClustersResult",
+    "Column",
     "EvaluationConfig",
     "KNNResult",
     "LogisticResult",
+    "Protocol",
     "SGDResult",
     "Subject",
     "check_source",
@@ -53,6 +56,7 @@ __all__ = [
     "evaluate_knn",
     "extract_features",
     "format_table",
+    "learning",
     "logistic_regression",
     "online_knn",
     "overlap_error",

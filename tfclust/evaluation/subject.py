@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import data
+from tfclust.evaluation.rows import num_bad
 from tfclust.ops.pixels import as_floats
 
 # Beyond this the flattened pixels of ImageNet's images would need 16 GB.
@@ -135,41 +136,6 @@ def pixels(images):
     return tf.reshape(images, [-1, num_values]) / num_values**0.5
 
 
-def checked_rows(features, labels, which):
-    """Features and labels of one source as arrays that belong together.
-
-    Args:
-      features: `[N, F]` float.
-      labels: `[N]` int.
-      which: "train" or "test", for errors.
-
-    Returns:
-      float32 `[N, F]` and int64 `[N]`.
-
-    Raises:
-      ValueError: if shapes do not fit, there are no rows, or a feature is not
-        finite.
-    """
-    features, labels = np.asarray(features), np.asarray(labels)
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise ValueError(
-            f"{which}_features must be [N, F] and {which}_labels [N]. "
-            f"Received: shapes {features.shape} and {labels.shape}."
-        )
-    if labels.dtype.kind not in "iu" or not len(labels):
-        raise ValueError(
-            f"{which}_labels must be at least one integer. Received: "
-            f"{len(labels)} of type {labels.dtype}."
-        )
-    features = features.astype(np.float32, copy=False)
-    if not np.isfinite(features).all():
-        raise ValueError(
-            f"{which}_features must be finite. Received: NaN or infinity in "
-            f"{_num_bad(features)} of {len(features)} rows."
-        )
-    return features, labels.astype(np.int64)
-
-
 def _check_rank(rows):
     if rows.shape.rank != 2:
         raise ValueError(
@@ -179,14 +145,10 @@ def _check_rank(rows):
 
 
 def _check_finite(features, source):
-    bad = _num_bad(features)
+    bad = num_bad(features)
     if bad:
         raise ValueError(
             f"features must be finite. Received: NaN or infinity for {bad} of "
             f"{len(features)} images of {source.uri}. The training has "
             "diverged: lower learning_rate, or evaluate an older checkpoint."
         )
-
-
-def _num_bad(features):
-    return int((~np.isfinite(features).all(axis=1)).sum())

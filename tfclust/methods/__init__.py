@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
-    from tfclust.engine.method import ExampleLosses, Method, Outputs
+    from tfclust.engine.clustering import ClusteringMethod
+    from tfclust.engine.forward import Outputs
+    from tfclust.engine.losses import ExampleLosses
+    from tfclust.engine.method import Method
     from tfclust.methods.coke import CoKe
     from tfclust.methods.deepcluster import DeepCluster
     from tfclust.methods.deepcluster_v2 import DeepClusterV2
@@ -25,6 +28,7 @@ else:
 __all__ = [
     "ODC",
     "METHODS",
+    "ClusteringMethod",
     "CoKe",
     "DeepCluster",
     "DeepClusterV2",

@@ -14,7 +14,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import OnlineClusters, RowMemory, VoteMemory
 from tfclust.methods.configs.coke import CoKeConfig
@@ -35,7 +36,7 @@ class Labels(NamedTuple):
     shares: tf.Tensor  # [B, H, J] float32
 
 
-class CoKe(Method):
+class CoKe(ClusteringMethod):
     """CoKe as a Keras model: one view, two, or two and small crops."""
 
     Config = CoKeConfig

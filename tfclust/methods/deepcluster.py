@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import optimizers
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.deepcluster import DeepClusterConfig
@@ -24,7 +25,7 @@ from tfclust.ops.units import unit_rows
 from tfclust.ops.whitening import fit_whitening, whiten
 
 
-class DeepCluster(Method):
+class DeepCluster(ClusteringMethod):
     """DeepCluster as a Keras model.
 
     The backbone's features are those before the last ReLU, where it has one

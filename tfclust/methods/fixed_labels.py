@@ -14,7 +14,8 @@ are left out, and any method's labels are taken.
 import numpy as np
 import tensorflow as tf
 
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import RowMemory
 from tfclust.methods.configs.fixed_labels import FixedLabelsConfig
@@ -23,7 +24,7 @@ from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.rotations import NUM_TURNS, four_rotations
 
 
-class FixedLabels(Method):
+class FixedLabels(ClusteringMethod):
     """A linear classifier a head on the features, trained on given labels.
 
     From Python, labels are given by `take_labels` after `prepare`:

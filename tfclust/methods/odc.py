@@ -14,7 +14,8 @@ import tensorflow as tf
 from keras import layers
 
 from tfclust import optimizers
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.odc import ODCConfig
@@ -25,7 +26,7 @@ from tfclust.ops.kmeans import kmeans
 _SMALL_SHARE = 20 / 128  # min_cluster over N / K at ImageNet
 
 
-class ODC(Method):
+class ODC(ClusteringMethod):
     """ODC as a Keras model."""
 
     Config = ODCConfig

@@ -10,8 +10,9 @@ steps are one label step.
 
 import numpy as np
 
+from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.label_steps import Balance
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import RowMemory
 from tfclust.methods.configs.sela import SeLaConfig
@@ -26,7 +27,7 @@ _SPAN_BEYOND = 1.01
 _KMEANS_ITERS = 20  # DeepCluster's
 
 
-class SeLa(Method):
+class SeLa(ClusteringMethod):
     """SeLa as a Keras model."""
 
     Config = SeLaConfig
@@ -39,9 +40,6 @@ class SeLa(Method):
             self.projection_width, counts, start=self.config.head_start
         )
         self.balance = Balance(self.config)
-        # State is on attributes.
-        self.balance_errors = self.balance.errors
-        self.balance_passes = self.balance.passes
 
     def build_projector(self, features_width, synchronized):
         if self.config.projection_width:

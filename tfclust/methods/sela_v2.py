@@ -26,9 +26,6 @@ class SeLaV2(BankedMethod):
             self.projection_width, counts, learned=True
         )
         self.balance = Balance(self.config)
-        # State is on attributes.
-        self.balance_errors = self.balance.errors
-        self.balance_passes = self.balance.passes
 
     def score(self, projections, units):
         return self.prototypes(units)

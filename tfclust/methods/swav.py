@@ -10,7 +10,8 @@ the gathered batch, so that codes do not depend on the number of replicas.
 import tensorflow as tf
 
 from tfclust import optimizers
-from tfclust.engine.method import ExampleLosses, Method
+from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import FeatureQueue
 from tfclust.methods.configs.swav import SwAVConfig
@@ -19,7 +20,7 @@ from tfclust.ops.sinkhorn import balanced_codes, hard_codes
 from tfclust.runtime import replicas
 
 
-class SwAV(Method):
+class SwAV(ClusteringMethod):
     """SwAV as a Keras model.
 
     Several values of `num_clusters` give several heads whose losses are

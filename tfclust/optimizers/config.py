@@ -71,6 +71,20 @@ class OptimizerConfig:
         source="SwAV",
         lower=0.0,
     )
+    final_weight_decay: float | None = option(
+        None,
+        "Weight decay that a cosine over the run tends to; empty for a "
+        "constant one. 0.4 in DINO, from 0.04.",
+        source="DINO",
+        lower=0.0,
+    )
+    clip_norm: float | None = option(
+        None,
+        "Largest norm of a weight's gradient, each tensor by itself; empty for "
+        "any. 3.0 in DINO.",
+        source="DINO",
+        lower=1e-12,
+    )
     momentum: float = option(
         0.9,
         "Momentum (lars, sgd); decay of the first moment (adamw, lamb).",

@@ -25,15 +25,20 @@ def build(config, *, steps_per_epoch, total_steps):
         config, steps_per_epoch=steps_per_epoch, total_steps=total_steps
     )
     decay, momentum = config.weight_decay, config.momentum
+    options: dict = {"clip_norm": config.clip_norm}
+    if config.final_weight_decay is not None:
+        options["decay_schedule"] = WarmupCosine(
+            decay, total_steps=total_steps, final_rate=config.final_weight_decay
+        )
     if config.optimizer == "sgd":
-        return SGD(rate, momentum, decay)
+        return SGD(rate, momentum, decay, **options)
     if config.optimizer == "adamw":
-        return AdamW(rate, weight_decay=decay, beta_1=momentum)
+        return AdamW(rate, weight_decay=decay, beta_1=momentum, **options)
     if config.optimizer == "lamb":
-        return Lamb(rate, weight_decay=decay, beta_1=momentum)
+        return Lamb(rate, weight_decay=decay, beta_1=momentum, **options)
     plain = config.optimizer == "lars_vectors_plain"
     flavour = "vectors_plain" if plain else "swav"
-    return LARS(rate, momentum, decay, flavour=flavour)
+    return LARS(rate, momentum, decay, flavour=flavour, **options)
 
 
 def learning_rate(config, *, steps_per_epoch, total_steps):

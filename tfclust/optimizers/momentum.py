@@ -57,7 +57,7 @@ class _Momentum(Ruled):
 
     def decayed(self, gradient, variable, decay):
         """What the buffer takes in: gradient and L2, scaled or not."""
-        return gradient + decay * variable if decay else gradient
+        return gradient if decay is None else gradient + decay * variable
 
     def get_config(self):
         return {
@@ -76,7 +76,7 @@ class SGD(_Momentum):
       momentum: float m, 0 for none.
       weight_decay: float wd, factor of the L2 term inside the momentum.
       nesterov: whether p takes g + wd p + m v instead of v.
-      **options: those of `keras.optimizers.Optimizer` (clipping, EMA, name).
+      **options: those of `Ruled` and of `keras.optimizers.Optimizer`.
 
     Source:
       `torch.optim.SGD` with dampening 0, which all the papers use.
@@ -117,7 +117,7 @@ class LARS(_Momentum):
       trust: float, the trust coefficient. 1e-3 in all of them.
       flavour: "swav" (SwAV, DeepCluster-v2) or "vectors_plain" (CoKe).
       nesterov: as in `SGD`.
-      **options: those of `keras.optimizers.Optimizer` (clipping, EMA, name).
+      **options: those of `Ruled` and of `keras.optimizers.Optimizer`.
 
     Raises:
       ValueError: if `flavour` is unknown, or a number is negative.
@@ -162,6 +162,7 @@ class LARS(_Momentum):
         return self._scaled_matrix(gradient, variable, decay)
 
     def _swav(self, gradient, variable, decay):
+        decay = 0.0 if decay is None else decay
         weight_norm, gradient_norm = _norm(variable), _norm(gradient)
         ratio = self.trust * weight_norm
         ratio /= gradient_norm + decay * weight_norm + 1e-8

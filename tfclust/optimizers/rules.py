@@ -35,10 +35,41 @@ class Ruled(keras.optimizers.Optimizer):
 
     Keras decays before the gradient step in a pass over all variables; here a
     variable's decay is part of its own `update_step`, with the same result.
+
+    Args:
+      clip_norm: float, the largest norm of a variable's gradient, each by
+        itself, after the sum over replicas; None for any. 3.0 in DINO.
+      decay_schedule: a Keras schedule, weight decay by step in place of
+        `weight_decay`; None for a constant one.
+
+    Raises:
+      ValueError: if `clip_norm` is not positive, or one of Keras's own ways to
+        clip is asked for.
     """
 
     slot_lists: tuple = ()
     takes_momentum = False
+
+    def __init__(self, *args, clip_norm=None, decay_schedule=None, **options):
+        if clip_norm is not None and not clip_norm > 0.0:
+            raise ValueError(
+                f"clip_norm must be positive. Received: clip_norm={clip_norm}. "
+                "None leaves gradients as they are."
+            )
+        for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+            if options.get(name) is not None:
+                raise ValueError(
+                    f"{name} clips what each replica has of a gradient, so "
+                    "that results would depend on their number. Received: "
+                    f"{name}={options[name]}. Use clip_norm."
+                )
+        super().__init__(*args, **options)
+        self.clip_norm = clip_norm
+        if isinstance(decay_schedule, dict):  # from_config
+            decay_schedule = keras.saving.deserialize_keras_object(
+                decay_schedule
+            )
+        self.decay_schedule = decay_schedule
 
     def set_rules(self, rules):
         """Sets `{variable.path: Rule}`, before the training step is traced.
@@ -78,15 +109,19 @@ class Ruled(keras.optimizers.Optimizer):
         return [getattr(self, slots)[index] for slots in self.slot_lists]
 
     def decay_of(self, variable):
-        """Weight decay of the variable, a Python float."""
+        """Weight decay of the variable: a float, a scalar tensor, or None."""
         decay = self.rule_of(variable).decay
         if decay is None and self._use_weight_decay(variable):
+            if self.decay_schedule is not None:
+                return self.decay_schedule(self.iterations)
             decay = self.weight_decay
-        return decay or 0.0
+        return decay or None
 
     def update_step(self, gradient, variable, learning_rate):
         rule = self.rule_of(variable)
         gradient = tf.cast(tf.convert_to_tensor(gradient), variable.dtype)
+        if self.clip_norm is not None:
+            gradient = tf.clip_by_norm(gradient, self.clip_norm)
         rate = tf.cast(learning_rate, variable.dtype) * rule.rate
 
         def update():
@@ -102,12 +137,25 @@ class Ruled(keras.optimizers.Optimizer):
     def _update(self, gradient, variable, rate):
         """The step of a variable that is not frozen; decoupled decay here."""
         decay = self.decay_of(variable)
-        if decay:
+        if decay is not None:
             variable.assign_sub(variable * (rate * decay))
         super().update_step(gradient, variable, rate)
 
     def _apply_weight_decay(self, variables):
         """Nothing: `_update` decays, since here frozen ones would decay too."""
+
+    def get_config(self):
+        schedule = self.decay_schedule
+        if schedule is not None:
+            schedule = keras.saving.serialize_keras_object(schedule)
+        config = super().get_config()
+        for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+            config.pop(name, None)
+        return {
+            **config,
+            "clip_norm": self.clip_norm,
+            "decay_schedule": schedule,
+        }
 
 
 def set_rules(optimizer, rules):

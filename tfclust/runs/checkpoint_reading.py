@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
-FORMAT = 3
+FORMAT = 4
 
 
 class DamagedCheckpoint(ValueError):

@@ -16,9 +16,20 @@ import zipfile
 
 import numpy as np
 
-from tfclust.runs.checkpoint_reading import ARRAYS, FORMAT, MANIFEST, Checkpoint, DamagedCheckpoint, UnreadableCheckpoint, digest, load, telling
+from tfclust.runs.checkpoint_reading import (
+    ARRAYS,
+    FORMAT,
+    MANIFEST,
+    Checkpoint,
+    DamagedCheckpoint,
+    UnreadableCheckpoint,
+    digest,
+    load,
+    telling,
+)
 from tfclust.runs.checkpoint_reading import entry as _entry
-from tfclust.runtime import folders, terminal
+from tfclust.runs.folder import CHECKPOINTS
+from tfclust.runtime import files, folders, terminal
 
 __all__ = [
     "Checkpoint",
@@ -145,7 +156,7 @@ def _write(folder, step, arrays, about, say):
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _flush(folder)
+    files.flush(folder)
     return target
 
 
@@ -171,7 +182,7 @@ def _is_a_runs(path):
 
 
 def _folder(workdir):
-    return pathlib.Path(workdir) / "checkpoints"
+    return pathlib.Path(workdir) / CHECKPOINTS
 
 
 def _newest_first(workdir):
@@ -234,10 +245,7 @@ def _write_manifest(path, step, entries, about):
 
 def _flush(folder):
     """Waits until the folder's files, and the folder, are on the disk."""
-    files = [path for path in folder.iterdir() if path.is_file()]
-    for path in [*files, folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in folder.iterdir():
+        if path.is_file():
+            files.flush(path)
+    files.flush(folder)

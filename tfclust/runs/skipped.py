@@ -2,10 +2,9 @@
 
 import os
 
-from tfclust.data.reading import scan
-from tfclust.runtime import folders, terminal
+from tfclust.runs.folder import SKIPPED
+from tfclust.runtime import files, folders, terminal
 
-FILE = "skipped.txt"
 _LATER = "after the check"
 
 
@@ -22,7 +21,7 @@ def write(workdir, skipped, say=terminal.say):
     Returns:
       Path of the list.
     """
-    path = workdir / FILE
+    path = workdir / SKIPPED
     before = _lines(path)
     if before is None:
         folders.set_aside(path, "it is no list of images left out", say)
@@ -31,15 +30,13 @@ def write(workdir, skipped, say=terminal.say):
     if not lines:
         path.unlink(missing_ok=True)
         return path
-    partial = scan.unique_partial(path)
-    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
+    files.write_text(path, "".join(f"{line}\n" for line in lines))
     return path
 
 
 def add(workdir, name, reason):
     """Lists an image that could no longer be read; hosts may do so at once."""
-    with open(workdir / FILE, "a", encoding="utf-8") as file:
+    with open(workdir / SKIPPED, "a", encoding="utf-8") as file:
         file.write(f"{_line(name, reason)} ({_LATER})\n")
 
 

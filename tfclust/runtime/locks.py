@@ -9,6 +9,7 @@ import stat
 
 from tfclust.runtime import folders
 
+FILE = ".lock"  # in a run's folder
 _PROCESS = re.compile(rb"[0-9]*\n?")
 
 
@@ -35,7 +36,7 @@ def lock(workdir, *, really=True):
         yield
         return
     workdir = folders.writable("workdir", workdir)
-    with _lock_file(workdir / ".lock") as file:
+    with _lock_file(workdir / FILE) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

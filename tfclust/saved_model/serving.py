@@ -25,28 +25,38 @@ class Served(tf.Module):
 
 
 class Forward:
-    """Images to the four outputs that signatures share."""
+    """Images to the outputs that signatures share.
+
+    Without clusters where the method has none.
+    """
 
     def __init__(self, method, backbone):
         self.backbone = backbone
         self.projector = method.projector
         self.unit_projections = method.unit_projections
-        # Variables: constants would be written into each signature's graph.
-        self.clusterer = clusterers.Clusterer(
-            *(_as_variable(part) for part in method.clusterer()[0])
-        )
+        self.clusterer = None
+        if hasattr(method, "clusterer"):
+            # Variables: constants would be in each signature's graph.
+            self.clusterer = clusterers.Clusterer(
+                *(_as_variable(part) for part in method.clusterer()[0])
+            )
 
     def __call__(self, images):
         features = tf.cast(self.backbone(images, training=False), tf.float32)
         raw = self.projector(features, training=False)  # [B, D]
         raw = tf.cast(raw, tf.float32)
-        cluster, score = clusterers.assign(self.clusterer, raw)
         projections = raw
         if self.unit_projections:
             projections = unit_vectors(raw)
-        return {
+        found = {
             "features": features,  # [B, F]
             "projections": projections,  # [B, D]
+        }
+        if self.clusterer is None:
+            return found
+        cluster, score = clusterers.assign(self.clusterer, raw)
+        return {
+            **found,
             "cluster": cluster,  # [B]
             "cluster_score": score,  # [B]
         }
@@ -54,7 +64,8 @@ class Forward:
     def variables(self):
         """Those of the head, which are not the backbone's."""
         head = [v.value for v in self.projector.variables]
-        return head + [x for x in self.clusterer if isinstance(x, tf.Variable)]
+        parts = self.clusterer or ()
+        return head + [x for x in parts if isinstance(x, tf.Variable)]
 
 
 def single_device_copy(backbone):

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 
-from tfclust.runtime import folders, locks
+from tfclust.runtime import files, folders, locks
 
 _HIDDEN = ".writing-"
 # As `tempfile` ends names, and what `fill` writes.
@@ -180,20 +180,12 @@ def _publish(hidden, path):
             if not target.exists():
                 raise
             version += 1
-    _flush_entry(path)
+    files.flush(path)
     return target
 
 
 def _flush(folder):
-    for root, _, files in os.walk(folder):
-        for name in files:
-            _flush_entry(os.path.join(root, name))
-        _flush_entry(root)
-
-
-def _flush_entry(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    for root, _, names in os.walk(folder):
+        for name in names:
+            files.flush(os.path.join(root, name))
+        files.flush(root)

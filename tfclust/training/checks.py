@@ -2,14 +2,13 @@
 
 Bounds of single knobs are checked by their dataclasses, crops and batches by
 `data.Views`, and the run that a folder holds by `resuming`; here is what only a
-whole recipe and its images can tell. Commands call `check_alone` and
-`check_trained` before they import TensorFlow, which takes seconds.
+whole recipe and its images can tell. Commands call `check_alone` before they
+import TensorFlow, which takes seconds.
 """
 
 import os
 
 from tfclust import backbones, data, methods
-from tfclust.runtime import folders
 
 
 def check_alone(recipe):
@@ -24,7 +23,7 @@ def check_alone(recipe):
                 f"{name} must be given, such as --{name}={example}."
             )
     _check_uris(run)
-    if getattr(recipe.method, "pseudo_labels", None) == "":
+    if recipe.method.labels_from == "":
         raise ValueError(
             "pseudo_labels must be given: the folder of a run on the same "
             "images, such as --pseudo_labels=runs/first, or the word source."
@@ -51,29 +50,6 @@ def _check_uris(run):
     for name in ("data", "eval_data"):
         if getattr(run, name):
             data.check_uri(getattr(run, name), name)
-
-
-def check_trained(workdir):
-    """Refuses a folder in which no run has saved anything.
-
-    Args:
-      workdir: as the user gave it.
-
-    Raises:
-      FileNotFoundError: if there is no checkpoint, whole or damaged.
-    """
-    workdir = folders.expanded(workdir)
-    if not any(workdir.glob("checkpoints/[0-9]*")):
-        raise no_run(workdir)
-
-
-def no_run(workdir):
-    """The FileNotFoundError for a folder without a checkpoint."""
-    return FileNotFoundError(
-        f"workdir={workdir} holds no run: expected "
-        "checkpoints/<step>/manifest.json. Train first: python -m "
-        f"tfclust.train --workdir={workdir} ..."
-    )
 
 
 def check_replicas(recipe, strategy):
@@ -113,26 +89,7 @@ def check_stream(recipe, source):
 
 def check_images(recipe, views):
     """Refuses more clusters, or rows of a queue, than images."""
-    largest = max(recipe.method.num_clusters)
-    if largest > views.num_images and _are_to_be_filled(recipe.method):
-        raise ValueError(
-            f"{views.num_images} images cannot fill {largest} clusters. Lower "
-            f"num_clusters to {views.num_images} or fewer, or give more images."
-        )
-    queue_rows = getattr(recipe.method, "queue_rows", 0)
-    if queue_rows > views.num_images:
-        whole = views.num_images // views.batch_size * views.batch_size
-        raise ValueError(
-            "queue_rows must be at most the number of images, or the queue "
-            f"holds an image twice. Received: queue_rows={queue_rows}, "
-            f"{views.num_images} images. Try {whole}."
-        )
-
-
-def _are_to_be_filled(config):
-    """Whether `num_clusters` is a number and not a limit of what is found."""
-    found = getattr(config, "clustering", "kmeans") != "kmeans"
-    return not found and not hasattr(config, "pseudo_labels")
+    recipe.method.check_images(views.num_images, views.batch_size)
 
 
 def check_test_images(source, test):

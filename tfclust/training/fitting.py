@@ -3,10 +3,11 @@
 import pathlib
 from typing import NamedTuple
 
-from tfclust import data, methods, optimizers
-from tfclust.engine.loop import total_steps
+from tfclust import data, methods
+from tfclust.engine.config import RunFacts
 from tfclust.runs import health
-from tfclust.runs.metrics import Console, Metrics, read_metrics
+from tfclust.runs.metrics import Metrics, read_metrics
+from tfclust.training.callbacks.console import Console
 from tfclust.training.callbacks.label_figures import LabelFigures
 from tfclust.training.callbacks.saver import Saver
 from tfclust.training.callbacks.stopping import Collapse, StopRequest
@@ -22,15 +23,12 @@ class Trained(NamedTuple):
     interrupted: bool
 
 
-def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
+def fit(session, callbacks=()):
     """Trains a method from the step it is at; saves, and tells of it.
 
     Args:
-      recipe: the `Recipe`. method: the `Method`, with its state. views: its
-        `data.Views`. test: `data.Source` of the kNN, or None.
-      workdir: `pathlib.Path` of the run. about: dict for the manifests.
-      chief: whether this host writes.
-      callbacks: more Keras callbacks. say: called with sentences.
+      session: the `Session`.
+      callbacks: more Keras callbacks.
 
     Returns:
       `Trained`.
@@ -40,129 +38,112 @@ def fit(recipe, method, views, test, workdir, about, chief, callbacks, say):
         `stop_on_collapse` is on.
       OSError: if images are gone, with those that were to stand in for them.
     """
-    run = recipe.run
-    total = total_steps(views, run.epochs, run.steps)
-    start = int(method.step.numpy())
+    method, run = session.method, session.run
+    total, start = session.total_steps, session.start_step
     if start >= total:
-        say(f"Finished already: {start} steps are done in {workdir}.")
-        return Trained(method, workdir, start, total, False)
-    _announce(recipe, method, views, start, total, say)
-    stop, collapse = StopRequest(), _collapse(recipe, workdir, about, start)
-    tell = _tell(recipe, views, test, workdir, start, total, chief, say)
+        session.say(
+            f"Finished already: {start} steps are done in {session.workdir}."
+        )
+        return Trained(method, session.workdir, start, total, False)
+    _announce(session)
+    stop, collapse = StopRequest(), _collapse(session)
+    figures = _figures(session)
     with stop.listening(), data.telling_lost_images():
         method.fit(
-            views,
+            session.views,
             epochs=run.epochs,
             steps=run.steps,
             start_step=start,
             callbacks=[
-                *tell,
+                *figures,
                 *callbacks,
                 *collapse,
-                _saver(recipe, views, workdir, about, stop, start, chief, say),
+                Saver(session, stop),
             ],
         )
     step = int(method.step.numpy())
     if step == total:
-        return Trained(method, workdir, step, total, False)
+        return Trained(method, session.workdir, step, total, False)
     for watch in collapse:
-        _refuse_collapse(watch, workdir, step, total)
-    say(
-        f"Interrupted: step {step} of {total} is saved in {workdir}. The "
-        "same command goes on from there."
+        _refuse_collapse(watch, session, step)
+    session.say(
+        f"Interrupted: step {step} of {total} is saved in {session.workdir}. "
+        "The same command goes on from there."
     )
-    return Trained(method, workdir, step, total, True)
+    return Trained(method, session.workdir, step, total, True)
 
 
-def _saver(recipe, views, workdir, about, stop, start, chief, say):
-    run, steps = recipe.run, views.steps_per_epoch
-    total = total_steps(views, run.epochs, run.steps)
-    return Saver(
-        workdir if chief else None,
-        about,
-        stop,
-        rate=optimizers.learning_rate(
-            recipe.optimizer, steps_per_epoch=steps, total_steps=total
-        ),
-        total_steps=total,
-        steps_per_epoch=steps,
-        start_step=start,
-        every_epochs=run.checkpoint_epochs,
-        every_steps=run.checkpoint_steps,
-        keep=run.keep_checkpoints,
-        say=say,
-    )
-
-
-def _collapse(recipe, workdir, about, start):
+def _collapse(session):
     """The callback that ends a collapsed run, in a list; none unasked.
 
     Epochs before a change of flags do not count: the change may help.
     """
-    if not recipe.run.stop_on_collapse:
+    if not session.run.stop_on_collapse:
         return []
-    changed = [change["step"] for change in about.get("changes", [])]
+    changed = [change["step"] for change in session.about.get("changes", [])]
     history = [
         figures
-        for figures in read_metrics(workdir, start)
+        for figures in read_metrics(session.workdir, session.start_step)
         if figures["step"] > max(changed, default=0)
     ]
-    return [Collapse(recipe.method, history)]
+    return [Collapse(session.recipe.method, history)]
 
 
-def _refuse_collapse(collapse, workdir, step, total):
+def _refuse_collapse(collapse, session, step):
     if collapse.sentence is None:
         return
     raise ValueError(
-        f"stop_on_collapse ended the run at step {step:,} of {total:,}, after "
-        f"{health.COLLAPSED_EPOCHS} epochs in a row of this: "
-        f"{collapse.sentence} Begin again in another workdir; this one has "
-        f"the run as it is, which goes on without --stop_on_collapse: {workdir}"
+        f"stop_on_collapse ended the run at step {step:,} of "
+        f"{session.total_steps:,}, after {health.COLLAPSED_EPOCHS} epochs in a "
+        f"row of this: {collapse.sentence} Begin again in another workdir; "
+        "this one has the run as it is, which goes on without "
+        f"--stop_on_collapse: {session.workdir}"
     )
 
 
-def _tell(recipe, views, test, workdir, start, total, chief, say):
+def _figures(session):
     """Callbacks that tell of the run; figures are the same on all hosts."""
-    run, tell = recipe.run, []
+    run, views, found = session.run, session.views, []
     if views.source.labels is not None:
-        tell.append(
+        found.append(
             LabelFigures(
                 views,
-                test,
+                session.test,
                 num_images=run.knn_images,
                 every_epochs=run.knn_epochs,
             )
         )
-    if chief:
-        metrics = Metrics(workdir, start, say)
+    if session.chief:
+        metrics = Metrics(session.workdir, session.start_step, session.say)
         console = Console(
             metrics.history,
-            recipe.method,
-            total_steps=total,
-            start_step=start,
+            session.recipe.method,
+            total_steps=session.total_steps,
+            start_step=session.start_step,
             batch_size=views.batch_size,
         )
-        tell += [metrics, console]
-    return tell
+        found += [metrics, console]
+    return found
 
 
-def _announce(recipe, method, views, start, total, say):
+def _announce(session):
+    method, views, start = session.method, session.views, session.start_step
     weights = sum(v.value.shape.num_elements() for v in method.backbone.weights)
     replicas = method.distribute_strategy.num_replicas_in_sync
-    say(
-        f"{'Goes on with' if start else 'Trains'} {recipe.run.method} on "
-        f"{views.num_images:,} images of {recipe.run.data}: "
+    session.say(
+        f"{'Goes on with' if start else 'Trains'} {session.run.method} on "
+        f"{views.num_images:,} images of {session.run.data}: "
         f"{views.num_views} views in batches of {views.batch_size}, "
-        f"{total:,} steps"
+        f"{session.total_steps:,} steps"
         + (f" from step {start:,}" if start else "")
-        + f", a {recipe.backbone.backbone} of {weights:,} weights"
+        + f", a {session.recipe.backbone.backbone} of {weights:,} weights"
         + (f", {replicas} replicas." if replicas > 1 else ".")
     )
-    for sentence in health.notices(
-        recipe.method,
+    facts = RunFacts(
         num_images=views.num_images,
         batch_size=views.batch_size,
-        total_steps=total,
+        total_steps=session.total_steps,
         steps_per_epoch=views.steps_per_epoch,
-    ):
-        say(f"  {sentence}")
+    )
+    for sentence in session.recipe.method.notices(facts):
+        session.say(f"  {sentence}")

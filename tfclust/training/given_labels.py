@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfclust import options
-from tfclust.engine.monitor import saved_assignments
+from tfclust.engine.monitor import final_labels
 from tfclust.runs import checkpoints
 from tfclust.runtime import folders, terminal
 
@@ -41,7 +41,7 @@ def open_run(recipe, say=terminal.say):
       FileNotFoundError: if there is none in the folder.
       DamagedCheckpoint, UnreadableCheckpoint: as `checkpoints.latest`.
     """
-    words = _pseudo_labels(recipe)
+    words = recipe.method.labels_from
     if words in (None, SOURCE):
         return None
     saved = checkpoints.latest(folders.expanded(words), say=say)
@@ -55,24 +55,22 @@ def open_run(recipe, say=terminal.say):
 
 
 def read(recipe, run, source):
-    """The labels that `recipe` asks for, or None if its method is given none.
+    """The labels that `recipe` asks for.
 
     Args:
-      recipe: a `Recipe`.
+      recipe: a `Recipe` whose method is given labels.
       run: what `open_run` gave.
       source: `data.Source` to learn from.
 
     Returns:
-      `GivenLabels`, or None.
+      `GivenLabels`.
 
     Raises:
       ValueError: if the run is on other images, the source has no labels or
         some beyond the range of int32, or they do not fit the recipe's
         num_clusters.
     """
-    words = _pseudo_labels(recipe)
-    if words is None:
-        return None
+    words = recipe.method.labels_from
     given = _of_source(source) if run is None else _of_run(words, run, source)
     _check_classes(words, given, recipe.method.num_clusters)
     return given
@@ -104,11 +102,6 @@ def classes_of(run):
     """`num_clusters` of a checkpoint's recipe."""
     words = run.about["recipe"]["method"]["num_clusters"]
     return options.parse(words, tuple[int, ...])
-
-
-def _pseudo_labels(recipe):
-    """The knob, or None for a method without it."""
-    return getattr(recipe.method, "pseudo_labels", None)
 
 
 def _of_source(source):
@@ -144,15 +137,7 @@ def _of_run(words, run, source):
             + ". Give the data and max_images of that run: "
             f"data={run.about['recipe']['run']['data']}."
         )
-    labels = [
-        array
-        for name, array in run.arrays.items()
-        if name.startswith("labels/")
-        and array.dtype.kind in "iu"
-        and array.ndim == 2
-        and len(array) == num_images
-    ]
-    found = labels[0] if labels else saved_assignments(run.arrays)
+    found = final_labels(run.arrays)
     method = run.about["recipe"]["run"]["method"]
     told = f"those of {words} ({method}, step {run.step})"
     return GivenLabels(found, classes_of(run), told)

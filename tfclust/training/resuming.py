@@ -11,14 +11,6 @@ from tfclust.backbones.settings import APPLICATIONS
 from tfclust.runs import recipes
 from tfclust.runtime import terminal
 
-# Knobs that no run can change, and why.
-_FIXED = {
-    "method": "a method's state serves no other",
-    "batch_size": "a run's place in its images is counted in batches",
-    "init_from": "it is read at a run's start alone",
-    "init_stages": "it is read at a run's start alone",
-    "pseudo_labels": "it is read at a run's start alone",
-}
 _ANOTHER = "give another workdir; --init_from takes over this one's backbone."
 
 
@@ -85,12 +77,13 @@ def lasting(recipe):
 
 def _check_flags(recipe, changes):
     where = f"workdir={recipe.run.workdir}"
+    about = recipes.knobs_of(recipe)
     for name, was, now in changes:
-        if name in _FIXED:
+        if about[name].resume == "never":
             raise ValueError(
                 f"{where} holds a run whose {name} cannot change: "
-                f"{_FIXED[name]}. Received: {name}={now} (was {was}). Leave "
-                f"it as it was, or {_ANOTHER}"
+                f"{about[name].why_never}. Received: {name}={now} (was "
+                f"{was}). Leave it as it was, or {_ANOTHER}"
             )
     if changes and not recipe.run.allow_config_change:
         raise ValueError(

@@ -209,7 +209,7 @@ URIS = st.one_of(
     st.text(max_size=40),
     st.builds(
         "{}:{}?{}".format,
-        st.sampled_from(schemes._SCHEMES),
+        st.sampled_from(list(schemes.SCHEMES)),
         st.sampled_from(["", "/nowhere", "~", "~x", "[", "\0", "\ud800"]),
         st.lists(
             st.sampled_from(

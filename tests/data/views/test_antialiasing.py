@@ -8,7 +8,7 @@ from tests.support import oracles_images
 from tfclust import data
 from tfclust.data.config import ViewsConfig
 from tfclust.data.views import crops
-from tfclust.evaluation.protocols import linear
+from tfclust.evaluation.probes import sgd
 
 RNG = np.random.default_rng(0)
 VIEW_SIZE = 40
@@ -123,10 +123,10 @@ def test_the_linear_probe_trains_on_antialiased_crops(monkeypatch):
         asked.append(knobs["antialias_from"])
         raise Asked
 
-    monkeypatch.setattr(linear.data, "Views", views)
+    monkeypatch.setattr(sgd.data, "Views", views)
     train = data.ArraySource(noise(1.0, 4), np.arange(4) % 2)
     with pytest.raises(Asked):
-        linear.sgd_probe(
+        sgd.sgd_probe(
             None, train, np.ones([2, 3]), np.zeros(2, int), image_size=8
         )
     assert asked == [1.0]

@@ -11,13 +11,12 @@ import hashlib
 import os
 import pathlib
 import time
-import uuid
 
 import numpy as np
 
 from tfclust.data.reading.checking import Checks, as_checks, check_images
 from tfclust.data.reading.files import read_regular
-from tfclust.runtime import folders, progress
+from tfclust.runtime import files, folders, progress
 from tfclust.runtime.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one
@@ -159,24 +158,11 @@ def read_npz(path, names):
         return None
 
 
-def unique_partial(path):
-    """A hidden name beside `path` to write under until the file is whole.
-
-    Hosts that share the folder may have one process number.
-    """
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-
-
 def write_npz(path, **arrays):
     """Writes arrays to `path` at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = unique_partial(path)
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, version=np.array(VERSION), **arrays)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.replacing(path) as file:
+        np.savez(file, version=np.array(VERSION), **arrays)
 
 
 def _cache_path(root, cache_dir):

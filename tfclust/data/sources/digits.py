@@ -6,6 +6,8 @@ own. Here every fifth image of each class, in the set's order, is a test image:
 364 test and 1,433 training images with the same share of each class.
 """
 
+import urllib.parse
+
 import numpy as np
 from sklearn.datasets import load_digits
 
@@ -14,6 +16,11 @@ from tfclust.runtime.terminal import one_line
 
 SPLITS = ("train", "test", "all")
 _TEST_EVERY = 5
+
+
+def open_uri(asked):
+    """The source of `digits:?split=...`; takes a `schemes.Asked`."""
+    return open_digits(_split(asked), asked.max_images, asked.argument)
 
 
 def open_digits(split, max_images=None, argument="data"):
@@ -47,3 +54,18 @@ def open_digits(split, max_images=None, argument="data"):
         class_names=[str(digit) for digit in range(10)],
         uri=f"digits:?split={split}",
     )
+
+
+def _split(asked):
+    """The word after `?split=`, "train" where there is none."""
+    rest = asked.path
+    query = urllib.parse.parse_qsl(
+        rest.removeprefix("?"), keep_blank_values=True
+    )
+    names = [name for name, _ in query]
+    if names not in ([], ["split"]) or (rest and not rest.startswith("?")):
+        raise ValueError(
+            "digits takes only a split, once: digits:?split=train. Received: "
+            f"{asked.argument}={one_line(asked.uri)}."
+        )
+    return dict(query).get("split", "train")

@@ -89,6 +89,17 @@ class FolderSource(EncodedSource):
         return data, mark == self._marks[position]
 
 
+def open_uri(asked):
+    """The `FolderSource` of `folder:/path`; takes a `schemes.Asked`."""
+    return FolderSource(
+        asked.path,
+        max_images=asked.max_images,
+        cache_dir=asked.cache_dir,
+        max_bad_share=asked.max_bad_share,
+        argument=asked.argument,
+    )
+
+
 def _image_names(folder, argument):
     """Image files below `folder`, and what may hide others.
 

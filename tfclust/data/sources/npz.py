@@ -18,6 +18,22 @@ from tfclust.runtime.terminal import one_line
 _CLASS_NAMES = "class_names"
 
 
+def open_uri(asked):
+    """The source of `npz:/file?images=...`; takes a `schemes.Asked`."""
+    if "images" not in asked.words:
+        raise ValueError(
+            f"{asked.argument}={one_line(asked.uri)} does not say which array "
+            f"the images are. Write npz:{one_line(asked.path)}"
+            "?images=x_train&labels=y_train."
+        )
+    return open_npz(
+        asked.path,
+        **asked.words,
+        max_images=asked.max_images,
+        argument=asked.argument,
+    )
+
+
 def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
     """The `ArraySource` of two arrays in a file.
 

@@ -1,18 +1,100 @@
-"""What a `--data` URI says by itself, before anything is opened.
+"""The kinds of `--data` URIs: one table, and what a URI says by itself.
 
-Imports no TensorFlow, so that a slip of the pen is refused at once.
+Imports no TensorFlow, so that a slip of the pen is refused at once. A source is
+a file here, whose `open_uri` takes an `Asked` and gives a `Source`, and a line
+in `SCHEMES`.
 """
 
 import os
+from collections.abc import Callable
+from typing import NamedTuple
 
+from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 
-_SCHEMES = ("digits", "folder", "tfrecord", "npz", "tfds", "tfrecord_stream")
-_EXAMPLES = (
-    "folder:/path, tfrecord:/path/*.tfrecord, "
-    "npz:/file.npz?images=x_train&labels=y_train, tfds:name?split=train or "
-    "digits:?split=train"
-)
+
+class Asked(NamedTuple):
+    """What a source is asked for."""
+
+    uri: str  # as it was given
+    path: str  # what follows the scheme, without the words
+    words: dict  # `{word: text}` of what follows the last `?`
+    max_images: int | None  # so many of the images; None for all
+    cache_dir: str | None  # for what cannot lie beside the data
+    max_bad_share: float  # of the images; with more unreadable ones it refuses
+    argument: str  # what the URI was given as, for errors
+
+
+class Scheme(NamedTuple):
+    """A kind of URI, `<scheme>:<path>?<word>=<text>&...`.
+
+    Attributes:
+      words: those that may follow a `?`; none for a URI whose rest is a path
+        as it stands.
+      open: the module of `tfclust.data.sources` whose `open_uri` opens it; by
+        name, since most import TensorFlow.
+      help: an example of such a URI.
+      needs_path: whether something must follow the colon.
+      check: function of path and argument that refuses what is not there,
+        before TensorFlow is imported; or None.
+      note: a word on it for `--help`; such a one is not offered where a URI is
+        no good.
+    """
+
+    words: tuple[str, ...]
+    open: str
+    help: str
+    needs_path: bool = True
+    check: Callable | None = None
+    note: str = ""
+
+
+def check_folder(folder, argument):
+    """Raises FileNotFoundError where `folder`, a path, is none."""
+    folder = folders.expanded(folder)
+    if not os.path.isdir(folder):
+        what = "a file" if os.path.exists(folder) else "nothing"
+        raise FileNotFoundError(
+            f"{argument}=folder: expects a folder of images. Found {what} at "
+            f"{one_line(folder)}."
+        )
+
+
+SCHEMES = {
+    "folder": Scheme((), "folder", "folder:/path", check=check_folder),
+    "tfrecord": Scheme((), "tfrecord", "tfrecord:/path/*.tfrecord"),
+    "npz": Scheme(
+        ("images", "labels"),
+        "npz",
+        "npz:/file.npz?images=x_train&labels=y_train",
+    ),
+    "tfds": Scheme(
+        ("split", "data_dir", "image", "label"),
+        "tfds",
+        "tfds:name?split=train",
+    ),
+    "tfrecord_stream": Scheme(
+        ("window",),
+        "stream",
+        "tfrecord_stream:/path/*.tfrecord?window=10000",
+        note="with steps",
+    ),
+    "digits": Scheme((), "digits", "digits:?split=train", needs_path=False),
+}
+
+
+def examples(*, noted=False):
+    """A URI of each kind, in words.
+
+    Args:
+      noted: whether those that have a `note` are among them, with it.
+    """
+    *others, last = [
+        scheme.help + (f" ({scheme.note})" if scheme.note else "")
+        for scheme in SCHEMES.values()
+        if noted or not scheme.note
+    ]
+    return f"{', '.join(others)} or {last}"
 
 
 def check_uri(uri, argument="data"):
@@ -27,43 +109,39 @@ def check_uri(uri, argument="data"):
       ValueError: if the scheme is unknown or nothing follows it.
     """
     scheme, rest = parted(uri, argument)
-    if scheme == "folder":
-        check_folder(os.path.expanduser(rest), argument)
+    check = SCHEMES[scheme].check
+    if check is not None:
+        check(rest, argument)
 
 
 def parted(uri, argument):
     """Scheme of a URI, and what follows; see `check_uri`."""
     scheme, colon, rest = uri.partition(":")
     shown = one_line(uri)
-    if not colon or scheme not in _SCHEMES:
+    if not colon or scheme not in SCHEMES:
         raise ValueError(
-            f"{argument} must be a URI such as {_EXAMPLES}. Received: "
+            f"{argument} must be a URI such as {examples()}. Received: "
             f"{argument}={shown}." + _suggestion(uri)
         )
-    if scheme != "digits" and "\0" in uri:
+    needs_path = SCHEMES[scheme].needs_path
+    if needs_path and "\0" in uri:
         raise ValueError(
             f"{argument} must name a path, which has no character 0. Received: "
             f"{argument}={shown}."
         )
-    if not rest and scheme != "digits":
+    if needs_path and not rest:
         raise ValueError(
-            f"{argument}={shown} names no path. Write {_EXAMPLES}."
+            f"{argument}={shown} names no path. Write {examples()}."
         )
     return scheme, rest
 
 
-def check_folder(folder, argument):
-    """Raises FileNotFoundError where `folder`, a path, is none."""
-    if not os.path.isdir(folder):
-        what = "a file" if os.path.exists(folder) else "nothing"
-        raise FileNotFoundError(
-            f"{argument}=folder: expects a folder of images. Found {what} at "
-            f"{one_line(folder)}."
-        )
-
-
 def _suggestion(uri):
-    path, shown = os.path.expanduser(uri), one_line(uri)
+    try:
+        path = str(folders.expanded(uri))
+    except ValueError:  # the home of nobody: no path
+        return ""
+    shown = one_line(uri)
     if os.path.isdir(path):
         return f" Write folder:{shown}."
     if os.path.isfile(path) and path.endswith(".npz"):

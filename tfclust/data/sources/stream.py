@@ -34,6 +34,37 @@ DEFAULT_WINDOW = 10_000
 _PIECE_BYTES = 1 << 20
 
 
+_MAX_WINDOW = 10**9  # a window is kept in memory
+
+
+def open_uri(asked):
+    """The source of `tfrecord_stream:/glob`; takes a `schemes.Asked`."""
+    if asked.max_images is not None:
+        raise ValueError(
+            f"{asked.argument}={one_line(asked.uri)} is a stream, of which "
+            "max_images takes no part. Received: max_images="
+            f"{asked.max_images}. Give fewer --steps."
+        )
+    return StreamSource(
+        asked.path,
+        **{name: _number(asked, name) for name in asked.words},
+        max_bad_share=asked.max_bad_share,
+        argument=asked.argument,
+    )
+
+
+def _number(asked, name):
+    text = asked.words[name]
+    few_digits = len(text) <= len(str(_MAX_WINDOW))
+    number = int(text) if text.isdecimal() and few_digits else 0
+    if not 1 <= number <= _MAX_WINDOW:
+        raise ValueError(
+            f"{name} must be a number of records, 1 to {_MAX_WINDOW:,}. "
+            f"Received: {asked.argument}={one_line(asked.uri)}."
+        )
+    return number
+
+
 class StreamSource(EncodedSource):
     """A window of a stream of records; `begin_epoch` goes on to another.
 

@@ -37,6 +37,18 @@ class _ArrayRecordSource(ShardSource):
         return _image_of(record, self._image_key), stat
 
 
+def open_uri(asked):
+    """The source of `tfds:name?split=...`; takes a `schemes.Asked`."""
+    return open_tfds(
+        asked.path,
+        **asked.words,
+        max_images=asked.max_images,
+        cache_dir=asked.cache_dir,
+        max_bad_share=asked.max_bad_share,
+        argument=asked.argument,
+    )
+
+
 def open_tfds(
     name,
     split="train",

@@ -16,10 +16,10 @@ import zlib
 import numpy as np
 
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.reading import scan
 from tfclust.data.sources import shards
 from tfclust.data.sources.shard_source import ShardSource
 from tfclust.runtime import folders
+from tfclust.runtime.files import replacing
 from tfclust.runtime.terminal import one_line
 
 _GZIP_BEGINS = b"\x1f\x8b"
@@ -81,6 +81,17 @@ def _length(index):
     return len(index.offsets)
 
 
+def open_uri(asked):
+    """The `TFRecordSource` of `tfrecord:/glob`; takes a `schemes.Asked`."""
+    return TFRecordSource(
+        asked.path,
+        max_images=asked.max_images,
+        cache_dir=asked.cache_dir,
+        max_bad_share=asked.max_bad_share,
+        argument=asked.argument,
+    )
+
+
 def matching_files(pattern, argument):
     """Sorted paths of the files that a path or glob names.
 
@@ -137,10 +148,5 @@ def _unpacked(path, cache_dir):
 
 
 def _unpack(path, place):
-    partial = scan.unique_partial(place)
-    try:
-        with gzip.open(path, "rb") as packed, open(partial, "wb") as whole:
-            shutil.copyfileobj(packed, whole, 1 << 20)
-        os.replace(partial, place)
-    finally:
-        partial.unlink(missing_ok=True)
+    with gzip.open(path, "rb") as packed, replacing(place) as whole:
+        shutil.copyfileobj(packed, whole, 1 << 20)

@@ -1,22 +1,12 @@
-"""`--data` URIs: `digits:?split=train`, `folder:/path`, `tfrecord:/glob`,
-`npz:/file?images=x_train&labels=y_train`, `tfds:name?split=train`,
-`tfrecord_stream:/glob?window=10000`.
-"""
+"""Sources opened by their URI, of the kinds in `schemes.SCHEMES`."""
 
+import importlib
 import urllib.parse
 
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.sources.digits import open_digits
-from tfclust.data.sources.folder import FolderSource
-from tfclust.data.sources.npz import open_npz
 from tfclust.data.sources.parts import with_class_shares
-from tfclust.data.sources.schemes import parted
-from tfclust.data.sources.stream import StreamSource
-from tfclust.data.sources.tfds import open_tfds
-from tfclust.data.sources.tfrecord import TFRecordSource
+from tfclust.data.sources.schemes import SCHEMES, Asked, parted
 from tfclust.runtime.terminal import one_line
-
-_MAX_WINDOW = 10**9  # a window is kept in memory
 
 
 def open_source(
@@ -64,44 +54,14 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
         raise ValueError(
             f"max_images must be at least 1. Received: max_images={max_images}."
         )
-    scheme, rest = parted(uri, argument)
-    shown = one_line(uri)
-    if scheme == "digits":
-        return open_digits(_split(argument, shown, rest), max_images, argument)
-    if scheme == "npz":
-        path, words = _words(argument, uri, rest, ("images", "labels"))
-        if "images" not in words:
-            raise ValueError(
-                f"{argument}={shown} does not say which array the images are. "
-                f"Write npz:{one_line(path)}"
-                "?images=x_train&labels=y_train."
-            )
-        return open_npz(path, **words, max_images=max_images, argument=argument)
-    if scheme == "tfrecord_stream":
-        if max_images is not None:
-            raise ValueError(
-                f"{argument}={shown} is a stream, of which max_images takes no "
-                f"part. Received: max_images={max_images}. Give fewer --steps."
-            )
-        path, words = _words(argument, uri, rest, ("window",))
-        return StreamSource(
-            path,
-            **{n: _number(argument, uri, n, words[n]) for n in words},
-            max_bad_share=max_bad_share,
-            argument=argument,
-        )
-    how = {
-        "max_images": max_images,
-        "cache_dir": cache_dir,
-        "max_bad_share": max_bad_share,
-        "argument": argument,
-    }
-    if scheme == "tfds":
-        known = ("split", "data_dir", "image", "label")
-        name, words = _words(argument, uri, rest, known)
-        return open_tfds(name, **words, **how)
-    kind = FolderSource if scheme == "folder" else TFRecordSource
-    return kind(rest, **how)
+    name, path = parted(uri, argument)
+    scheme, words = SCHEMES[name], {}
+    if scheme.words:
+        path, words = _words(argument, uri, path, scheme.words)
+    module = importlib.import_module(f"tfclust.data.sources.{scheme.open}")
+    return module.open_uri(
+        Asked(uri, path, words, max_images, cache_dir, max_bad_share, argument)
+    )
 
 
 def _words(argument, uri, rest, known):
@@ -122,27 +82,3 @@ def _words(argument, uri, rest, known):
             f"{argument}={one_line(uri)}."
         )
     return path, words
-
-
-def _number(argument, uri, name, text):
-    few_digits = len(text) <= len(str(_MAX_WINDOW))
-    number = int(text) if text.isdecimal() and few_digits else 0
-    if not 1 <= number <= _MAX_WINDOW:
-        raise ValueError(
-            f"{name} must be a number of records, 1 to {_MAX_WINDOW:,}. "
-            f"Received: {argument}={one_line(uri)}."
-        )
-    return number
-
-
-def _split(argument, uri, rest):
-    query = urllib.parse.parse_qsl(
-        rest.removeprefix("?"), keep_blank_values=True
-    )
-    names = [name for name, _ in query]
-    if names not in ([], ["split"]) or (rest and not rest.startswith("?")):
-        raise ValueError(
-            "digits takes only a split, once: digits:?split=train. Received: "
-            f"{argument}={uri}."
-        )
-    return dict(query).get("split", "train")

@@ -7,19 +7,35 @@ arXiv:1807.05520, section 4.1), I / sqrt(H H'); with the arithmetic mean below
 the line, scikit-learn's default today, it stands beside it by name.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.cluster import kmeans_plusplus
 
-from tfclust.evaluation.subject import checked_rows
-from tfclust.ops import partitions
-from tfclust.ops.kmeans import kmeans
-from tfclust.ops.units import unit_rows
+from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation.rows import checked_rows
+from tfclust.options import check, option
 
 # Lloyd's iterations settle well before; `_TOLERANCE` ends them.
 _MAX_ITERS = 300
 _TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Knobs of the clusters that are compared with labels."""
+
+    evaluation_clusters: int | None = option(
+        None, "Clusters of k-means; empty for the number of classes.", lower=2
+    )
+    cluster_restarts: int = option(
+        10,
+        "Starts of k-means, of which the one with the least inertia counts.",
+        lower=1,
+    )
+
+    def __post_init__(self):
+        check(self)
 
 
 class ClustersResult(NamedTuple):
@@ -61,6 +77,9 @@ def evaluate_clusters(
       Caron et al. 2018, arXiv:1807.05520, section 4.1; Asano et al. 2020,
       arXiv:1911.05371, for AMI, ARI and accuracy.
     """
+    from tfclust.ops import partitions
+    from tfclust.ops.units import unit_rows
+
     features, labels = checked_rows(features, labels, "test")
     if num_clusters is None:
         num_clusters = len(np.unique(labels))
@@ -90,8 +109,8 @@ def evaluate_clusters(
     )
 
 
-def protocol(subject, config):
-    """The entry of `EVALUATORS`: figures of a `Subject` as a dict."""
+def run(subject, config):
+    """Figures of a `Subject`."""
     result = evaluate_clusters(
         subject.test_features,
         subject.test.labels,
@@ -104,8 +123,33 @@ def protocol(subject, config):
     return figures
 
 
+def columns(figures):
+    """Agreement by each of its measures."""
+    means = f"{figures['num_clusters']}-means"
+    return (
+        Column(f"{means}, NMI (geometric)", "nmi", short="NMI"),
+        Column(f"{means}, NMI (arithmetic)", "nmi_arithmetic", said=False),
+        Column(f"{means}, AMI", "ami", said=False),
+        Column(f"{means}, ARI", "ari", short="ARI"),
+        Column(f"{means}, Hungarian accuracy %", "accuracy", percent=True),
+    )
+
+
+PROTOCOL = Protocol(
+    run,
+    Config,
+    learns=False,
+    columns=columns,
+    words="agreement of k-means clusters with labels",
+)
+
+
 def _clustered(rows, num_clusters, seed):
     """`KMeansResult` of one start."""
+    from sklearn.cluster import kmeans_plusplus
+
+    from tfclust.ops.kmeans import kmeans
+
     start, _ = kmeans_plusplus(rows, num_clusters, random_state=seed)
     return kmeans(
         rows,

@@ -4,12 +4,34 @@ Wu et al. 2018 (arXiv:1805.01978), section 3.4, as DINO's `eval_knn.py` has it:
 features to unit length, neighbours by cosine, a vote of exp(cosine / T) each.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
-from tfclust.evaluation.subject import checked_rows
-from tfclust.ops.neighbors import BANK_ROWS, QUERY_ROWS, nearest_neighbors
+from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation.rows import checked_rows
+from tfclust.options import check, option
+
+_VOTE_ROWS = 2048  # test rows whose votes are counted at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Knobs of the kNN."""
+
+    num_neighbors: int = option(
+        20, "Neighbours that vote.", source="SwAV's published kNN", lower=1
+    )
+    knn_temperature: float = option(
+        0.07,
+        "A neighbour's vote is exp(cosine / temperature).",
+        source="Wu et al. 2018, 3.4; 0.1 in SeLa and VISSL",
+        lower=1e-6,
+    )
+
+    def __post_init__(self):
+        check(self)
 
 
 class KNNResult(NamedTuple):
@@ -27,7 +49,7 @@ def evaluate_knn(
     *,
     num_neighbors=20,
     temperature=0.07,
-    block_rows=BANK_ROWS,
+    block_rows=16384,
 ):
     """Classifies test rows by their nearest training rows.
 
@@ -66,6 +88,8 @@ def evaluate_knn(
             "temperature must be positive. Received: "
             f"temperature={temperature}. 0.07 is usual."
         )
+    from tfclust.ops.neighbors import nearest_neighbors
+
     # faiss would leave a GPU idle.
     neighbors = nearest_neighbors(
         bank,
@@ -114,8 +138,8 @@ def online_knn(
     return result.top1
 
 
-def protocol(subject, config):
-    """The entry of `EVALUATORS`: figures of a `Subject` as a dict."""
+def run(subject, config):
+    """Figures of a `Subject`."""
     result = evaluate_knn(
         subject.train_features,
         subject.train.labels,
@@ -131,14 +155,41 @@ def protocol(subject, config):
     }
 
 
+def columns(figures):
+    """The share classified right."""
+    name = f"{figures['num_neighbors']}-NN"
+    title = f"weighted {name}, top-1 %"
+    return (Column(title, "top1", percent=True, short=name),)
+
+
+def check_images(config, train):
+    """Refuses fewer training images than neighbours."""
+    if config.num_neighbors > train.num_images:
+        raise ValueError(
+            "num_neighbors must be at most the number of training images. "
+            f"Received: num_neighbors={config.num_neighbors}, "
+            f"{train.num_images} images in {train.uri}."
+        )
+
+
+PROTOCOL = Protocol(
+    run,
+    Config,
+    learns=True,
+    columns=columns,
+    words="weighted k nearest neighbours",
+    check=check_images,
+)
+
+
 def _winners(distances, neighbor_classes, num_classes, temperature):
     """The class with the largest sum of votes, int64 `[Q]`."""
     winners = np.empty(len(distances), np.int64)
     # Relative to the nearest: a factor that all votes share, and no overflow.
     relative = distances[:, :1] - distances
     weights = np.exp(relative / np.float64(temperature))  # [Q, k]
-    for begin in range(0, len(weights), QUERY_ROWS):
-        some = slice(begin, begin + QUERY_ROWS)
+    for begin in range(0, len(weights), _VOTE_ROWS):
+        some = slice(begin, begin + _VOTE_ROWS)
         block = weights[some]
         rows = np.arange(len(block))[:, None] * num_classes
         votes = np.bincount(

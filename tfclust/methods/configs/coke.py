@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import ClusteringConfig, with_remedies
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class CoKeConfig(MethodConfig):
+class CoKeConfig(ClusteringConfig):
     """Knobs of CoKe; defaults are the source's for two views."""
 
     num_clusters: tuple[int, ...] = option(
@@ -101,3 +101,8 @@ class CoKeConfig(MethodConfig):
                 f"{of_loss[0]}, loss_centroids={of_loss[1]}. Leave "
                 "second_stage_epoch out."
             )
+
+    def remedies(self):
+        return with_remedies(
+            super().remedies(), first=True, restless="lower --dual_step"
+        )

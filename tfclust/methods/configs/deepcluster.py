@@ -2,12 +2,16 @@
 
 import dataclasses
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import (
+    ClusteringConfig,
+    few_images_for_kmeans,
+    with_remedies,
+)
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class DeepClusterConfig(MethodConfig):
+class DeepClusterConfig(ClusteringConfig):
     """Knobs of DeepCluster; defaults are the paper's for ImageNet."""
 
     num_clusters: tuple[int, ...] = option(
@@ -83,3 +87,20 @@ class DeepClusterConfig(MethodConfig):
                 f"Received: num_clusters={self.num_clusters}. deepcluster_v2 "
                 "and sela take several."
             )
+
+    @property
+    def fills_clusters(self):
+        return self.clustering == "kmeans"
+
+    def remedies(self):
+        remedies = with_remedies(
+            super().remedies(), first=True, unlabelled="lower --pca_width"
+        )
+        return with_remedies(
+            remedies, first=True, unlabelled="lower --min_cluster_size"
+        )
+
+    def notices(self, facts):
+        if not self.fills_clusters:
+            return []
+        return few_images_for_kmeans(self, facts)

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class DeepClusterV2Config(MethodConfig):
+class DeepClusterV2Config(ClusteringConfig):
     """Knobs of DeepCluster-v2; defaults are the paper's for ImageNet."""
 
     num_clusters: tuple[int, ...] = option(
@@ -28,3 +28,6 @@ class DeepClusterV2Config(MethodConfig):
         source="main_deepclusterv2.py",
         lower=1,
     )
+
+    def notices(self, facts):
+        return few_images_for_kmeans(self, facts)

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import HEAD_STARTS, MethodConfig
+from tfclust.engine.config import HEAD_STARTS, ClusteringConfig, MethodConfig
 from tfclust.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
-class FixedLabelsConfig(MethodConfig):
+class FixedLabelsConfig(ClusteringConfig):
     """Knobs of fixed labels."""
 
     num_clusters: tuple[int, ...] = option(
@@ -28,6 +28,8 @@ class FixedLabelsConfig(MethodConfig):
         "its final labels; or the word source, for the images' own (the "
         "supervised baseline).",
         source="SeLa, sec. 4",
+        resume="never",
+        why_never="it is read at a run's start alone",
     )
     rotation: bool = option(
         False,
@@ -45,3 +47,16 @@ class FixedLabelsConfig(MethodConfig):
 
     def __post_init__(self):
         check(self)  # num_clusters may wait for the labels
+
+    @property
+    def labels_from(self):
+        return self.pseudo_labels
+
+    @property
+    def fills_clusters(self):
+        return False  # classes come from outside
+
+    def remedies(self):
+        # No number of clusters helps where classes are given; and those that
+        # nothing is named by yet are no fault.
+        return MethodConfig.remedies(self)

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class ODCConfig(MethodConfig):
+class ODCConfig(ClusteringConfig):
     """Knobs of ODC; defaults are the paper's for ImageNet."""
 
     num_clusters: tuple[int, ...] = option(
@@ -87,3 +87,6 @@ class ODCConfig(MethodConfig):
                 "ODC has one clustering: num_clusters needs one value. "
                 f"Received: {len(self.num_clusters)} values."
             )
+
+    def notices(self, facts):
+        return few_images_for_kmeans(self, facts)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfclust.engine.config import BalanceConfig
+from tfclust.engine.config import BalanceConfig, with_remedies
 from tfclust.options import option
 
 
@@ -29,3 +29,12 @@ class SeLaV2Config(BalanceConfig):
         source="SwAV's own, A.1; none is named for SeLa-v2",
         lower=1e-3,
     )
+
+    def remedies(self):
+        return with_remedies(
+            super().remedies(),
+            first=True,
+            flat="lower --epsilon (0.03; 0.01 for small images)",
+            collapsed="lower --epsilon",
+            dominated="raise --epsilon a little",
+        )

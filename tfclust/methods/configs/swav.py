@@ -1,13 +1,16 @@
 """Knobs of SwAV."""
 
 import dataclasses
+import math
 
-from tfclust.engine.config import MethodConfig
+from tfclust.engine.config import ClusteringConfig, with_remedies
 from tfclust.options import option
+
+_STALLED_EPOCHS = 3  # after the prototypes' release
 
 
 @dataclasses.dataclass(frozen=True)
-class SwAVConfig(MethodConfig):
+class SwAVConfig(ClusteringConfig):
     """Knobs of SwAV; defaults are the paper's for ImageNet at batch 4096."""
 
     temperature: float = option(
@@ -56,3 +59,74 @@ class SwAVConfig(MethodConfig):
         source="swav scripts",
         lower=0,
     )
+
+    def check_images(self, num_images, batch_size):
+        super().check_images(num_images, batch_size)
+        if self.queue_rows > num_images:
+            whole = num_images // batch_size * batch_size
+            raise ValueError(
+                "queue_rows must be at most the number of images, or the queue "
+                f"holds an image twice. Received: queue_rows={self.queue_rows}"
+                f", {num_images} images. Try {whole}."
+            )
+
+    def remedies(self):
+        freeze = "freeze prototypes longer (--freeze_steps)"
+        remedies = with_remedies(
+            super().remedies(), first=True, flat=freeze, collapsed=freeze
+        )
+        return with_remedies(
+            remedies,
+            first=True,
+            flat="lower --epsilon (0.03; 0.01 for small images)",
+            collapsed="lower --epsilon",
+            dominated="raise --epsilon a little, or --sinkhorn_iters",
+            empty="help small batches by --queue_rows",
+        )
+
+    def explain(self, symptom, seen, history):
+        if symptom == "rising" and self._queue_comes_in(history[-1]["epoch"]):
+            return (
+                f"{seen} as the queue came in; a healthy queue makes it fall. "
+                "Start it later (--queue_start_epoch), or shorten it "
+                "(--queue_rows)."
+            )
+        return super().explain(symptom, seen, history)
+
+    def symptoms(self, history):
+        """Whether the loss fell only while the prototypes were frozen."""
+        frozen = [f for f in history if f["step"] <= self.freeze_steps]
+        since = history[len(frozen) :]
+        if len(frozen) < 2 or len(since) < _STALLED_EPOCHS:
+            return []
+        last = frozen[-1]["loss"]
+        if last >= frozen[0]["loss"] or min(f["loss"] for f in since) < last:
+            return []
+        return [
+            "The loss has not fallen since the prototypes were released at "
+            f"step {self.freeze_steps}. Freeze them longer (--freeze_steps), "
+            "or lower --learning_rate."
+        ]
+
+    def notices(self, facts):
+        found = []
+        largest, batch = max(self.num_clusters), facts.batch_size
+        if batch + self.queue_rows < largest:
+            rows = math.ceil((largest - batch) / batch) * batch
+            found.append(
+                f"A batch of {batch} images cannot fill {largest} clusters "
+                f"equally. Lower --num_clusters, or add --queue_rows={rows} "
+                "with an early --queue_start_epoch."
+            )
+        if self.freeze_steps >= facts.total_steps:
+            found.append(
+                "The prototypes stay as they begin: --freeze_steps="
+                f"{self.freeze_steps} covers all {facts.total_steps} steps. "
+                f"An epoch has {facts.steps_per_epoch}."
+            )
+        return found
+
+    def _queue_comes_in(self, epoch):
+        """Whether it began to fill in this epoch (from 1) or the one before."""
+        since = epoch - 1 - self.queue_start_epoch
+        return bool(self.queue_rows) and since in (0, 1)

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.data import Sample, held_out
+from tfclust.engine.clustering import ClusteringMethod
 from tfclust.evaluation import extract_features, online_knn
 from tfclust.ops import partitions
 
@@ -44,20 +45,23 @@ class LabelFigures(keras.callbacks.Callback):
         )
 
     def on_epoch_end(self, epoch, logs=None):
+        if isinstance(self.model, ClusteringMethod):
+            logs.update(self._of_clusters())
+        if self.knn_sources and (epoch + 1) % self.every_epochs == 0:
+            logs["knn_accuracy"] = self._knn()
+
+    def _of_clusters(self):
         assignments = self.model.last_assignments  # [N, H]
         seen = assignments[:, 0] >= 0
-        labels = self.labels[seen]
+        labels, found = self.labels[seen], {}
         for name in ("nmi", "ari"):
             figure = getattr(partitions, name)
             heads = [figure(labels, head) for head in assignments[seen].T]
-            logs[f"{name}_labels"] = float(np.mean(heads))
-        memory = getattr(self.model, "labels", None)  # a `RowMemory`
-        if memory is not None:
-            logs["pseudo_label_nmi"] = self._pseudo_label_nmi(
-                memory.rows.numpy()
-            )
-        if self.knn_sources and (epoch + 1) % self.every_epochs == 0:
-            logs["knn_accuracy"] = self._knn()
+            found[f"{name}_labels"] = float(np.mean(heads))
+        if self.model.labels is not None:
+            rows = self.model.labels.rows.numpy()
+            found["pseudo_label_nmi"] = self._pseudo_label_nmi(rows)
+        return found
 
     def _pseudo_label_nmi(self, rows):
         """Mean over heads of pseudo-labels `[N, H]`; NaN if there are none."""

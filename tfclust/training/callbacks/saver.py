@@ -3,7 +3,7 @@
 import keras
 
 from tfclust.runs import checkpoints
-from tfclust.runtime import devices, terminal
+from tfclust.runtime import devices
 from tfclust.training.callbacks import stopping
 
 
@@ -11,41 +11,21 @@ class Saver(keras.callbacks.Callback):
     """Saves at epochs' ends, at steps, and when asked to stop.
 
     Args:
-      workdir: the run's folder; None on hosts that do not write.
-      about: dict, kept in the manifest.
+      session: the `Session` to save; hosts that are not the chief write
+        nothing.
       stop: a `StopRequest`.
-      rate: function from a step, 0 for the first, to its learning rate.
-      total_steps, steps_per_epoch, start_step: int.
-      every_epochs: int. every_steps: int, 0 for epochs alone.
-      keep: int, checkpoints to leave.
-      say: called with sentences on what is moved aside.
     """
 
-    def __init__(
-        self,
-        workdir,
-        about,
-        stop,
-        *,
-        rate,
-        total_steps,
-        steps_per_epoch,
-        start_step=0,
-        every_epochs=1,
-        every_steps=0,
-        keep=2,
-        say=terminal.say,
-    ):
+    def __init__(self, session, stop):
         super().__init__()
-        self.workdir, self.about, self.stop = workdir, about, stop
-        self.rate, self.losses = rate, stopping.Losses()
-        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
-        self.every_epochs, self.every_steps = every_epochs, every_steps
-        self.keep, self.say = keep, say
-        self.saved_step = start_step
+        self.session, self.stop = session, stop
+        self.rate, self.losses = session.learning_rate(), stopping.Losses()
+        self.steps_per_epoch = session.views.steps_per_epoch
+        self.total_steps = session.total_steps
+        self.saved_step = session.start_step
 
     def on_train_batch_end(self, batch, logs=None):
-        done = batch + 1
+        done, every_steps = batch + 1, self.session.run.checkpoint_steps
         time_to_look = self.losses.add(done, logs["loss"])
         if time_to_look or self._epoch_ends(done):
             self._refuse_bad_losses()
@@ -54,14 +34,14 @@ class Saver(keras.callbacks.Callback):
         if self._must_stop():
             self.model.stop_training = True
             self._save(done)
-        elif self.every_steps and done % self.every_steps == 0:
+        elif every_steps and done % every_steps == 0:
             self._save(done)
 
     def on_epoch_end(self, epoch, logs=None):
         done = int(logs["step"])
         if self._must_stop():
             self.model.stop_training = True
-        due = (epoch + 1) % self.every_epochs == 0
+        due = (epoch + 1) % self.session.run.checkpoint_epochs == 0
         if due or self.model.stop_training or done == self.total_steps:
             self._save(done)
 
@@ -76,14 +56,15 @@ class Saver(keras.callbacks.Callback):
         self._refuse_bad_losses()
         arrays = self.model.state()
         self._refuse_broken(arrays, done)
-        if self.workdir is not None:
+        session = self.session
+        if session.chief:
             checkpoints.save(
-                self.workdir,
+                session.workdir,
                 done,
                 arrays,
-                about=self.about,
-                keep=self.keep,
-                say=self.say,
+                about=session.about,
+                keep=session.run.keep_checkpoints,
+                say=session.say,
             )
         self.saved_step = done
         if self.model.stop_training:

@@ -1,15 +1,8 @@
 """The chosen protocols on every backbone, and what they need of the images."""
 
 from tfclust.evaluation.config import EvaluationConfig
-from tfclust.evaluation.protocols import clusters, knn, linear
+from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.evaluation.subject import Subject
-
-# `Subject` and `EvaluationConfig` to a dict of figures.
-EVALUATORS = {
-    "knn": knn.protocol,
-    "linear": linear.protocol,
-    "clusters": clusters.protocol,
-}
 
 
 def evaluate(
@@ -20,7 +13,7 @@ def evaluate(
     *,
     image_size,
     resize_size=None,
-    tell=None,
+    say=None,
 ):
     """Figures of several backbones on the same images.
 
@@ -34,7 +27,7 @@ def evaluate(
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
         `data.default_resize(image_size)`.
-      tell: called with a line of text when a protocol is done, or None.
+      say: called with a line of text when a protocol is done, or None.
 
     Returns:
       `{name: {protocol: {figure: value}}}`; shares between 0 and 1.
@@ -57,10 +50,10 @@ def evaluate(
         )
         results[name] = {}
         for protocol in config.protocols:
-            figures = EVALUATORS[protocol](subject, config)
+            figures = PROTOCOLS[protocol].run(subject, config)
             results[name][protocol] = figures
-            if tell is not None:
-                tell(f"{name}: {protocol} {_short(figures)}")
+            if say is not None:
+                say(f"{name}: {protocol} {_short(protocol, figures)}")
     return results
 
 
@@ -74,19 +67,17 @@ def check_sources(config, train, test):
     """
     check_source(config, "test_data", test)
     check_source(config, "train_data", train)
-    if not _learning(config):
+    if not learning(config):
         return
     shared = test.num_shared(train)
     if shared:
         raise overlap_error(
             f"{shared} of {test.num_images}", train.uri, test.uri
         )
-    if "knn" in config.protocols and config.num_neighbors > train.num_images:
-        raise ValueError(
-            "num_neighbors must be at most the number of training images. "
-            f"Received: num_neighbors={config.num_neighbors}, "
-            f"{train.num_images} images in {train.uri}."
-        )
+    for name in config.protocols:
+        check = PROTOCOLS[name].check
+        if check is not None:
+            check(config, train)
 
 
 def overlap_error(shared, train_uri, test_uri):
@@ -107,7 +98,7 @@ def check_source(config, argument, source):
       argument: "train_data" or "test_data".
       source: `data.Source`, or None.
     """
-    users = config.protocols if argument == "test_data" else _learning(config)
+    users = config.protocols if argument == "test_data" else learning(config)
     for protocol in users:
         if source is None:
             raise ValueError(
@@ -124,15 +115,15 @@ def check_source(config, argument, source):
             )
 
 
-def _learning(config):
-    """The protocols that learn from training images."""
-    return [name for name in config.protocols if name in ("knn", "linear")]
+def learning(config):
+    """The protocols asked for that learn from training images."""
+    return [name for name in config.protocols if PROTOCOLS[name].learns]
 
 
-def _short(figures):
-    """The figures of a protocol that are shares, in a line."""
+def _short(protocol, figures):
+    """The most telling figures of a protocol, in a line."""
     return ", ".join(
-        f"{name} {value:.3f}"
-        for name, value in figures.items()
-        if name in ("top1", "nmi", "ari", "accuracy")
+        f"{column.figure} {figures[column.figure]:.3f}"
+        for column in PROTOCOLS[protocol].columns(figures)
+        if column.said
     )

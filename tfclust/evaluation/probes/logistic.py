@@ -17,7 +17,7 @@ import scipy.optimize
 import scipy.special
 import tensorflow as tf
 
-from tfclust.evaluation.subject import checked_rows
+from tfclust.evaluation.rows import checked_rows
 
 # Strong to weak, each fit starting from the one before; the next is tried as
 # long as the held-out images' loss falls.

@@ -1,0 +1,54 @@
+"""What a run says of its epochs."""
+
+from tfclust.methods import SwAV
+from tfclust.training.callbacks import console
+
+CONFIG = SwAV.Config(num_clusters=(60,))
+FIGURES = {
+    "epoch": 6,
+    "step": 600,
+    "loss": 2.0,
+    "loss_over_log_k": 0.5,
+    "effective_clusters": 50.0,
+    "empty_clusters": 2,
+    "largest_cluster_share": 0.06,
+    "changed_share": None,
+    "nmi_previous": 0.6,
+    "learning_rate": 0.1,
+    "images_per_second": 1234.5,
+    "reassign_seconds": 0.0,
+}
+
+
+def teller_of(history):
+    return console.Console(
+        history, CONFIG, total_steps=900, start_step=0, batch_size=64
+    )
+
+
+def test_line_of_an_epoch_names_what_matters():
+    line = console.epoch_line({**FIGURES, "knn_accuracy": 0.971}, CONFIG)
+    assert line == (
+        "epoch 6 · loss 2.000 (0.50 of ln K) · 50.0 of 60 clusters · "
+        "kNN 97.1% · 1,234 images/s"
+    )
+
+
+def test_remedy_is_told_once_while_its_symptom_lasts(capsys):
+    history = []
+    teller = teller_of(history)
+    spoken = []
+    for flat in (True, True, False, True):
+        history.append({**FIGURES, "loss_over_log_k": 1.0 if flat else 0.5})
+        teller.on_epoch_end(0)
+        spoken.append("".join(capsys.readouterr().out.splitlines()[1:]))
+    assert "chance. Lower --epsilon" in spoken[0]
+    assert spoken[1].endswith("which is chance (as before).")
+    assert spoken[2] == ""
+    assert "Lower --epsilon" in spoken[3]
+
+
+def test_duration_reads_as_people_say_it():
+    assert console.duration(7) == "7 s"
+    assert console.duration(59.6) == "1 min 0 s"
+    assert console.duration(3725) == "1 h 2 min"

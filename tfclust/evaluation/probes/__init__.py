@@ -1,0 +1,1 @@
+"""Linear layers that read frozen features; the linear protocol picks one."""

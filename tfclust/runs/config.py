@@ -1,0 +1,198 @@
+"""Knobs of a run: its method, images, length and machine."""
+
+import dataclasses
+
+from tfclust import options
+from tfclust.data import MAX_BAD_SHARE
+from tfclust.data.sources.schemes import examples
+from tfclust.data.views.sizes import checked_resize
+from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
+from tfclust.options import option
+from tfclust.runtime.machine import PRECISIONS, STRATEGIES
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The run: method, images, length, machine."""
+
+    method: str = option(
+        "swav",
+        "Which method learns.",
+        choices=tuple(METHOD_CONFIGS),
+        resume="never",
+        why_never="a method's state serves no other",
+    )
+    data: str = option(
+        "",
+        f"Images to learn from: {examples(noted=True)}.",
+        resume="free",
+    )
+    eval_data: str = option(
+        "",
+        "Labelled images that test the online kNN; empty takes every fifth of "
+        "data's own.",
+        resume="free",
+    )
+    max_images: int | None = option(
+        None,
+        "Use so many of data's images; empty for all.",
+        lower=1,
+        resume="free",
+    )
+    class_shares: tuple[float, ...] = option(
+        (),
+        "Share of each class's images to use, by label, for studies of uneven "
+        "data; empty for all, or where there are no labels.",
+        source="SeLa, imbalanced CIFAR-10",
+        lower=0.0,
+        upper=1.0,
+        resume="free",
+    )
+    max_bad_share: float = option(
+        MAX_BAD_SHARE,
+        "Share of unreadable images up to which they are left out, and listed "
+        "in workdir/skipped.txt; with more, the run refuses to begin.",
+        lower=0.0,
+        upper=1.0,
+        resume="free",
+    )
+    cache_dir: str = option(
+        "",
+        "Folder for the results of checking the images, where they cannot lie "
+        "beside them; empty for one in workdir.",
+        resume="free",
+    )
+    workdir: str = option(
+        "",
+        "Folder of the run; one that was begun there goes on.",
+        resume="free",
+    )
+    allow_config_change: bool = option(
+        False,
+        "Whether the run in workdir goes on though flags are others than it "
+        "began with; its images must be the same.",
+        resume="free",
+    )
+    start_anew: bool = option(
+        False,
+        "Whether a run whose checkpoints are all damaged begins again at step "
+        "0, with them moved aside; one with a whole checkpoint goes on.",
+        resume="free",
+    )
+    epochs: int | None = option(
+        None, "Passes over the images; this or steps.", lower=1
+    )
+    steps: int | None = option(
+        None, "Optimizer steps in all; this or epochs.", lower=1
+    )
+    batch_size: int = option(
+        256,
+        "Images in a step, over all replicas.",
+        source="SwAV",
+        lower=1,
+        resume="never",
+        why_never="a run's place in its images is counted in batches",
+    )
+    image_size: int = option(
+        224,
+        "Side of images in evaluation and after export, and of the views "
+        "where view_sizes is empty.",
+        unit="pixels",
+        source="SwAV",
+        lower=4,
+        upper=2048,
+    )
+    resize_size: int | None = option(
+        None,
+        "Short side before evaluation's centre crop; empty for image_size / "
+        "0.875, or image_size itself below 96.",
+        unit="pixels",
+        lower=4,
+    )
+    seed: int = option(
+        0, "Of weights, order and crops.", lower=0, upper=2**32 - 1
+    )
+    strategy: str = option(
+        "auto",
+        "One device, this host's GPUs (or a CPU in parts), or the hosts of "
+        "TF_CONFIG; auto takes what is there.",
+        choices=STRATEGIES,
+        resume="free",
+    )
+    num_replicas: int | None = option(
+        None,
+        "Devices that share a batch; empty for all GPUs.",
+        lower=1,
+        resume="free",
+    )
+    mixed_precision: str = option(
+        "none",
+        "Number format of convolutions; weights, heads and codes stay float32.",
+        choices=tuple(PRECISIONS),
+    )
+    jit_compile: bool | None = option(
+        None,
+        "Whether XLA compiles the whole step; empty for where it pays, on one "
+        "GPU.",
+        resume="free",
+    )
+    deterministic: bool | None = option(
+        None,
+        "Whether a run repeats bit for bit, at some cost on GPUs; empty for on "
+        "CPU.",
+        resume="free",
+    )
+    threads: int | None = option(
+        None,
+        "Threads of an operation; empty for all processors.",
+        lower=1,
+        resume="free",
+    )
+    checkpoint_epochs: int = option(
+        1,
+        "Epochs between checkpoints.",
+        unit="epochs",
+        lower=1,
+        resume="free",
+    )
+    checkpoint_steps: int = option(
+        0,
+        "Steps between checkpoints within epochs; 0 for none.",
+        unit="steps",
+        lower=0,
+        resume="free",
+    )
+    keep_checkpoints: int = option(
+        2,
+        "Checkpoints to keep.",
+        lower=1,
+        resume="free",
+    )
+    stop_on_collapse: bool = option(
+        False,
+        "Whether a run ends, with exit code 2 and its state saved, once its "
+        "images have been in few clusters for three epochs in a row.",
+        resume="free",
+    )
+    knn_images: int = option(
+        5000,
+        "Images in the bank and in the test of the online kNN; 0 for no kNN.",
+        lower=0,
+        resume="free",
+    )
+    knn_epochs: int = option(
+        1,
+        "Epochs between two online kNN.",
+        unit="epochs",
+        lower=1,
+        resume="free",
+    )
+
+    def __post_init__(self):
+        options.check(self)
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(
+                "give either epochs or steps. Received: "
+                f"epochs={self.epochs}, steps={self.steps}."
+            )
+        checked_resize(self.image_size, self.resize_size)

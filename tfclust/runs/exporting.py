@@ -1,0 +1,67 @@
+"""A run's model as a SavedModel, with a card that tells of the run."""
+
+import json
+import sys
+
+from tfclust import saved_model
+from tfclust.runs import folder, recipes
+from tfclust.runtime import folders, quiet, terminal
+
+
+def export(config):
+    """Writes a run's model as the next version of an export.
+
+    Args:
+      config: `tfclust.export.ExportConfig`.
+
+    Returns:
+      `pathlib.Path` of the version.
+
+    Raises:
+      FileNotFoundError: if `workdir` holds no run.
+      ValueError: if `output` cannot be written.
+    """
+    folder.check_trained(config.workdir)
+    quiet.import_tensorflow()
+    from tfclust.runs import loading
+
+    run = loading.load_run(config.workdir)
+    output = config.output or run.workdir / folder.SAVED_MODELS
+    folders.writable("output", output)  # before a minute of tracing
+    return saved_model.save(
+        run.method,
+        output,
+        card=model_card(run),
+        image_size=run.recipe.run.image_size,
+        resize_size=run.recipe.run.resize_size,
+        max_pixels=config.max_pixels,
+    )
+
+
+def model_card(run):
+    """What the model card tells of a run."""
+    from tfclust.runs import metrics  # imports TensorFlow
+
+    history = metrics.read_metrics(run.workdir, run.step)
+    return {
+        "method": run.recipe.run.method,
+        "data": run.recipe.run.data,
+        "num_images": run.num_images,
+        "step": run.step,
+        "recipe": recipes.to_words(run.recipe),
+        "metrics": {
+            "last_epoch": history[-1] if history else None,
+            "evaluation": _figures(run.workdir / folder.EVALUATION),
+        },
+    }
+
+
+def _figures(path):
+    """What was measured of a run; None where that is missing or damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        terminal.say(f"Left out of the card: {path}: {error}", sys.stderr)
+        return None

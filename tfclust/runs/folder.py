@@ -1,0 +1,56 @@
+"""The names of what lies in a run's folder, each written once.
+
+    config.flags          every knob of the run; --flagfile=config.flags
+    checkpoints/<step>/   arrays.npz and manifest.json: the exact state
+    metrics.jsonl         an object an epoch
+    tensorboard/          the same for TensorBoard
+    cache/                the check of the images, where it cannot lie beside
+                          them
+    skipped.txt           images left out, and why
+    evaluation.json       figures of `tfclust.evaluate`
+    saved_model/<n>/      exports without --output
+    .lock                 the process that trains here
+
+A run of a sweep has three files more.
+"""
+
+from tfclust.runtime import folders, locks
+
+CONFIG = "config.flags"
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+CACHE = "cache"
+SKIPPED = "skipped.txt"
+EVALUATION = "evaluation.json"
+SAVED_MODELS = "saved_model"
+LOCK = locks.FILE
+
+SWEEP_FLAGS = "sweep.flags"  # the run's recipe
+SWEEP_IMAGES = "sweep.json"  # the images that it must not change
+SWEEP_LOG = "sweep.log"  # what its commands said
+# In the folder of the sweep itself.
+SWEEP_TABLE = "table.md"
+
+
+def check_trained(workdir):
+    """Refuses a folder in which no run has saved anything.
+
+    Args:
+      workdir: as the user gave it.
+
+    Raises:
+      FileNotFoundError: if there is no checkpoint, whole or damaged.
+    """
+    workdir = folders.expanded(workdir)
+    if not any(workdir.glob(f"{CHECKPOINTS}/[0-9]*")):
+        raise no_run(workdir)
+
+
+def no_run(workdir):
+    """The FileNotFoundError for a folder without a checkpoint."""
+    return FileNotFoundError(
+        f"workdir={workdir} holds no run: expected "
+        "checkpoints/<step>/manifest.json. Train first: python -m "
+        f"tfclust.train --workdir={workdir} ..."
+    )

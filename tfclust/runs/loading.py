@@ -1,0 +1,107 @@
+"""Methods made from a recipe, and runs read again from their folder."""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfclust import backbones, methods, optimizers
+from tfclust.engine.loop import total_steps as steps_of
+from tfclust.runs import checkpoints, folder, recipes
+from tfclust.runs.recipes import Recipe
+from tfclust.runtime import devices, folders
+
+
+class Run(NamedTuple):
+    """A run read from its folder."""
+
+    recipe: Recipe
+    method: methods.Method
+    workdir: pathlib.Path
+    step: int
+    num_images: int
+
+
+class RememberedViews(NamedTuple):
+    """What memories must know of a run's views when its images are away."""
+
+    num_images: int
+    batch_size: int
+    num_views: int
+    num_global_views: int
+    steps_per_epoch: int
+    image_size: int
+    resize_size: int
+    seed: int
+
+
+def load_run(workdir):
+    """Reads a run from its newest complete checkpoint; on one device.
+
+    Args:
+      workdir: the run's folder.
+
+    Returns:
+      `Run`, whose method is as it was when it was saved.
+
+    Raises:
+      FileNotFoundError: if no checkpoint is there.
+      DamagedCheckpoint: if all there are damaged.
+      UnreadableCheckpoint: if one may be whole and cannot be read now.
+    """
+    workdir = folders.expanded(workdir)
+    saved = checkpoints.latest(workdir)
+    if saved is None:
+        raise folder.no_run(workdir)
+    recipe = recipes.from_words(saved.about["recipe"])
+    facts = recipe._replace(backbone=without_init(recipe.backbone))
+    views = RememberedViews(**saved.about["views"])
+    method = build_method(facts, views, tf.distribute.get_strategy())
+    method.load_state(saved.arrays)
+    return Run(recipe, method, workdir, saved.step, views.num_images)
+
+
+def untrained_backbone(recipe):
+    """The backbone as the run began, with the random weights of its seed."""
+    config = without_init(recipe.backbone)
+    with devices.precision(recipe.run.mixed_precision):
+        keras.utils.set_random_seed(recipe.run.seed)
+        return backbones.from_config(config, image_size=recipe.largest_view)
+
+
+def build_method(recipe, views, strategy):
+    """The method of a recipe, compiled, with memories and optimizer slots.
+
+    Args:
+      recipe: a `Recipe`.
+      views: `data.Views`, or what is remembered of them.
+      strategy: a `tf.distribute.Strategy`.
+    """
+    run = recipe.run
+    replicas = strategy.num_replicas_in_sync
+    with devices.precision(run.mixed_precision), strategy.scope():
+        keras.utils.set_random_seed(run.seed)
+        backbone = backbones.from_config(
+            recipe.backbone, image_size=recipe.largest_view
+        )
+        optimizer = optimizers.build(
+            recipe.optimizer,
+            steps_per_epoch=views.steps_per_epoch,
+            total_steps=steps_of(views, run.epochs, run.steps),
+        )
+        method = methods.METHODS[run.method](backbone, recipe.method)
+        jit_compile = run.jit_compile
+        if jit_compile is None:
+            # On CPU XLA slows convolutions; replicas cannot share a step.
+            on_gpu = bool(tf.config.list_physical_devices("GPU"))
+            jit_compile = on_gpu and replicas == 1
+        method.compile(optimizer=optimizer, jit_compile=jit_compile)
+        method.prepare(views)
+    return method
+
+
+def without_init(config):
+    """The backbone's config with random weights at the start."""
+    return dataclasses.replace(config, init_from="", init_stages=None)

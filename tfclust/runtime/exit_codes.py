@@ -1,0 +1,3 @@
+"""What a command ends with."""
+
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130

@@ -1,0 +1,235 @@
+"""Measures what was trained, a run or an export, by the protocols asked for.
+
+Which images, and what the training's recipe says where the command is silent;
+protocols are `evaluation`'s.
+"""
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tfclust import data, evaluation, saved_model
+from tfclust.runs import folder, recipes
+from tfclust.runs.config import RunConfig
+from tfclust.runtime import files, folders, quiet
+
+
+class Measured(NamedTuple):
+    """A backbone with what is known of its training."""
+
+    backbone: Callable
+    image_size: int
+    resize_size: int | None
+    recipe: recipes.Recipe | None  # None for a SavedModel that tells none
+
+
+def measure(command, config, say=None):
+    """Measures what `command` names.
+
+    Args:
+      command: `tfclust.evaluate.EvaluateConfig`.
+      config: `EvaluationConfig`.
+      say: called with a line of text when a protocol is done, or None.
+
+    Returns:
+      What `evaluation.evaluate` returns, also written to the output file where
+      there is one.
+
+    Raises:
+      ValueError: if the run, the images and the protocols do not fit.
+      FileNotFoundError: if the run or images are not there.
+      OSError: if the disk of the images goes away.
+    """
+    _check_paths(command)
+    quiet.import_tensorflow()
+    if command.workdir:
+        trained = _from_run(command.workdir)
+    else:
+        trained = _from_saved_model(command.saved_model)
+    output = output_path(command)
+    # Refused before images are opened, which may take minutes.
+    if "untrained" in config.baselines and trained.recipe is None:
+        raise ValueError(
+            "the baseline untrained needs the recipe of the training. "
+            f"Received: saved_model={command.saved_model}, whose "
+            f"{saved_model.CARD_FILE} has none. Give --baselines=pixels."
+        )
+    train, test = open_labelled(command, config, trained.recipe, say)
+    results = evaluation.evaluate(
+        _backbones(trained, config.baselines),
+        train,
+        test,
+        config,
+        image_size=trained.image_size,
+        resize_size=trained.resize_size,
+        say=say,
+    )
+    if output is not None:
+        write_json(output, results)
+    return results
+
+
+def _check_paths(command):
+    """Refuses what is not there, before TensorFlow's import."""
+    if command.workdir:
+        folder.check_trained(command.workdir)
+    else:
+        saved_model.newest_version(command.saved_model)
+    for name in ("train_data", "test_data"):
+        if getattr(command, name):
+            data.check_uri(getattr(command, name), name)
+
+
+def open_labelled(command, config, recipe, say=None):
+    """The sources to learn from and to test on; None where none is needed.
+
+    Without images to test on, every fifth of those to learn from is held out.
+
+    Args:
+      command: `tfclust.evaluate.EvaluateConfig`.
+      config: `EvaluationConfig`.
+      recipe: the run's `Recipe` for what `command` leaves out, or None.
+      say: called with a line of text where images are held out, or None.
+    """
+    run = RunConfig() if recipe is None else recipe.run
+    train_uri = command.train_data or run.data
+    test_uri = command.test_data or run.eval_data
+    if test_uri and not evaluation.learning(config):
+        train_uri = ""  # nothing is learnt from other images
+    elif train_uri and train_uri == test_uri:
+        raise evaluation.overlap_error("all", train_uri, test_uri)
+    max_images = command.max_images
+    if max_images is None and train_uri == run.data:
+        max_images = run.max_images
+    cache = command.cache_dir or run.cache_dir
+    if not cache and command.workdir:
+        cache = str(folders.expanded(command.workdir) / folder.CACHE)
+
+    def opened(argument, uri, max_images=None):
+        if not uri:
+            return None
+        source = data.open_source(
+            uri,
+            max_images=max_images,
+            cache_dir=cache or None,
+            max_bad_share=run.max_bad_share,
+            argument=argument,
+        )
+        if source.is_stream:
+            raise ValueError(
+                "evaluation needs images that it can come back to. Received: "
+                f"{argument}={uri}. Write tfrecord: in place of "
+                "tfrecord_stream:, or give other images by --train_data and "
+                "--test_data."
+            )
+        if say is not None:
+            source.when_failing(
+                lambda name, why: say(f"Another image stands for {name}: {why}")
+            )
+        return source
+
+    if test_uri:
+        # The smaller source first: what is missing there shows soonest.
+        given = "test_data" if command.test_data else "eval_data"
+        test = opened(given, test_uri)
+        evaluation.check_source(config, "test_data", test)
+    given = "train_data" if command.train_data else "data"
+    train = opened(given, train_uri, max_images)
+    if not test_uri:
+        train, test = _held_out(config, train, say)
+    evaluation.check_sources(config, train, test)
+    return train, test
+
+
+def _held_out(config, source, say):
+    """`source` in two, to learn from and to test on, and a line on it."""
+    if source is not None and source.labels is None:
+        why = "".join(f" ({notice})" for notice in source.notices)
+        raise ValueError(
+            "without test_data every fifth image to learn from is one to test "
+            f"on, and needs a label. Received: {source.uri} without labels"
+            f"{why}. Put the images in class folders, or give labelled ones "
+            "by --train_data and --test_data."
+        )
+    evaluation.check_source(config, "test_data", source)
+    train, test = data.held_out(source)
+    if say is not None:
+        say(
+            f"No test_data is given: every fifth image of {source.uri} is held "
+            f"out to test on, {test.num_images} of {source.num_images}."
+        )
+    return train, test
+
+
+def output_path(command):
+    """Where the figures are written, or None; refuses what cannot be.
+
+    Its folder is made where it is missing, and tried.
+
+    Args:
+      command: `tfclust.evaluate.EvaluateConfig`.
+    """
+    if command.output:
+        path = folders.expanded(command.output)
+    elif command.workdir:
+        workdir = folders.expanded(command.workdir)
+        path = workdir / folder.EVALUATION
+    else:
+        return None
+    if path.is_dir():
+        raise ValueError(
+            f"output must be a file. Received: the folder {path}. Try "
+            f"{path / folder.EVALUATION}."
+        )
+    folders.writable("output", path.parent, given=path)
+    return path
+
+
+def write_json(path, results):
+    """Writes `results` to `path`, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    way_out = "What was there is as it was. Make room, or give another output."
+    words = json.dumps(results, indent=2) + "\n"
+    with folders.writing(f"the figures in {path}", way_out):
+        files.write_text(path, words)
+
+
+def _from_run(workdir):
+    from tfclust.runs import loading  # imports TensorFlow
+
+    run = loading.load_run(workdir)
+    return Measured(
+        _inference(run.method.backbone),
+        run.recipe.run.image_size,
+        run.recipe.run.resize_size,
+        run.recipe,
+    )
+
+
+def _from_saved_model(path):
+    loaded = saved_model.load(path)
+    words = loaded.card["recipe"]
+    return Measured(
+        _inference(loaded.model),
+        loaded.image_size,
+        loaded.resize_size,
+        None if words is None else recipes.from_words(words),
+    )
+
+
+def _backbones(trained, baselines):
+    from tfclust.runs import loading  # imports TensorFlow
+
+    backbones = {"trained": trained.backbone}
+    if "untrained" in baselines:
+        backbones["untrained"] = _inference(
+            loading.untrained_backbone(trained.recipe)
+        )
+    if "pixels" in baselines:
+        backbones["pixels"] = evaluation.pixels
+    return backbones
+
+
+def _inference(model):
+    """`model` with the statistics of training, not of the batch."""
+    return lambda images: model(images, training=False)

@@ -1,0 +1,1 @@
+"""One recipe trained and measured with several values of its knobs."""
