@@ -106,25 +106,23 @@ def coke_batch(*numbers):
 
 def odc_batch(*numbers):
     """Seconds of ODC's memories in a batch, and of all new centroids."""
-    from tfclust.ops import online_clusters
+    from tfclust.ops import cluster_memory
 
     def measure(batch, num_clusters, width):
         num_rows = 10 * num_clusters
-        clusters = online_clusters.Clusters(
+        clusters = cluster_memory.Clusters(
             random_rows(num_rows, width),
             np.zeros(num_rows, np.int32),
             np.zeros((num_clusters, width), np.float32),
             np.zeros((num_clusters, width)),
             np.zeros(num_clusters, np.int64),
         )
-        online_clusters.relabel_all(
-            clusters, np.arange(num_rows) % num_clusters
-        )
+        cluster_memory.relabel_all(clusters, np.arange(num_rows) % num_clusters)
         new, index = random_rows(batch, width), np.arange(batch)
 
         def run():
-            online_clusters.update_rows(clusters, index, new, 0.5)
-            online_clusters.refresh_centroids(clusters)
+            cluster_memory.update_rows(clusters, index, new, 0.5)
+            cluster_memory.refresh_centroids(clusters)
 
         return seconds_a_call(run)
 

@@ -94,12 +94,7 @@ def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):
             "64 of 1797 images are in data",
         ),
         ("train", ["--method=swaw"], "--method must be one of swav"),
-        (
-            "train",
-            [*SHORT, "--accumulate_steps=2"],
-            "accumulate_steps must be 1: codes or labels, batch norm",
-        ),
-        ("train", [*SHORT, "--accumulate_steps=0"], "at least 1"),
+        ("train", [*SHORT, "--batch_size=0"], "batch_size must be at least 1"),
         ("train", [*SHORT, "--seed=4294967296"], "seed must be at most 42949"),
         ("train", [*SHORT, "--learning_rate=inf"], "learning_rate must be a f"),
         ("train", ["--workdir=/dev/null", "--epochs=1"], "workdir=/dev/null"),

@@ -51,6 +51,14 @@ def test_features_come_in_index_order_whatever_the_batch():
     np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
+def test_passes_over_few_images_warn_of_no_retracing(caplog, monkeypatch):
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    for seed in range(8):
+        source = coloured_source(4, seed=seed)
+        evaluation.extract_features(mean_colour, source, image_size=8)
+    assert "retracing" not in caplog.text
+
+
 def test_features_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="for 4 of 4 images of array:0"):
         evaluation.extract_features(

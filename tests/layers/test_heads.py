@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfclust.layers import heads
+from tfclust.ops.units import unit_vectors
 
 
 def test_projector_is_linear_bn_relu_linear():
@@ -42,7 +43,8 @@ def test_width_0_passes_features_through():
 
 def test_prototypes_start_as_unit_columns_and_score_by_cosine():
     prototypes = heads.Prototypes(4, (5, 3), learned=True)
-    units = heads.unit_rows(np.random.default_rng(0).normal(size=(7, 4)))
+    rows = np.random.default_rng(0).normal(size=(7, 4))
+    units = unit_vectors(rows.astype(np.float32))
     for kernel, scores in zip(
         prototypes.kernels, prototypes(units), strict=True
     ):

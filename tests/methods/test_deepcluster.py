@@ -15,7 +15,7 @@ from tests.support.marks import slow
 from tests.support.tiny import two_views
 from tfclust import data, optimizers
 from tfclust.ops import clusterer, groups, kmeans
-from tfclust.ops.balancing import balanced_order
+from tfclust.ops.class_balance import balanced_order
 
 
 def build(**knobs):

@@ -305,6 +305,7 @@ def test_three_replicas_share_rows_and_find_what_one_finds():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"num_clusters": 0}, "at least 1. Received: num_clusters=0"),
         ({"num_clusters": 700}, "600 rows cannot fill 700 clusters.*to 600"),
         ({"num_iters": 0}, "num_iters must be.*Received: num_iters=0"),
         ({"empty": "drop"}, "'keep', 'split' or 'copy'. Received: 'drop'"),

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from tfclust.ops import whitening
-from tfclust.ops.whitening import fit_whitening, unit_rows, whiten
+from tfclust.ops.whitening import fit_whitening, whiten
 
 
 def correlated(num_rows=500, width=20, seed=0):
@@ -68,13 +68,6 @@ def test_signs_are_settled():
     components = fit_whitening(correlated(), 6).components
     largest = np.argmax(np.abs(components), axis=0)
     assert (components[largest, np.arange(6)] > 0).all()
-
-
-def test_unit_rows_keep_a_zero_row():
-    rows = np.float32([[3, 4], [0, 0], [0, -2]])
-    np.testing.assert_allclose(
-        unit_rows(rows), [[0.6, 0.8], [0, 0], [0, -1]], atol=1e-7
-    )
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,10 @@ def test_layer_that_keras_cannot_write_down_is_named(tmp_path):
     ("sizes", "message"),
     [
         ({}, "image_size=None"),
-        ({"image_size": 20, "resize_size": 16}, "image_size=20, resize_size=1"),
+        (
+            {"image_size": 20, "resize_size": 16},
+            "resize_size=16, image_size=20",
+        ),
         ({"image_size": -4}, "image_size=-4"),
         ({"image_size": 16, "max_pixels": 0}, "max_pixels=0"),
     ],

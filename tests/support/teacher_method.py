@@ -13,6 +13,7 @@ from tfclust.engine.config import MethodConfig
 from tfclust.engine.losses import ExampleLosses
 from tfclust.engine.method import Method
 from tfclust.layers import heads
+from tfclust.ops.units import unit_vectors
 from tfclust.options import option
 
 
@@ -52,7 +53,7 @@ class Student(Method):
             tf.unstack(outputs.projections), tf.unstack(targets), strict=True
         ):
             predicted = self.predictor(projections, training=True)
-            cosine = tf.reduce_sum(heads.unit_rows(predicted) * target, axis=-1)
+            cosine = tf.reduce_sum(unit_vectors(predicted) * target, axis=-1)
             losses.append(2.0 - 2.0 * cosine)  # [B]
         loss = tf.add_n(losses) / len(losses)
         return ExampleLosses(loss, tf.ones_like(loss))

@@ -55,11 +55,6 @@ def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
         ({"warmup_epochs": 3.0}, "warmup_epochs=3, epochs=2"),
         ({"num_replicas": 2, "strategy": "one"}, "num_replicas=2"),
         ({"strategy": "multi_worker"}, "TF_CONFIG"),
-        (
-            {"accumulate_steps": 2},
-            "must be 1.*whole batch.*accumulate_steps=2.*mixed_precision.*"
-            "num_views.*num_replicas.*queue_rows",
-        ),
         ({"num_views": (1,)}, "num_views must sum to at least 2"),
         ({"learning_rat": 3}, "no knob.*Did you mean learning_rate"),
         ({"min_cluster": 3}, "read by odc alone"),

@@ -53,7 +53,5 @@ def _call(self, inputs, training=False):
     kept = keras.random.dropout(ones, self.rate, seed=self.seed_generator)
     views = _VIEWS.get()
     kept = tf.reshape(kept, [views, -1, width])  # [V, B, C]
-    by_image = tf.transpose(kept, [1, 0, 2])
-    own = replicas.own_rows(by_image, num_rows // views)  # [B / R, V, C]
-    own = tf.reshape(tf.transpose(own, [1, 0, 2]), [-1, width])
-    return inputs * own
+    by_image = tf.transpose(kept, [1, 0, 2])  # [B, V, C]
+    return inputs * replicas.own_rows_of_views(by_image, num_rows // views)

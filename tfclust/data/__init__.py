@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tfclust.data.sources.schemes import check_uri
     from tfclust.data.sources.uris import open_source
     from tfclust.data.views.batches import Views
-    from tfclust.data.views.passes import default_resize, evaluation_batches
+    from tfclust.data.views.passes import evaluation_batches
+    from tfclust.data.views.sizes import default_resize
 else:
     __getattr__, __dir__ = on_first_use(__name__)
 

@@ -12,6 +12,7 @@ from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
 from tfclust.layers.memories import ProjectionBank, RowMemory
 from tfclust.ops.cross_entropy import hard_label_losses
+from tfclust.ops.filling import check_filling
 
 
 class BankedMethod(ClusteringMethod):
@@ -25,12 +26,7 @@ class BankedMethod(ClusteringMethod):
     def build_memories(self, views):
         num_images, batch = views.num_images, views.batch_size
         seen = num_images // batch * batch
-        if max(self.config.num_clusters) > seen:
-            raise ValueError(
-                f"{seen} images an epoch cannot fill "
-                f"{max(self.config.num_clusters)} clusters. Lower num_clusters "
-                f"to {seen} or fewer, or give more images."
-            )
+        check_filling(seen, max(self.config.num_clusters), seen="an epoch")
         self.labels = RowMemory(
             num_images, len(self.config.num_clusters), name="labels"
         )

@@ -7,6 +7,7 @@ settings are seldom meant; `runs/health.py` knows figures and symptoms alone.
 import dataclasses
 from typing import NamedTuple
 
+from tfclust.ops.filling import check_filling
 from tfclust.options import check, option
 
 # Why no step is made of several smaller batches.
@@ -146,11 +147,8 @@ class ClusteringConfig(MethodConfig):
 
     def check_images(self, num_images, batch_size):
         largest = max(self.num_clusters)
-        if largest > num_images and self.fills_clusters:
-            raise ValueError(
-                f"{num_images} images cannot fill {largest} clusters. Lower "
-                f"num_clusters to {num_images} or fewer, or give more images."
-            )
+        if self.fills_clusters:
+            check_filling(num_images, largest)
 
     def remedies(self):
         return with_remedies(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfclust.backbones.dropout import views_in_pass
-from tfclust.layers import heads
+from tfclust.ops.units import unit_vectors
 
 
 class Outputs(NamedTuple):
@@ -50,7 +50,7 @@ def forward(backbone, projector, views, *, training, grouping):
         features = tf.concat(features, axis=0)  # [V, B, F]
         # One call over all views: the projector's BN sees every crop.
         projections = _project(projector, features, training)  # [V, B, D]
-    return Outputs(features, projections, heads.unit_rows(projections))
+    return Outputs(features, projections, unit_vectors(projections))
 
 
 def _features(backbone, images, training):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfclust import data
 from tfclust.evaluation.rows import num_bad
+from tfclust.ops.pixels import as_floats
 
 # Beyond this the flattened pixels of ImageNet's images would need 16 GB.
 PIXEL_SIDE = 32
@@ -94,10 +95,13 @@ def extract_features(
         batch_size=batch_size,
     )
 
-    @tf.function(reduce_retracing=True, autograph=False)
+    @tf.function(autograph=False)
     def forward(images):
-        return tf.cast(backbone(_to_float(images)), tf.float32)
+        return tf.cast(backbone(as_floats(images)), tf.float32)
 
+    # Batches have one shape. Traced at its first call, it would be one more
+    # new function at this place, of which TensorFlow warns after a few passes.
+    forward = forward.get_concrete_function(batches.element_spec["images"])
     features = None
     for batch in batches:
         rows = forward(batch["images"])
@@ -130,11 +134,6 @@ def pixels(images):
         )
     num_values = int(np.prod(images.shape[1:]))
     return tf.reshape(images, [-1, num_values]) / num_values**0.5
-
-
-def _to_float(images):
-    """uint8 images as float32 in [0, 1]."""
-    return tf.image.convert_image_dtype(images, tf.float32)
 
 
 def _check_rank(rows):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tfclust.ops.units import unit_vectors
 from tfclust.runtime import replicas
 
 HEAD_DTYPE = "float32"
@@ -236,17 +237,12 @@ class MaskedClassifier(layers.Layer):
         return [(self.kernel, np.float32(kernel)), (self.bias, bias)]
 
 
-def unit_rows(x):
-    """Rows of `x` at unit length; a zero row stays zero."""
-    # Keras's epsilon is added under the root in float32: 1e-12 of the square.
-    return keras.ops.normalize(x, axis=-1, order=2, epsilon=1e-12)
-
-
 class KeyedDropout(layers.Layer):
     """Dropout whose mask is a function of (seed, step, row, view).
 
-    Keras's own keeps a generator's state, which replicas cannot share: each
-    would drop the same of its own rows, and two replicas would not be one.
+    A step that is repeated drops the same, and there is no state to keep. In
+    backbones, which are saved as Keras models, `backbones.dropout` does it
+    with Keras's own layer.
 
     Args:
       rate: float in [0, 1), share of values that become 0; the others grow by
@@ -279,13 +275,10 @@ class KeyedDropout(layers.Layer):
             dtype=tf.int32,
             alg="philox",
         )
-        numbers = replicas.own_rows(numbers, own)  # [b, n, D]
-        # A transpose of int32 makes oneDNN complain without AVX-512.
-        numbers = tf.stack(tf.unstack(numbers, axis=1))  # [n, b, D]
-        numbers = tf.reshape(numbers, x.shape)
+        numbers = replicas.own_rows_of_views(numbers, own)  # [n * b, D]
         dropped = numbers < int((self.rate - 0.5) * 2**32)
         return tf.where(dropped, 0.0, x / (1 - self.rate))
 
 
 def _unit_columns(kernel):
-    return keras.ops.normalize(kernel, axis=0, order=2, epsilon=1e-12)
+    return unit_vectors(kernel, axis=0)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfclust.ops import online_kmeans
+from tfclust.ops.units import unit_vectors
 
 _SAME_EVERYWHERE = "only_first_replica"
 
@@ -259,7 +260,7 @@ class OnlineClusters(layers.Layer):
         self.current = self._state("current", shape)
         self.duals = self._state("duals", (num_clusters,))
         self.counts = self._state("counts", (num_clusters,), dtype="int64")
-        self.last.assign(online_kmeans.unit_columns(self.last.value))
+        self.last.assign(unit_vectors(self.last.value, axis=0))
         self.current.assign(self.last)
         self.built = True
 

@@ -21,6 +21,7 @@ from tfclust.layers.memories import OnlineClusters, RowMemory, VoteMemory
 from tfclust.methods.configs.coke import CoKeConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.online_kmeans import soft_labels
+from tfclust.ops.units import unit_vectors
 from tfclust.ops.view_targets import mean_over_views, mixed_targets
 from tfclust.runtime import replicas
 
@@ -110,7 +111,7 @@ class CoKe(ClusteringMethod):
             self.predictor(rows, training=training)
             for rows in tf.unstack(projections)
         ]
-        predictions = heads.unit_rows(tf.stack(predictions))  # [V, B, D]
+        predictions = unit_vectors(tf.stack(predictions))  # [V, B, D]
         return scores + self.score(projections, predictions)
 
     def assign(self, outputs, index):

@@ -18,9 +18,11 @@ from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.deepcluster import DeepClusterConfig
 from tfclust.ops import groups, partitions
-from tfclust.ops.balancing import balanced_order, inverse_frequencies
+from tfclust.ops.class_balance import balanced_order, inverse_frequencies
 from tfclust.ops.clusterer import Clusterer
-from tfclust.ops.whitening import fit_whitening, unit_rows, whiten
+from tfclust.ops.filling import check_filling
+from tfclust.ops.units import unit_rows
+from tfclust.ops.whitening import fit_whitening, whiten
 
 
 class DeepCluster(ClusteringMethod):
@@ -177,11 +179,8 @@ class DeepCluster(ClusteringMethod):
 def _check_sizes(config, num_images, width):
     """Refuses what cannot be clustered, before anything is computed."""
     (num_clusters,) = config.num_clusters
-    if config.clustering == "kmeans" and num_clusters > num_images:
-        raise ValueError(
-            f"{num_images} images cannot fill {num_clusters} clusters. Lower "
-            f"num_clusters to {num_images} or fewer, or give more images."
-        )
+    if config.clustering == "kmeans":
+        check_filling(num_images, num_clusters)
     most = min(width, num_images - 1)
     if config.pca_width > most:
         raise ValueError(

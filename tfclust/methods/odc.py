@@ -19,7 +19,7 @@ from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.odc import ODCConfig
-from tfclust.ops import online_clusters
+from tfclust.ops import cluster_memory
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.kmeans import kmeans
 
@@ -70,8 +70,8 @@ class ODC(ClusteringMethod):
 
     @property
     def clusters(self):
-        """The memories as `ops.online_clusters.Clusters`."""
-        return online_clusters.Clusters(
+        """The memories as `ops.cluster_memory.Clusters`."""
+        return cluster_memory.Clusters(
             self.samples.array,
             self.host_labels.array,
             self.centroids.array,
@@ -107,9 +107,9 @@ class ODC(ClusteringMethod):
             empty="split",
             strategy=self.distribute_strategy,
         )
-        online_clusters.relabel_all(self.clusters, found.pseudo_labels)
+        cluster_memory.relabel_all(self.clusters, found.pseudo_labels)
         # The last assignment may empty a cluster again.
-        online_clusters.remove_small(self.clusters, 1)
+        cluster_memory.remove_small(self.clusters, 1)
         self.labels.replace(self.host_labels.array[:, None])
         self._weigh_classes()
 
@@ -135,12 +135,12 @@ class ODC(ClusteringMethod):
         """Memories: features and labels, centroids, then small clusters."""
         done = int(self.step.numpy())
         clusters = self.clusters
-        written = online_clusters.update_rows(
+        written = cluster_memory.update_rows(
             clusters, rows["index"], rows["units"], self.config.memory_weight
         )
         if done % self.config.centroid_steps == 0:
-            online_clusters.refresh_centroids(clusters)
-        moved = online_clusters.remove_small(
+            cluster_memory.refresh_centroids(clusters)
+        moved = cluster_memory.remove_small(
             clusters,
             self.min_cluster,
             smallest_part=self.config.smallest_part or self.min_cluster,

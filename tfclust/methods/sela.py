@@ -10,8 +10,8 @@ steps are one label step.
 
 import numpy as np
 
-from tfclust.engine.balance import Balance
 from tfclust.engine.clustering import ClusteringMethod
+from tfclust.engine.label_steps import Balance
 from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import heads
 from tfclust.layers.memories import RowMemory
@@ -19,6 +19,7 @@ from tfclust.methods.configs.sela import SeLaConfig
 from tfclust.ops import transport
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.cross_entropy import hard_label_losses
+from tfclust.ops.filling import check_filling
 from tfclust.ops.kmeans import kmeans
 
 # Labels may fall due a little beyond the last epoch, which then never come.
@@ -47,12 +48,7 @@ class SeLa(ClusteringMethod):
 
     def build_memories(self, views):
         num_images, counts = views.num_images, self.config.num_clusters
-        if max(counts) > num_images:
-            raise ValueError(
-                f"{num_images} images cannot fill {max(counts)} clusters. "
-                f"Lower num_clusters to {num_images} or fewer, or give more "
-                "images."
-            )
+        check_filling(num_images, max(counts))
         self.labels = RowMemory(num_images, len(counts), name="labels")
         start = [
             balanced_start(num_images, count, seed=(views.seed, head))

@@ -7,8 +7,8 @@ the whole bank gives it. Differs from what SwAV does with a batch in that the
 passes go on until every cluster has its share.
 """
 
-from tfclust.engine.balance import Balance
 from tfclust.engine.banked import BankedMethod
+from tfclust.engine.label_steps import Balance
 from tfclust.layers import heads
 from tfclust.methods.configs.sela_v2 import SeLaV2Config
 from tfclust.ops.clusterer import Clusterer

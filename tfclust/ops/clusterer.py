@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfclust.ops.units import unit_vectors
+
 
 class Clusterer(NamedTuple):
     """How one head assigns raw projections; None leaves a step out.
@@ -41,7 +43,7 @@ def scores(clusterer, projections):
     if clusterer.components is not None:
         x = x @ tf.cast(clusterer.components, tf.float32)  # [B, E]
     if clusterer.unit_rows:
-        x = tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
+        x = unit_vectors(x)
     result = x @ tf.cast(clusterer.centroids, tf.float32)  # [B, K]
     if clusterer.bias is not None:
         result = result + tf.cast(clusterer.bias, tf.float32)

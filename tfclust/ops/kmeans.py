@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from tfclust.ops import lloyd
 from tfclust.ops.empty_clusters import RULES
+from tfclust.ops.filling import check_filling
+from tfclust.ops.units import unit_rows, unit_vectors
 
 
 class KMeansResult(NamedTuple):
@@ -77,12 +79,12 @@ def spherical_kmeans(
     _check_rows(rows, num_clusters, num_iters, block_rows)
     _check_draws(empty, seed, initial_centroids)
     start = _start(rows, num_clusters, seed, initial_centroids)
-    rows = tf.math.l2_normalize(tf.cast(rows, tf.float32), 1, epsilon=1e-24)
+    rows = unit_vectors(tf.cast(rows, tf.float32))
     _check_finite(rows)
     shards = lloyd.split_rows(rows, num_clusters, block_rows, strategy)
     return _lloyd(
         shards,
-        _unit(np.asarray(start, np.float64), otherwise=start),
+        unit_rows(np.asarray(start, np.float64), otherwise=start),
         num_iters,
         split=_splits(empty, seed),
         spherical=True,
@@ -195,11 +197,11 @@ def _lloyd(
         centroids = sums / np.maximum(counts, 1)[:, None]
         centroids = np.where(filled, centroids, before)
         if spherical:
-            centroids = _unit(centroids, otherwise=before)
+            centroids = unit_rows(centroids, otherwise=before)
         if split and not filled.all():
             centroids = split(centroids + centre, counts) - centre
             if spherical:
-                centroids = _unit(centroids, otherwise=before)
+                centroids = unit_rows(centroids, otherwise=before)
         shift, done = np.sum((centroids - before) ** 2), done + 1
     bias = _score_bias(centroids, spherical)
     labels, counts, inertia = lloyd.assign(shards, centroids, bias)
@@ -211,12 +213,6 @@ def _score_bias(centroids, spherical):
     # |x - c|^2 is least where x.c - |c|^2 / 2 is largest.
     squares = (centroids**2).sum(axis=1)
     return np.zeros_like(squares) if spherical else -0.5 * squares
-
-
-def _unit(rows, *, otherwise):
-    """Unit rows; where a row is 0, that of `otherwise`."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.where(norms > 0, rows / np.where(norms > 0, norms, 1), otherwise)
 
 
 def _splits(empty, seed):
@@ -260,11 +256,12 @@ def _check_rows(rows, num_clusters, num_iters, block_rows):
             f"rows must be [N, D]. Received: shape {tuple(rows.shape)}. "
             "Flatten or pool what comes after the first axis."
         )
-    if not 1 <= num_clusters <= rows.shape[0]:
+    if num_clusters < 1:
         raise ValueError(
-            f"{rows.shape[0]} rows cannot fill {num_clusters} clusters. Lower "
-            f"num_clusters to {rows.shape[0]} or fewer, or give more rows."
+            "num_clusters must be an int of at least 1. Received: "
+            f"num_clusters={num_clusters}."
         )
+    check_filling(rows.shape[0], num_clusters, rows="rows")
     if num_iters < 1:
         raise ValueError(
             "num_iters must be an int of at least 1. Received: "

@@ -185,6 +185,7 @@ def _unit(rows):
 
 def _lengths(rows):
     """`[n, 1]`; 1 for a row of zeros, which it then divides into zeros."""
+    # As `units.unit_rows`, but without an array of all squares.
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
     return np.where(lengths > 0, lengths, 1)
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfclust.ops.units import unit_vectors
+
 _VOTE_TEMPERATURE = 0.5
 
 
@@ -107,7 +109,7 @@ def move_centroids(means, rows, labels, normalised):
     before, after = (tf.cast(n, tf.float32) for n in (counts, counts + taken))
     moved = before * centroids + tf.transpose(sums)  # [D, K]
     moved /= tf.maximum(after, 1.0)
-    moved = tf.where(normalised, unit_columns(moved), moved)
+    moved = tf.where(normalised, unit_vectors(moved, axis=0), moved)
     moved = tf.where(taken > 0, moved, centroids)
     return RunningMeans(moved, counts + taken)
 
@@ -127,7 +129,8 @@ def blend_centroids(last, current, share):
     Source:
       CoKe, the second stage of `main_single_view`.
     """
-    return unit_columns((1.0 - share) * last + share * unit_columns(current))
+    mean = (1.0 - share) * last + share * unit_vectors(current, axis=0)
+    return unit_vectors(mean, axis=0)
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -204,8 +207,3 @@ def soft_labels(clusters, shares, num_clusters):
     return tf.add_n(
         [share[:, None] * tf.one_hot(c, num_clusters) for c, share in pairs]
     )
-
-
-def unit_columns(x):
-    """Columns of `[D, K]` at unit length; a zero column stays zero."""
-    return tf.math.l2_normalize(x, axis=0, epsilon=1e-24)

@@ -87,12 +87,6 @@ def whiten(whitening, rows, *, block_rows=_BLOCK_ROWS):
     return result
 
 
-def unit_rows(rows):
-    """Float32 rows at unit length; a zero row stays zero."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.float32(rows / np.where(norms > 0, norms, 1))
-
-
 def _check(rows, width):
     if rows.ndim != 2:
         raise ValueError(

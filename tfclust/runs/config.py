@@ -5,7 +5,7 @@ import dataclasses
 from tfclust import options
 from tfclust.data import MAX_BAD_SHARE
 from tfclust.data.sources.schemes import examples
-from tfclust.engine.config import WHOLE_BATCH
+from tfclust.data.views.sizes import checked_resize
 from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
 from tfclust.options import option
 from tfclust.runtime.machine import PRECISIONS, STRATEGIES
@@ -92,13 +92,6 @@ class RunConfig:
         lower=1,
         resume="never",
         why_never="a run's place in its images is counted in batches",
-    )
-    accumulate_steps: int = option(
-        1,
-        "Batches whose gradients make a step: 1, for codes, batch norm and "
-        "memories are of the whole batch; other values are refused with what "
-        "to do instead.",
-        lower=1,
     )
     image_size: int = option(
         224,
@@ -202,18 +195,4 @@ class RunConfig:
                 "give either epochs or steps. Received: "
                 f"epochs={self.epochs}, steps={self.steps}."
             )
-        if self.accumulate_steps != 1:
-            raise ValueError(
-                f"accumulate_steps must be 1: {WHOLE_BATCH} Received: "
-                f"accumulate_steps={self.accumulate_steps}. Where memory is "
-                "short give --mixed_precision=bfloat16, smaller or fewer views "
-                "(--view_sizes, --num_views), or several devices "
-                "(--num_replicas); or a smaller --batch_size, to which swav's "
-                "--queue_rows adds the projections of earlier steps."
-            )
-        if self.resize_size is not None and self.resize_size < self.image_size:
-            raise ValueError(
-                "resize_size must be at least image_size, or the centre crop "
-                f"leaves the image. Received: resize_size={self.resize_size}, "
-                f"image_size={self.image_size}."
-            )
+        checked_resize(self.image_size, self.resize_size)

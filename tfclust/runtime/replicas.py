@@ -113,6 +113,22 @@ def own_rows(gathered, num_rows):
     return tf.ensure_shape(rows, [static, *gathered.shape[1:]])
 
 
+def own_rows_of_views(whole, num_rows):
+    """This replica's rows of all views, as a pass has them: view by view.
+
+    Args:
+      whole: `[B, V, C]`, of the global batch; V and C are known.
+      num_rows: int or scalar, B / R.
+
+    Returns:
+      `[V * B / R, C]`.
+    """
+    own = own_rows(whole, num_rows)  # [b, V, C]
+    # A transpose of int32 makes oneDNN complain without AVX-512.
+    views = tf.stack(tf.unstack(own, axis=1))  # [V, b, C]
+    return tf.reshape(views, [-1, whole.shape[-1]])
+
+
 def all_sum(x):
     """Sum over replicas, the same on every replica.
 

@@ -71,6 +71,8 @@ def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
     missing = tf.fill([count + 1], tf.size(found) - 1)
     places = tf.tensor_scatter_nd_update(missing, found[:, None], places)
     places = places[:-1]
+    # Divided, where `pixels.as_floats` multiplies: so a client that sends
+    # pixels / 255 to the signature of images gets the same bits.
     images = tf.cast(tf.gather(images, places), tf.float32) / 255.0
     return Decoded(images, tf.gather(status, places))
 

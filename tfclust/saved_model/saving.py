@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones
-from tfclust.data.views.passes import default_resize
+from tfclust.data.views.sizes import checked_resize
 from tfclust.saved_model.decoding import STATUSES
 from tfclust.saved_model.serving import Forward, served, single_device_copy
 from tfclust.saved_model.versions import (
@@ -166,13 +166,13 @@ def _sizes(method, image_size, resize_size):
             "and the method has not been trained on views. Received: "
             "image_size=None."
         )
-    resize_size = resize_size or default_resize(image_size)
-    if not 1 <= image_size <= resize_size:
+    if image_size < 1:
         raise ValueError(
-            "image_size must be at least 1 and at most resize_size, the short "
-            f"side before the crop. Received: image_size={image_size}, "
-            f"resize_size={resize_size}."
+            "image_size must be at least 1, the side of the centre crop. "
+            f"Received: image_size={image_size}. Leave it out where the method "
+            "was trained on views."
         )
+    resize_size = checked_resize(image_size, resize_size)
     backbones.check_size(method.backbone, "image_size", int(image_size))
     return int(image_size), int(resize_size)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.ops import clusterer as clusterers
+from tfclust.ops.units import unit_vectors
 from tfclust.saved_model.decoding import OK, decode
 
 
@@ -46,7 +47,7 @@ class Forward:
         raw = tf.cast(raw, tf.float32)
         projections = raw
         if self.unit_projections:
-            projections = tf.math.l2_normalize(raw, axis=-1, epsilon=1e-24)
+            projections = unit_vectors(raw)
         found = {
             "features": features,  # [B, F]
             "projections": projections,  # [B, D]

@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 from unittest import mock
 
 import numpy as np
@@ -20,7 +19,7 @@ from tests.support.image_files import (
     write_shards,
 )
 from tfclust import data
-from tfclust.data.reading import scan
+from tfclust.data.reading import examples, scan
 from tfclust.data.sources import shards
 
 
@@ -137,32 +136,6 @@ def test_what_an_older_check_kept_is_not_read(tmp_path, monkeypatch):
     data.open_source(uri, cache_dir=cache)
     data.open_source(uri, cache_dir=cache)
     assert checked == [1]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
-def test_a_long_check_shows_a_bar_on_a_terminal_alone(monkeypatch, stream):
-    monkeypatch.setattr(scan, "_TOLD_FROM", 0.0)
-    monkeypatch.setattr(scan, "_TELL_EVERY", 0.0)
-    monkeypatch.setattr("sys.stderr", stream())
-    with scan.Progress("/images", 2000, done=500) as tell:
-        tell(500)
-        tell(1000)
-    shown = sys.stderr.getvalue().split("\r")
-    if stream is io.StringIO:
-        assert shown == [""]
-        return
-    half, done = "#" * 15 + " " * 15, "#" * 30
-    assert shown == [
-        "",
-        f"Checking /images [{half}] 1,000 of 2,000",
-        f"Checking /images [{done}] 2,000 of 2,000",
-        "\x1b[K",
-    ]
 
 
 DAMAGE = {
@@ -302,5 +275,7 @@ def test_an_index_serves_only_the_features_that_it_was_made_for(tmp_path):
         ("coarse", [0, 0, 1, 1]),
         ("fine", [0, 1, 2, 3]),
     ):
-        index = shards.shard_index(str(path), keys=shards.Keys("image", label))
+        index = shards.shard_index(
+            str(path), keys=examples.Keys("image", label)
+        )
         assert index.labels.tolist() == expected

@@ -55,6 +55,11 @@ def test_grey_arrays_become_rgb():
         ([], None, "0 images"),
         (np.zeros((2, 4, 4), np.uint8), [1], "for 2 images"),
         (np.zeros((2, 4, 4), np.uint8), [0.5, 1], "one integer"),
+        (
+            np.zeros((2, 4, 4), np.uint8),
+            np.uint64([0, 2**63]),
+            "at most 9,223.*Received: 9,223,372,036,854,775,808",
+        ),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(images, labels, words):

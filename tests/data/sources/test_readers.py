@@ -20,7 +20,7 @@ from tests.support.image_files import (
     write_records,
 )
 from tfclust import data
-from tfclust.data.reading import scan
+from tfclust.data.reading import examples, scan
 from tfclust.data.sources import shards
 from tfclust.runtime import cores
 from tfclust.runtime.terminal import one_line
@@ -308,7 +308,7 @@ def test_reading_a_file_of_records_costs_one_checksum_a_record(monkeypatch):
     )
     whole = made.good(3)
     bound = shards._record_bounds(whole, "a")
-    list(shards._images_in(whole, bound, "a", shards.KEYS))
+    list(shards._images_in(whole, bound, "a", examples.KEYS))
     assert taken == [8, 8, 8, *(length for _, length in bound)]
 
 

@@ -31,6 +31,21 @@ def test_uris_that_name_no_source_are_refused(uri, words):
         data.open_source(uri)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "folder:~nobody-here/images",
+        "tfrecord:~nobody-here/*.tfrecord",
+        "npz:~nobody-here/a.npz?images=x",
+        "tfrecord_stream:~nobody-here/*.tfrecord",
+        "tfds:mnist?data_dir=~nobody-here/tfds",
+    ],
+)
+def test_the_home_of_nobody_is_refused(uri):
+    with pytest.raises(ValueError, match="nobody-here.*no such user"):
+        data.open_source(uri)
+
+
 def test_a_bare_path_is_answered_with_the_right_uri(tmp_path):
     with pytest.raises(ValueError, match=f"Write folder:{tmp_path}"):
         data.open_source(str(tmp_path))

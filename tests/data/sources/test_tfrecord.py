@@ -105,6 +105,20 @@ def test_files_that_are_no_image_records_are_refused(tmp_path):
         opening("text")
 
 
+def test_a_long_file_without_images_is_refused_before_its_end(tmp_path):
+    """And one whose images come late is not."""
+    none = [example(b"x", key="picture")] * 255
+    some = [example(encoded(picture()), 1)]
+    write_records(tmp_path / "late", none + some)
+    source = data.open_source(f"tfrecord:{tmp_path}/late", max_bad_share=1.0)
+    assert source.num_images == 1 and len(source.skipped) == 255
+    write_records(tmp_path / "later", [*none, none[0], *some])
+    with pytest.raises(ValueError, match=r"picture \(bytes\)"):
+        data.open_source(f"tfrecord:{tmp_path}/later", max_bad_share=1.0)
+    with pytest.raises(ValueError, match=r"picture \(bytes\)"):
+        data.open_source(f"tfrecord_stream:{tmp_path}/later?window=300")
+
+
 def test_records_packed_by_gzip_are_unpacked_once(tmp_path, monkeypatch):
     images = write_shards(tmp_path, [3, 4])
     for path in tmp_path.glob("*.tfrecord"):

@@ -10,14 +10,13 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import sys
 import time
 
 import numpy as np
 
 from tfclust.data.reading.checking import Checks, as_checks, check_images
 from tfclust.data.reading.files import read_regular
-from tfclust.runtime import files
+from tfclust.runtime import files, folders, progress
 from tfclust.runtime.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one
@@ -25,9 +24,6 @@ from tfclust.runtime.terminal import one_line
 VERSION = 4
 _BLOCK = 256  # images between two looks at the clock
 _WRITE_EVERY = 20.0  # seconds
-_TELL_EVERY = 0.2  # seconds
-_TOLD_FROM = 1.0  # seconds; a shorter check shows no bar
-_BAR = 30  # characters
 _NAMES_SHOWN = 3
 
 
@@ -39,47 +35,14 @@ class UnreadableImages(ValueError):
         self.skipped = skipped
 
 
-class Progress:
-    """A bar on standard error while images are checked, on a terminal alone.
+def checking(what, total, done=0):
+    """A line that tells of a check; `update` it with so many more images.
 
     Args:
-      what: str, what they belong to.
+      what: str or path, what they belong to.
       total: int, images. done: int, known from before.
     """
-
-    def __init__(self, what, total, done=0):
-        self._what, self._total = one_line(what), total
-        self._done = done
-        self._begun = self._told = time.monotonic()
-        # Notebooks and tests put streams there that know no terminal.
-        is_terminal = getattr(sys.stderr, "isatty", None)
-        self._shown = bool(is_terminal and is_terminal())
-        self._lines = False
-
-    def __call__(self, more):
-        """So many more are done."""
-        self._done += more
-        now = time.monotonic()
-        late = now - self._begun >= _TOLD_FROM
-        if self._shown and late and now - self._told >= _TELL_EVERY:
-            self._told, self._lines = now, True
-            print(f"\r{self.line()}", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self._lines:  # the line is wiped
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def line(self):
-        """The bar as text."""
-        share = self._done / max(1, self._total)
-        bar = "#" * round(_BAR * share)
-        return (
-            f"Checking {self._what} [{bar:<{_BAR}}] {self._done:,} of "
-            f"{self._total:,}"
-        )
+    return progress.line(f"Checking {one_line(what)}", total, done)
 
 
 def checked_files(root, names, paths, stats, cache_dir):
@@ -126,8 +89,11 @@ def checked_files(root, names, paths, stats, cache_dir):
         known.update(zip([marks[i] for i in block], rows, strict=True))
 
     if missing:
-        with Progress(root, len(marks), len(marks) - len(missing)) as tell:
-            in_blocks(len(missing), lambda s: check(missing[s], tell), keep)
+        done = len(marks) - len(missing)
+        with checking(root, len(marks), done) as line:
+            in_blocks(
+                len(missing), lambda s: check(missing[s], line.update), keep
+            )
     return as_checks([known[mark] for mark in marks])
 
 
@@ -202,7 +168,7 @@ def write_npz(path, **arrays):
 def _cache_path(root, cache_dir):
     where = os.fsencode(pathlib.Path(root).resolve())
     name = f"scan-{hashlib.sha256(where).hexdigest()[:16]}.npz"
-    return pathlib.Path(os.path.expanduser(cache_dir)) / name
+    return folders.expanded(cache_dir) / name
 
 
 def _read_cache(path):

@@ -16,6 +16,8 @@ import tensorflow as tf
 from tfclust.runtime import parallel
 from tfclust.runtime.terminal import one_line
 
+_LARGEST_LABEL = np.iinfo(np.int64).max
+
 # Images of one size that need no more than this are decoded once and kept.
 STORE_LIMIT_BYTES = 1 << 30
 LOST = "Is the disk still there?"
@@ -332,5 +334,11 @@ def _checked_labels(labels, num_images):
         raise ValueError(
             "labels must be one integer an image. Received: type "
             f"{labels.dtype} and shape {labels.shape} for {num_images} images."
+        )
+    largest = int(labels.max(initial=0))
+    if largest > _LARGEST_LABEL:
+        raise ValueError(
+            f"labels must be at most {_LARGEST_LABEL:,}, for they are kept as "
+            f"int64. Received: {largest:,}. Count the classes from 0."
         )
     return labels.astype(np.int64)

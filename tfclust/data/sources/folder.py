@@ -8,7 +8,6 @@ names are the labels, for evaluation only; else there are no labels.
 
 import heapq
 import os
-import pathlib
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from tfclust.data.reading.headers import read_header
 from tfclust.data.sources.base import Manifest
 from tfclust.data.sources.encoded import EncodedSource
 from tfclust.data.sources.schemes import check_folder
+from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -51,7 +51,7 @@ class FolderSource(EncodedSource):
         max_bad_share=MAX_BAD_SHARE,
         argument="data",
     ):
-        folder = pathlib.Path(os.path.expanduser(root))
+        folder = folders.expanded(root)
         names, passed_over = _image_names(folder, argument)
         if max_images is not None and max_images < len(names):
             kept = np.arange(max_images) * len(names) // max_images

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 
 from tfclust.data.sources.base import ArraySource
-from tfclust.runtime import cores
+from tfclust.runtime import cores, folders
 from tfclust.runtime.terminal import one_line
 
 _CLASS_NAMES = "class_names"
@@ -52,7 +52,7 @@ def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
     shown = one_line(path)
     asked = f"{argument}=npz:{shown}"
     numbers = classes = None
-    with _opened(os.path.expanduser(path), asked) as arrays:
+    with _opened(folders.expanded(path), asked) as arrays:
         pixels = _array(arrays, images, "images", asked)[:max_images]
         if labels is not None:
             numbers = _array(arrays, labels, "labels", asked)[:max_images]

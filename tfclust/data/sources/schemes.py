@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 
 
@@ -50,7 +51,7 @@ class Scheme(NamedTuple):
 
 def check_folder(folder, argument):
     """Raises FileNotFoundError where `folder`, a path, is none."""
-    folder = os.path.expanduser(folder)
+    folder = folders.expanded(folder)
     if not os.path.isdir(folder):
         what = "a file" if os.path.exists(folder) else "nothing"
         raise FileNotFoundError(
@@ -136,7 +137,11 @@ def parted(uri, argument):
 
 
 def _suggestion(uri):
-    path, shown = os.path.expanduser(uri), one_line(uri)
+    try:
+        path = str(folders.expanded(uri))
+    except ValueError:  # the home of nobody: no path
+        return ""
+    shown = one_line(uri)
     if os.path.isdir(path):
         return f" Write folder:{shown}."
     if os.path.isfile(path) and path.endswith(".npz"):

@@ -14,28 +14,17 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfclust.data.reading import records as records_of
 from tfclust.data.reading import scan
 from tfclust.data.reading.checking import Checks, as_checks, check_images
+from tfclust.data.reading.examples import KEYS, NO_LABEL, Examples
 from tfclust.data.reading.records import FOOTER_BYTES, HEADER_BYTES
+from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 
-_NO_LABEL = -1
-_PARSED_AT_ONCE = 256
 # In place of the length of an image that is not there.
 _IS_DAMAGED, HAS_NO_IMAGE = -1, -2
-
-
-class Keys(NamedTuple):
-    """Names of the features in an example."""
-
-    image: str = "image/encoded"
-    label: str | None = "image/class/label"
-
-
-KEYS = Keys()
 
 
 class ShardIndex(NamedTuple):
@@ -130,8 +119,7 @@ def cache_place(path, cache_dir, ending):
     """Where in the cache something that belongs to `path` lies."""
     path = pathlib.Path(path)
     whole = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    folder = pathlib.Path(os.path.expanduser(cache_dir))
-    return folder / f"{path.name}.{whole}{ending}"
+    return folders.expanded(cache_dir) / f"{path.name}.{whole}{ending}"
 
 
 def _arrays(index):
@@ -207,11 +195,11 @@ def checked(read, index, name, keep):
     def joined():
         return index._replace(checks=Checks.joined(parts))
 
-    with scan.Progress(name, count, done) as tell:
+    with scan.checking(name, count, done) as line:
 
         def check(block):
             rows = range(done, count)[block]
-            part = check_images(lambda i: read(rows[i]), len(rows), tell)
+            part = check_images(lambda i: read(rows[i]), len(rows), line.update)
             parts.append(part)
 
         scan.in_blocks(count - done, check, lambda: keep(joined()))
@@ -242,107 +230,19 @@ def _images_in(data, bounds, path, keys):
 
     The lengths of those that are none say why, for `reason`.
     """
-    rows = [(begin, _IS_DAMAGED, _NO_LABEL) for begin, _ in bounds]
-    found = False
-    for start in range(0, len(bounds), _PARSED_AT_ONCE):
-        intact = {}
-        for row in range(len(bounds))[start : start + _PARSED_AT_ONCE]:
-            begin, length = bounds[row]
+    rows = []
+    with Examples(keys) as examples:
+        for begin, length in bounds:
             end = begin + length
             record = data[begin:end]
-            if records_of.is_intact(record, data[end : end + FOOTER_BYTES]):
-                intact[row] = record
-        images, labels = parsed(list(intact.values()), path, keys, found)
-        for row, image, label in zip(intact, images, labels, strict=True):
-            begin, _ = bounds[row]
+            if not records_of.is_intact(record, data[end : end + FOOTER_BYTES]):
+                rows.append((begin, _IS_DAMAGED, NO_LABEL))
+                continue
+            image, label = examples.read(record, path)
             if image is None:
-                rows[row] = begin, HAS_NO_IMAGE, _NO_LABEL
+                rows.append((begin, HAS_NO_IMAGE, NO_LABEL))
             else:
                 # Its bytes lie there in one piece, as protobuf has them.
-                place = intact[row].find(image)
-                rows[row] = begin + place, len(image), label
-                found = True
+                place = begin + record.find(image)
+                rows.append((place, len(image), label))
     return zip(*rows, strict=True)
-
-
-def parsed(records, path, keys, some=False):
-    """Encoded images and labels of serialised examples, lists.
-
-    Args:
-      records: list of bytes. path: str, of their file, for the error.
-      keys: `Keys`.
-      some: whether the file is known to have images.
-
-    Returns:
-      list of bytes, None for a record that is no example with one image; and
-      list of int, -1 where there is no label.
-
-    Raises:
-      ValueError: if none of them has an image, nor `some` before.
-    """
-    if not records:
-        return [], []
-    found = [_image_and_label(record, keys) for record in records]
-    images, labels = map(list, zip(*found, strict=True))
-    if not some and not any(images):
-        raise ValueError(_wrong_features(records[0], path, keys))
-    return images, labels
-
-
-def _image_and_label(record, keys):
-    """Of a serialised example; no image where it is none, or has not one.
-
-    Protobuf reads it: TensorFlow's own parser of examples ends the process
-    (segmentation fault) on some damaged ones whose checksums are right.
-    """
-    nothing = None, _NO_LABEL
-    try:
-        features = tf.train.Example.FromString(record).features.feature
-    except Exception:  # protobuf's own error classes differ by version
-        return nothing
-    try:
-        image = _only_value(features, keys.image, "bytes_list")
-        label = _only_value(features, keys.label, "int64_list")
-    except ValueError:
-        return nothing
-    return image or None, _NO_LABEL if label is None else label
-
-
-def _only_value(features, name, kind):
-    """The value of a feature; None where there is none of that name.
-
-    Raises:
-      ValueError: if it has several values, or such of another kind.
-    """
-    if not name or name not in features:
-        return None
-    feature = features[name]
-    found = feature.WhichOneof("kind")
-    values = getattr(feature, kind).value
-    if found not in (None, kind) or len(values) > 1:
-        raise ValueError(f"{name} holds no single value of {kind}.")
-    return values[0] if values else None
-
-
-def _wrong_features(record, path, keys):
-    try:
-        features = tf.train.Example.FromString(record).features.feature
-        found = f"features {', '.join(_in_words(features)) or 'none'}"
-    except Exception:  # protobuf's own error classes differ by version
-        found = "a record that is no tf.train.Example"
-    return (
-        f"{one_line(path)}: records must be tf.train.Examples with one "
-        f"{one_line(keys.image)} (bytes) and optionally one "
-        f"{one_line(keys.label or 'label')} (int64). Received: {found}. "
-        "Write them again, with these features."
-    )
-
-
-def _in_words(features):
-    """Names, kinds and numbers of an example's features."""
-    for name in sorted(features):
-        kind = features[name].WhichOneof("kind") or "nothing"
-        values = getattr(getattr(features[name], kind, None), "value", ())
-        kind = {"int64_list": "int64"}.get(kind, kind.removesuffix("_list"))
-        count = "" if len(values) == 1 else f"{len(values)} "
-        yield f"{one_line(name)} ({count}{kind})"

@@ -22,6 +22,7 @@ import tensorflow as tf
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.reading import records, scan
 from tfclust.data.reading.checking import check_images
+from tfclust.data.reading.examples import KEYS, Examples
 from tfclust.data.sources import shards
 from tfclust.data.sources.base import Manifest
 from tfclust.data.sources.encoded import EncodedSource
@@ -30,7 +31,6 @@ from tfclust.runtime import cores
 from tfclust.runtime.terminal import one_line
 
 DEFAULT_WINDOW = 10_000
-_PARSED_AT_ONCE = 256
 _PIECE_BYTES = 1 << 20
 
 
@@ -158,8 +158,8 @@ class StreamSource(EncodedSource):
                 raise OSError(reasons[position])
             return data[position]
 
-        with scan.Progress(self.uri, len(data)) as tell:
-            checks = check_images(read, len(data), tell)
+        with scan.checking(self.uri, len(data)) as line:
+            checks = check_images(read, len(data), line.update)
         good, skipped = scan.good_and_skipped(
             checks, names, self.uri, self._max_bad_share
         )
@@ -195,19 +195,15 @@ class _Records:
             next(self._all)
             self._next += 1
         found: list[tuple[str, bytes, str]] = []
-        some, num_bytes = False, 0
-        while len(found) < count:
-            part: list[tuple[str, str, bytes | None]] = []
-            while (
-                len(found) + len(part) < count and len(part) < _PARSED_AT_ONCE
-            ):
+        num_bytes = 0
+        with Examples(KEYS) as examples:
+            while len(found) < count:
                 path, name, read = next(self._all)
-                part.append((path, name, read()))
-                num_bytes += len(part[-1][2] or b"")
+                record = read()
                 self._next += 1
-                _refuse_beyond_memory(num_bytes, len(found) + len(part), count)
-            found += _images_of(part, some)
-            some = some or any(image for _, image, _ in found)
+                num_bytes += len(record or b"")
+                _refuse_beyond_memory(num_bytes, len(found) + 1, count)
+                found.append((name, *_image_of(record, path, examples)))
         return found
 
     def _start(self):
@@ -284,19 +280,14 @@ def _not_whole(path, number):
     return records.not_whole(path, number, "reaches beyond the end")
 
 
-def _images_of(part, some):
-    """(name, image, "") of (path, name, record), or b"" and why not."""
-    intact = [record for _, _, record in part if record is not None]
-    images, _ = shards.parsed(intact, part[0][0], shards.KEYS, some)
-    images = iter(images)
-    for _, name, record in part:
-        image = None if record is None else next(images)
-        if record is None:
-            yield name, b"", records.DAMAGED
-        elif image is None:
-            yield name, b"", shards.reason(shards.HAS_NO_IMAGE, shards.KEYS)
-        else:
-            yield name, image, ""
+def _image_of(record, path, examples):
+    """The encoded image in a record and "", or b"" and why there is none."""
+    if record is None:
+        return b"", records.DAMAGED
+    image, _ = examples.read(record, path)
+    if image is None:
+        return b"", shards.reason(shards.HAS_NO_IMAGE, KEYS)
+    return image, ""
 
 
 def _refuse_beyond_memory(num_bytes, num_records, window):

@@ -13,10 +13,12 @@ import tensorflow as tf
 
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.reading.checking import as_checks
+from tfclust.data.reading.examples import Examples, Keys
 from tfclust.data.sources import shards
 from tfclust.data.sources.shard_source import ShardSource
+from tfclust.runtime import folders
 
-_PARSED_AT_ONCE = 256
+_READ_AT_ONCE = 256  # records: ArrayRecord reads several at a time
 
 
 class _ArrayRecordSource(ShardSource):
@@ -121,8 +123,8 @@ def _builder(name, data_dir, asked):
     if not (sys.stderr and sys.stderr.isatty()):
         tfds.disable_progress_bar()
     if data_dir is not None:
-        data_dir = os.path.expanduser(data_dir)
-    folder = os.path.expanduser(name)
+        data_dir = str(folders.expanded(data_dir))
+    folder = str(folders.expanded(name))
     try:
         if os.path.isdir(folder) and os.path.isabs(folder):
             return tfds.builder_from_directory(folder)
@@ -173,7 +175,7 @@ def _keys(features, image, label, asked):
         )
     label = _feature(features, label, tfds.features.ClassLabel, "label", asked)
     names = None if label is None else tuple(features[label].names)
-    return shards.Keys(image, label), names
+    return Keys(image, label), names
 
 
 def _feature(features, name, kind, what, asked):
@@ -206,16 +208,16 @@ def _make_index(path, keys, started, keep):
     if started is None:
         lengths: list[int] = []
         labels: list[int] = []
-        for start in range(0, len(reader), _PARSED_AT_ONCE):
-            rows = range(start, min(start + _PARSED_AT_ONCE, len(reader)))
-            records = list(reader.__getitems__(list(rows)))
-            some = any(length > 0 for length in lengths)
-            images, numbers = shards.parsed(records, path, keys, some)
-            lengths += [
-                shards.HAS_NO_IMAGE if image is None else len(image)
-                for image in images
-            ]
-            labels += numbers
+        rows = range(len(reader))
+        with Examples(keys) as examples:
+            for start in range(0, len(reader), _READ_AT_ONCE):
+                some = list(rows[start : start + _READ_AT_ONCE])
+                for record in reader.__getitems__(some):
+                    image, label = examples.read(record, path)
+                    lengths.append(
+                        shards.HAS_NO_IMAGE if image is None else len(image)
+                    )
+                    labels.append(label)
         started = shards.ShardIndex(
             np.arange(len(reader)),
             np.array(lengths, np.int64),

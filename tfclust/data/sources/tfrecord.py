@@ -18,6 +18,7 @@ import numpy as np
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.data.sources import shards
 from tfclust.data.sources.shard_source import ShardSource
+from tfclust.runtime import folders
 from tfclust.runtime.files import replacing
 from tfclust.runtime.terminal import one_line
 
@@ -97,7 +98,7 @@ def matching_files(pattern, argument):
     Raises:
       FileNotFoundError: if there are none.
     """
-    found = sorted(glob.glob(os.path.expanduser(pattern)))
+    found = sorted(glob.glob(str(folders.expanded(pattern))))
     found = [path for path in found if os.path.isfile(path)]
     shown = one_line(pattern)
     if not found:

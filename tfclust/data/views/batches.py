@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfclust.data import config as views_config
 from tfclust.data.config import ViewsConfig
 from tfclust.data.views import passes, photometric, pipeline, sampling
+from tfclust.data.views.sizes import checked_resize
 from tfclust.runtime import parallel
 
 _DEFAULT_SIZE = 224
@@ -74,7 +75,7 @@ class Views:
         self.num_views = sum(config.num_views)
         self.num_global_views = config.num_views[0]
         self.image_size = image_size or sizes[0]
-        self.resize_size = passes.checked_resize(self.image_size, resize_size)
+        self.resize_size = checked_resize(self.image_size, resize_size)
         _check_batch(self.batch_size, self.num_images)
         _check_magnification(sizes, source)
         self.steps_per_epoch = self.num_images // self.batch_size

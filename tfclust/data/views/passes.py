@@ -8,15 +8,11 @@ be read, the row holds another, drawn from (step, row) of the pass.
 import tensorflow as tf
 
 from tfclust.data.views import pipeline, sampling
+from tfclust.data.views.sizes import checked_resize
 from tfclust.runtime import parallel
 
 _KEY = sampling.key_of(0, "evaluation")
 _LONG = 8  # long side to short side, beyond which the part is cut out first
-
-
-def default_resize(image_size):
-    """Short side before the centre crop: 256 for 224; below 96 px, the crop."""
-    return round(image_size / 0.875) if image_size >= 96 else image_size
 
 
 def resized_sides(height, width, short_side):
@@ -106,23 +102,6 @@ def _resized_part(images, sides, begin, size):
 
 def _as_bytes(smooth):
     return tf.cast(tf.clip_by_value(smooth, 0, 255) + 0.5, tf.uint8)
-
-
-def checked_resize(image_size, resize_size):
-    """`resize_size`, or the default for `image_size` where it is None.
-
-    Raises:
-      ValueError: if the resized image is smaller than the crop.
-    """
-    if resize_size is None:
-        return default_resize(image_size)
-    if resize_size < image_size:
-        raise ValueError(
-            "resize_size must be at least image_size, or the centre crop "
-            f"leaves the image. Received: resize_size={resize_size}, "
-            f"image_size={image_size}."
-        )
-    return resize_size
 
 
 def evaluation_batches(source, *, image_size, batch_size, resize_size=None):

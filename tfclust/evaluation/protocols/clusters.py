@@ -78,6 +78,7 @@ def evaluate_clusters(
       arXiv:1911.05371, for AMI, ARI and accuracy.
     """
     from tfclust.ops import partitions
+    from tfclust.ops.units import unit_rows
 
     features, labels = checked_rows(features, labels, "test")
     if num_clusters is None:
@@ -88,7 +89,7 @@ def evaluate_clusters(
             f"Received: {num_clusters} clusters, {len(features)} test images. "
             "Set evaluation_clusters, or give more images."
         )
-    rows = _unit(features)
+    rows = unit_rows(features)
     results = [
         _clustered(rows, num_clusters, (seed + restart) % 2**32)
         for restart in range(num_restarts)
@@ -158,8 +159,3 @@ def _clustered(rows, num_clusters, seed):
         initial_centroids=start,
         tolerance=_TOLERANCE,
     )
-
-
-def _unit(features):
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(lengths, 1e-12)

@@ -1,6 +1,5 @@
 """What a run says while it trains: a line an epoch, and sentences on it."""
 
-import sys
 import time
 
 import keras
@@ -8,7 +7,7 @@ import numpy as np
 
 from tfclust.engine.figures import FIGURES, in_words, names
 from tfclust.runs.health import health
-from tfclust.runtime import terminal
+from tfclust.runtime import progress, terminal
 
 _REDRAW_SECONDS = 0.2
 
@@ -27,7 +26,8 @@ class Console(keras.callbacks.Callback):
         self.history, self.config = history, config
         self.total_steps, self.batch_size = total_steps, batch_size
         self.first_step = self.step = start_step
-        self.terminal = sys.stderr.isatty()
+        self.line = progress.line("", total_steps, form="{desc}", after=0.0)
+        self.terminal = not self.line.disable
         self.began = self.drawn = 0.0
         self.told: list[str] = []
 
@@ -43,8 +43,7 @@ class Console(keras.callbacks.Callback):
             self.drawn = now
             done = f"step {self.step:,} of {self.total_steps:,}"
             parts = [done, *self.pace(now), f"loss {logs['loss']:.3f}"]
-            sys.stderr.write("\r\033[K" + " · ".join(parts))
-            sys.stderr.flush()
+            self.line.set_description_str(" · ".join(parts))
 
     def pace(self, now):
         """Images a second and time left, as words; none for the first step."""
@@ -68,14 +67,12 @@ class Console(keras.callbacks.Callback):
             self.say(f"  {symptom} (as before)." if again else f"  {sentence}")
 
     def on_train_end(self, logs=None):
-        self.say(end="")
+        self.line.close()
 
-    def say(self, words="", end="\n"):
+    def say(self, words):
         """Writes a line in place of the moving one."""
-        if self.terminal:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
-        print(terminal.one_line(words), end=end, flush=True)
+        self.line.clear()
+        terminal.say(words)
 
 
 def epoch_line(figures, config):

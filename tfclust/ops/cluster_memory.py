@@ -12,6 +12,7 @@ import numpy as np
 import threadpoolctl
 
 from tfclust.ops.two_means import two_means
+from tfclust.ops.units import unit_rows
 
 _NO_ROWS = np.zeros(0, np.int64)
 _BLOCK_ROWS = 2**16
@@ -106,7 +107,7 @@ def update_rows(clusters, index, new_rows, weight):
     index, last = np.unique(np.asarray(index)[::-1], return_index=True)
     new_rows = np.asarray(new_rows)[::-1][last]
     mixed = (1 - weight) * clusters.rows[index] + weight * new_rows
-    mixed = _unit_rows(mixed).astype(np.float32)
+    mixed = unit_rows(mixed).astype(np.float32)
     labels = np.argmax(mixed @ clusters.centroids.T, axis=1)
     _count(clusters, clusters.labels[index], clusters.rows[index], -1)
     _count(clusters, labels, mixed, 1)
@@ -194,9 +195,3 @@ def _count(clusters, labels, rows, sign):
     sums = np.add.reduceat(rows[order].astype(np.float64), first, axis=0)
     clusters.sums[found] += sign * sums
     clusters.counts[found] += sign * np.diff(first, append=len(labels))
-
-
-def _unit_rows(rows):
-    """Rows at unit length; a row of zeros stays."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)

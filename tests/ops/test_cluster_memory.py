@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from tests.support.oracles_clusters import Memories
-from tfclust.ops import online_clusters
+from tfclust.ops import cluster_memory
 from tfclust.ops.two_means import two_means
 
 
@@ -23,14 +23,14 @@ def random_clusters(seed, num_rows, num_clusters, width=3, sizes=None):
         labels = generator.integers(num_clusters, size=num_rows)
     else:
         labels = np.repeat(np.arange(num_clusters), sizes)
-    clusters = online_clusters.Clusters(
+    clusters = cluster_memory.Clusters(
         rows.copy(),
         np.zeros(num_rows, np.int32),
         np.zeros((num_clusters, width), np.float32),
         np.zeros((num_clusters, width)),
         np.zeros(num_clusters, np.int64),
     )
-    online_clusters.relabel_all(clusters, labels)
+    cluster_memory.relabel_all(clusters, labels)
     return clusters, Memories(rows, labels, num_clusters), generator
 
 
@@ -70,16 +70,16 @@ def test_steps_match_plain_loops(seed, limit, smallest_part):
     for step in range(4):
         index = generator.integers(24, size=8)  # some come twice
         new_rows = np.float32(unit(generator.normal(size=(8, 3))))
-        written = online_clusters.update_rows(clusters, index, new_rows, 0.5)
+        written = cluster_memory.update_rows(clusters, index, new_rows, 0.5)
         memories.update(index, new_rows, 0.5)
         np.testing.assert_array_equal(written, np.unique(index))
         assert_same(clusters, memories)
         if step % 2:
-            online_clusters.refresh_centroids(clusters)
+            cluster_memory.refresh_centroids(clusters)
             for cluster in range(4):
                 memories.refresh(cluster)
         before = clusters.labels.copy()
-        moved = online_clusters.remove_small(
+        moved = cluster_memory.remove_small(
             clusters, limit, smallest_part=smallest_part, seed=(step,)
         )
         memories.remove_small(limit, halve_as(step, smallest_part))
@@ -89,7 +89,7 @@ def test_steps_match_plain_loops(seed, limit, smallest_part):
 
 def test_small_clusters_go_and_the_largest_is_halved():
     clusters, memories, _ = random_clusters(0, 40, 4, sizes=[30, 7, 2, 1])
-    online_clusters.remove_small(clusters, 3, smallest_part=3)
+    cluster_memory.remove_small(clusters, 3, smallest_part=3)
     assert memories.remove_small(3, halve_as(0, 3)) == [2, 1]
     assert_same(clusters, memories)
     assert clusters.counts.min() >= 3
@@ -98,18 +98,18 @@ def test_small_clusters_go_and_the_largest_is_halved():
 def test_an_empty_cluster_keeps_its_centroid():
     clusters, _, _ = random_clusters(1, 20, 3, sizes=[10, 10, 0])
     clusters.centroids[2] = 7
-    online_clusters.refresh_centroids(clusters)
+    cluster_memory.refresh_centroids(clusters)
     np.testing.assert_array_equal(clusters.centroids[2], [7, 7, 7])
 
 
 def test_clusters_that_are_all_small_keep_the_largest():
     clusters, memories, _ = random_clusters(2, 9, 4, sizes=[4, 2, 2, 1])
-    online_clusters.remove_small(clusters, 100)
+    cluster_memory.remove_small(clusters, 100)
     assert memories.remove_small(100, halve_as(0, 1)) == [2, 2, 1]
     assert_same(clusters, memories)
     assert clusters.counts.min() >= 1
     even, _, _ = random_clusters(2, 8, 4, sizes=[2, 2, 2, 2])
-    assert not len(online_clusters.remove_small(even, 100))  # none is smaller
+    assert not len(cluster_memory.remove_small(even, 100))  # none is smaller
 
 
 def test_a_cluster_of_equal_rows_is_halved_at_random_and_repeatably():
@@ -117,8 +117,8 @@ def test_a_cluster_of_equal_rows_is_halved_at_random_and_repeatably():
     for seed in ((5, 1), (5, 1), (5, 2)):
         clusters, _, _ = random_clusters(0, 20, 2, sizes=[20, 0])
         clusters.rows[:] = clusters.rows[0]
-        online_clusters.relabel_all(clusters, np.zeros(20))
-        online_clusters.remove_small(clusters, 1, seed=seed)
+        cluster_memory.relabel_all(clusters, np.zeros(20))
+        cluster_memory.remove_small(clusters, 1, seed=seed)
         np.testing.assert_array_equal(clusters.counts, [10, 10])
         found.append(clusters.labels.copy())
     np.testing.assert_array_equal(found[0], found[1])
@@ -132,7 +132,7 @@ def test_no_cluster_is_small_where_parts_may_not_be(seed, limit):
     sizes = generator.multinomial(50, generator.dirichlet(np.full(5, 0.2)))
     clusters, _, _ = random_clusters(seed, 50, 5, sizes=sizes)
     # 2 * K * limit <= N: the largest always has twice the limit.
-    online_clusters.remove_small(clusters, limit, smallest_part=limit)
+    cluster_memory.remove_small(clusters, limit, smallest_part=limit)
     assert clusters.counts.min() >= limit
 
 

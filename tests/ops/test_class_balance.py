@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfclust.ops.balancing import balanced_order, inverse_frequencies
+from tfclust.ops.class_balance import balanced_order, inverse_frequencies
 
 # Clusters 0, 1, 2, 4 of 100, 30, 7 and 3 images; 3 is empty; 10 unlabelled.
 LABELS = np.repeat([0, 1, 2, 4, -1], [100, 30, 7, 3, 10])
