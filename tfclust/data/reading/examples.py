@@ -1,6 +1,6 @@
 """Serialised `tf.train.Example`s: the encoded image and the label in each."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -32,7 +32,7 @@ class Examples:
 
     def __init__(self, keys):
         self._keys = keys
-        self._first: tuple[bytes, str] | None = None
+        self._first: Any = None  # a record and the path of its file
         self._num_without = 0  # before the first that has one
         self._found = False
 
