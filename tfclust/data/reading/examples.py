@@ -65,7 +65,8 @@ class Examples:
             self._refuse()
 
     def _refuse(self):
-        raise ValueError(_wrong_features(*self._first, self._keys))
+        record, path = self._first
+        raise ValueError(_wrong_features(record, path, self._keys))
 
 
 def _image_and_label(record, keys):
