@@ -22,7 +22,7 @@ HEADER = ("Source:", "Expected:", "Time:", "Command:")
 BUILD = """
 import keras
 from tfclust import backbones
-from tfclust.layers import heads
+from tfclust.layers import projectors
 from tests.cli import test_recipes
 import functools
 
@@ -30,7 +30,7 @@ import functools
 def sizes(config, image_size, **widths):
     with keras.StatelessScope(initialize_variables=False):
         backbone = backbones.from_config(config, image_size=image_size)
-        projector = heads.projector(backbone.output_shape[-1], **widths)
+        projector = projectors.projector(backbone.output_shape[-1], **widths)
     # Without a projector there are layers, but no variables.
     return len(backbone.variables), len(projector.layers)
 

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfclust.layers import heads
+from tfclust.layers import projectors
+from tfclust.layers.classifiers import Classifier, MaskedClassifier
+from tfclust.layers.prototypes import Prototypes
 from tfclust.ops.units import unit_vectors
 
 
 def test_projector_is_linear_bn_relu_linear():
-    model = heads.projector(6, hidden_width=5, projection_width=4)
+    model = projectors.projector(6, hidden_width=5, projection_width=4)
     kinds = [type(layer).__name__ for layer in model.layers[1:]]
     assert kinds == ["Dense", "BatchNormalization", "ReLU", "Dense"]
     # 6*5+5 and 2*5 trainable BN, 5*4+4.
@@ -19,7 +21,7 @@ def test_projector_is_linear_bn_relu_linear():
 
 
 def test_swav_projector_has_the_published_size():
-    model = heads.projector(2048, hidden_width=2048, projection_width=128)
+    model = projectors.projector(2048, hidden_width=2048, projection_width=128)
     expected = 2048 * 2048 + 2048 + 2 * 2048 + 2048 * 128 + 128
     count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert count == expected
@@ -27,7 +29,7 @@ def test_swav_projector_has_the_published_size():
 
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_weights_start_within_the_square_root_of_fan_in(hidden):
-    model = heads.projector(64, hidden_width=hidden, projection_width=400)
+    model = projectors.projector(64, hidden_width=hidden, projection_width=400)
     last = model.get_layer("projections")
     limit = 1 / np.sqrt(hidden or 64)
     kernel = np.abs(last.kernel.numpy())
@@ -36,13 +38,13 @@ def test_weights_start_within_the_square_root_of_fan_in(hidden):
 
 
 def test_width_0_passes_features_through():
-    model = heads.projector(6, hidden_width=0, projection_width=0)
+    model = projectors.projector(6, hidden_width=0, projection_width=0)
     x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
     np.testing.assert_array_equal(model(x), x)
 
 
 def test_prototypes_start_as_unit_columns_and_score_by_cosine():
-    prototypes = heads.Prototypes(4, (5, 3), learned=True)
+    prototypes = Prototypes(4, (5, 3), learned=True)
     rows = np.random.default_rng(0).normal(size=(7, 4))
     units = unit_vectors(rows.astype(np.float32))
     for kernel, scores in zip(
@@ -54,7 +56,7 @@ def test_prototypes_start_as_unit_columns_and_score_by_cosine():
 
 
 def test_computed_centroids_are_seen_by_no_optimizer():
-    centroids = heads.Prototypes(4, (5,), learned=False)
+    centroids = Prototypes(4, (5,), learned=False)
     assert centroids.trainable_variables == []
     assert len(centroids.variables) == 1
 
@@ -62,8 +64,8 @@ def test_computed_centroids_are_seen_by_no_optimizer():
 def test_heads_stay_float32_under_mixed_precision():
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        model = heads.projector(6, hidden_width=5, projection_width=4)
-        prototypes = heads.Prototypes(4, (5,), learned=True)
+        model = projectors.projector(6, hidden_width=5, projection_width=4)
+        prototypes = Prototypes(4, (5,), learned=True)
         projections = model(np.ones((2, 6), np.float32))
         assert projections.dtype == "float32"
         assert prototypes(projections)[0].dtype == "float32"
@@ -72,7 +74,7 @@ def test_heads_stay_float32_under_mixed_precision():
 
 
 def test_classifiers_start_as_linear_layers_and_unlike_one_another():
-    classifier = heads.Classifier(64, (300, 300, 7))
+    classifier = Classifier(64, (300, 300, 7))
     assert len(classifier.trainable_variables) == 6
     kernels = [dense.kernel.numpy() for dense in classifier.heads]
     assert 0.95 / 8 < np.abs(kernels[0]).max() <= 1 / 8
@@ -84,13 +86,13 @@ def test_classifiers_start_as_linear_layers_and_unlike_one_another():
 
 
 def test_rectifier_takes_the_negative_part_away():
-    model = heads.rectifier(2)
+    model = projectors.rectifier(2)
     found = model(np.float32([[-1.0, 2.0]]))
     np.testing.assert_array_equal(found, [[0.0, 2.0]])
 
 
 def test_closed_classes_have_no_probability_and_get_no_gradient():
-    classifier = heads.MaskedClassifier(3, 5, name="classifier")
+    classifier = MaskedClassifier(3, 5, name="classifier")
     classifier.num_open.assign(2)
     rows = np.float32(np.random.default_rng(0).normal(size=(2, 4, 3)))
     with tf.GradientTape() as tape:
@@ -110,7 +112,7 @@ def test_closed_classes_have_no_probability_and_get_no_gradient():
 
 
 def test_a_fresh_classifier_is_keyed_by_its_seed():
-    classifier = heads.MaskedClassifier(50, 40, name="classifier")
+    classifier = MaskedClassifier(50, 40, name="classifier")
     (_, kernel), (_, bias) = classifier.fresh((3, 1))
     np.testing.assert_array_equal(kernel, classifier.fresh((3, 1))[0][1])
     assert not np.array_equal(kernel, classifier.fresh((3, 2))[0][1])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.processes import run_in_subprocess
 from tfclust.layers import memories
+from tfclust.layers.queue import FeatureQueue
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,7 +40,7 @@ def test_the_last_of_equal_rows_wins_on_the_host():
 
 
 def test_queue_keeps_newest_rows_when_the_batch_wraps():
-    queue = memories.FeatureQueue(4, 1, name="queue")
+    queue = FeatureQueue(4, 1, name="queue")
     for first in (1.0, 3.0, 5.0):
         queue.push(tf.constant([[first], [first + 1]]), when=True)
     np.testing.assert_array_equal(queue.features[:, 0], [5, 6, 3, 4])
@@ -47,13 +48,13 @@ def test_queue_keeps_newest_rows_when_the_batch_wraps():
 
 
 def test_queue_of_zero_rows_is_not_taken_for_empty():
-    queue = memories.FeatureQueue(2, 1, name="queue")
+    queue = FeatureQueue(2, 1, name="queue")
     queue.push(tf.zeros([2, 1]), when=True)
     assert bool(queue.is_full())
 
 
 def test_queue_waits_until_it_may_fill():
-    queue = memories.FeatureQueue(2, 1, name="queue")
+    queue = FeatureQueue(2, 1, name="queue")
     queue.push(tf.ones([2, 1]), when=tf.constant(False))
     assert int(queue.filled) == 0
     np.testing.assert_array_equal(queue.features, np.zeros([2, 1]))

@@ -95,7 +95,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
     for head in range(2):
         np.testing.assert_array_equal(method.labels.rows[:, head], labels[head])
         np.testing.assert_allclose(
-            method.centroids.kernels[head], centroids[head], atol=1e-4
+            method.prototypes.kernels[head], centroids[head], atol=1e-4
         )
     np.testing.assert_allclose(method.bank.array, bank, atol=1e-4)
 
@@ -104,9 +104,9 @@ def test_prototypes_are_the_centroids_and_no_step_moves_them():
     method = contract_run.build("deepcluster_v2")
     views = contract_run.views()
     method.fit(views, steps=1)
-    start = [k.numpy() for k in method.centroids.kernels]
+    start = [k.numpy() for k in method.prototypes.kernels]
     method.fit(views, steps=4, start_step=1)
-    for kernel, before in zip(method.centroids.kernels, start, strict=True):
+    for kernel, before in zip(method.prototypes.kernels, start, strict=True):
         np.testing.assert_array_equal(kernel, before)
         np.testing.assert_allclose(np.linalg.norm(before, axis=0), 1, atol=1e-5)
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.tiny import tiny_backbone
 from tfclust import methods
-from tfclust.layers import heads
+from tfclust.layers.classifiers import Classifier
 from tfclust.methods import coke, odc
 
 
@@ -95,7 +95,7 @@ def test_the_head_of_rotations_starts_as_torchs_linear_layer():
 
 
 def test_heads_start_uniform_unless_told():
-    (head,) = heads.Classifier(16, (800,)).heads
+    (head,) = Classifier(16, (800,)).heads
     kernel = np.abs(head.kernel)
     assert 0.99 / 4 < kernel.max() <= 1 / 4
     assert kernel.mean() == pytest.approx(1 / 8, rel=0.02)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from tests.support import oracles_online as oracles
 from tests.support.processes import run_in_subprocess
-from tfclust.layers.memories import OnlineClusters, VoteMemory
+from tfclust.layers.memories import VoteMemory
+from tfclust.layers.online_clusters import OnlineClusters
 from tfclust.ops import online_kmeans as ops
 
 WIDTH, CLUSTERS, BATCH = 5, 7, 24
@@ -189,7 +190,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import keras
 import numpy as np
 import tensorflow as tf
-from tfclust.layers.memories import OnlineClusters
+from tfclust.layers.online_clusters import OnlineClusters
 from tfclust.runtime import replicas
 
 cpu = tf.config.list_physical_devices("CPU")[0]

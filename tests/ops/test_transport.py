@@ -22,7 +22,7 @@ def mixture(num_rows, width=16, num_sources=60, seed=0):
 
 
 def untrained(width, num_clusters, seed=0):
-    """kernel and bias as `heads.linear` begins."""
+    """kernel and bias as `dense.linear` begins."""
     limit = 1 / np.sqrt(width)
     generator = np.random.default_rng(seed)
     size = (width + 1, num_clusters)

@@ -16,7 +16,7 @@ from tfclust import optimizers
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.config import ClusteringConfig
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
+from tfclust.layers import dense
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.ops.clusterer import Clusterer
 from tfclust.options import option
@@ -39,7 +39,7 @@ class Probe(ClusteringMethod):
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
         (self.clusters,) = self.config.num_clusters
-        self.classifier = heads.linear(
+        self.classifier = dense.linear(
             self.clusters, self.projection_width, name="classifier"
         )
         self.classifier.build([None, self.projection_width])

@@ -12,7 +12,7 @@ from tfclust.engine import teacher
 from tfclust.engine.config import MethodConfig
 from tfclust.engine.losses import ExampleLosses
 from tfclust.engine.method import Method
-from tfclust.layers import heads
+from tfclust.layers import projectors
 from tfclust.ops.units import unit_vectors
 from tfclust.options import option
 
@@ -29,7 +29,7 @@ class Student(Method):
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
-        self.predictor = heads.projector(
+        self.predictor = projectors.projector(
             self.projection_width,
             hidden_width=self.config.hidden_width,
             projection_width=self.projection_width,

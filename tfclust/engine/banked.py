@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
 from tfclust.layers.memories import ProjectionBank, RowMemory
+from tfclust.layers.prototypes import Prototypes
 from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.filling import check_filling
 
@@ -18,6 +19,20 @@ from tfclust.ops.filling import check_filling
 class BankedMethod(ClusteringMethod):
     """A method whose `Config` has a `temperature`, and whose labels live an
     epoch."""
+
+    # Whether the loss moves prototypes; else `label` computes them.
+    learns_prototypes = True
+
+    def __init__(self, backbone, config=None, **knobs):
+        super().__init__(backbone, config, **knobs)
+        self.prototypes = Prototypes(
+            self.projection_width,
+            self.config.num_clusters,
+            learned=self.learns_prototypes,
+        )
+
+    def score(self, projections, units):
+        return self.prototypes(units)
 
     def label(self, units, head):
         """Pseudo-labels `[n]` of a head from its bank's rows `[n, D]`."""

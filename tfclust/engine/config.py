@@ -162,6 +162,24 @@ class ClusteringConfig(MethodConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class BankedConfig(ClusteringConfig):
+    """Knobs of methods that label a bank of projections each epoch."""
+
+    num_clusters: tuple[int, ...] = option(
+        (3000, 3000, 3000),
+        "Clusters of each head.",
+        source="main_deepclusterv2.py; SwAV, appendix D",
+        lower=2,
+    )
+    temperature: float = option(
+        0.1,
+        "Softmax temperature of predictions.",
+        source="SwAV, appendix D",
+        lower=1e-6,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class BalanceConfig(ClusteringConfig):
     """Knobs of a label step."""
 

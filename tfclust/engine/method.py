@@ -23,7 +23,7 @@ from tfclust.engine.forward import forward
 from tfclust.engine.losses import global_mean
 from tfclust.engine.monitor import Monitor
 from tfclust.engine.teacher import Teacher
-from tfclust.layers import heads
+from tfclust.layers import projectors
 from tfclust.runtime import replicas
 
 
@@ -101,7 +101,7 @@ class Method(keras.Model):
 
         For CoKe's three layers, ODC's neck with dropout, SeLa's none at all.
         """
-        return heads.projector(
+        return projectors.projector(
             features_width,
             hidden_width=self.config.hidden_width,
             projection_width=self.config.projection_width,

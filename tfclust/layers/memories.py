@@ -1,64 +1,17 @@
-"""State with a row for each training image, and the queue of projections.
+"""State with a row for each training image.
 
 Device memories are non-trainable weights, so that checkpoints hold them. They
 are written with values that every replica has gathered: all write the same, and
 the first replica's write is the one that counts.
 """
 
-import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from tfclust.ops import online_kmeans
-from tfclust.ops.units import unit_vectors
 
 _SAME_EVERYWHERE = "only_first_replica"
-
-
-class FeatureQueue(layers.Layer):
-    """First-in-first-out projections `[Q, D]`, newest first.
-
-    Args:
-      rows: int Q, a multiple of the global batch.
-      width: int D.
-
-    Source: SwAV, section 4.1. Whether it is full is a counter here, not a
-    look at the last slot, so that a true zero row cannot mislead.
-    """
-
-    def __init__(self, rows, width, *, name):
-        super().__init__(name=name, dtype="float32", trainable=False)
-        self.rows = rows
-        self.features = self.add_weight(
-            shape=(rows, width),
-            initializer="zeros",
-            trainable=False,
-            aggregation=_SAME_EVERYWHERE,
-            name="features",
-        )
-        self.filled = self.add_weight(
-            shape=(),
-            initializer="zeros",
-            dtype="int64",
-            trainable=False,
-            aggregation=_SAME_EVERYWHERE,
-            name="filled",
-        )
-        self.built = True
-
-    def is_full(self):
-        """Scalar bool: every row has been written."""
-        return self.filled >= self.rows
-
-    def push(self, newest, when):
-        """Puts `newest` `[B, D]` in front where scalar bool `when` holds."""
-        batch = newest.shape[0]
-        kept = self.features[: self.rows - batch]
-        moved = tf.concat([newest, kept], axis=0)  # [Q, D]
-        self.features.assign(tf.where(when, moved, self.features))
-        grown = tf.minimum(self.filled + batch, self.rows)
-        self.filled.assign(tf.where(when, grown, self.filled))
 
 
 class RowMemory(layers.Layer):
@@ -236,88 +189,6 @@ class ProjectionBank(HostMemory):
         Head h looks at view h mod G.
         """
         return self.array[rows, head % self.array.shape[1]]
-
-
-class OnlineClusters(layers.Layer):
-    """Clusters of one head that move with every batch.
-
-    `last` and `current` centroids `[D, K]` (of the last epoch's end, and of
-    now), `duals` `[K]`, and `counts` `[K]`, the images of this epoch. Both sets
-    of centroids start as the same random directions.
-
-    Args:
-      width: int D.
-      num_clusters: int K.
-
-    Source: CoKe, arXiv:2105.11527; see `ops.online_kmeans` for the rules.
-    """
-
-    def __init__(self, width, num_clusters, *, name):
-        super().__init__(name=name, dtype="float32", trainable=False)
-        shape = (width, num_clusters)
-        normal = keras.initializers.RandomNormal(stddev=1.0)
-        self.last = self._state("last", shape, normal)
-        self.current = self._state("current", shape)
-        self.duals = self._state("duals", (num_clusters,))
-        self.counts = self._state("counts", (num_clusters,), dtype="int64")
-        self.last.assign(unit_vectors(self.last.value, axis=0))
-        self.current.assign(self.last)
-        self.built = True
-
-    def _state(self, name, shape, initializer="zeros", dtype="float32"):
-        return self.add_weight(
-            shape=shape,
-            initializer=initializer,
-            dtype=dtype,
-            trainable=False,
-            aggregation=_SAME_EVERYWHERE,
-            name=name,
-        )
-
-    def assign(self, rows, averaged):
-        """Clusters `[B]` int32 of `rows` `[B, D]`, by today's duals.
-
-        Args:
-          averaged: scalar bool, whether this epoch counts as one of the mean
-            over epochs: rows then go by the last epoch's centroids.
-        """
-        centroids = tf.where(averaged, self.last.value, self.current.value)
-        duals = tf.convert_to_tensor(self.duals)
-        return online_kmeans.assign(rows, centroids, duals)
-
-    def update(self, rows, labels, averaged, *, dual_step, min_share):
-        """Takes in the global batch `[B, D]` with its clusters `[B]`."""
-        duals, centroids, counts = (
-            tf.convert_to_tensor(variable)
-            for variable in (self.duals, self.current, self.counts)
-        )
-        duals = online_kmeans.move_duals(
-            duals, labels, dual_step=dual_step, min_share=min_share
-        )
-        means = online_kmeans.move_centroids(
-            online_kmeans.RunningMeans(centroids, counts),
-            rows,
-            labels,
-            normalised=tf.logical_not(averaged),
-        )
-        self.duals.assign(duals)
-        self.current.assign(means.centroids)
-        self.counts.assign(means.counts)
-
-    def next_epoch(self, averaged=0):
-        """What is current becomes the last epoch's; counting starts again.
-
-        Args:
-          averaged: int, epochs in the mean over epochs, the ended one included;
-            0 for no mean.
-        """
-        if averaged:
-            last, current = self.last.numpy(), self.current.numpy()
-            self.current.assign(
-                online_kmeans.blend_centroids(last, current, 1.0 / averaged)
-            )
-        self.last.assign(self.current.numpy())
-        self.counts.assign(np.zeros(self.counts.shape, np.int64))
 
 
 def last_occurrence(index):

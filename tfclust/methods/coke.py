@@ -16,8 +16,9 @@ from keras import layers
 
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
-from tfclust.layers.memories import OnlineClusters, RowMemory, VoteMemory
+from tfclust.layers import dense, projectors
+from tfclust.layers.memories import RowMemory, VoteMemory
+from tfclust.layers.online_clusters import OnlineClusters
 from tfclust.methods.configs.coke import CoKeConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.online_kmeans import soft_labels
@@ -46,7 +47,7 @@ class CoKe(ClusteringMethod):
         super().__init__(backbone, config, **knobs)
         width = self.projection_width
         if self.config.prediction_head:
-            self.predictor = heads.projector(
+            self.predictor = projectors.projector(
                 width,
                 hidden_width=self.config.hidden_width,
                 projection_width=width,
@@ -223,14 +224,14 @@ def deep_projector(
       idstcv/CoKe; the last BN has scale and shift. Linear layers have a bias.
     """
     inputs = layers.Input(
-        [features_width], dtype=heads.HEAD_DTYPE, name="features"
+        [features_width], dtype=dense.FLOAT32, name="features"
     )
     x, fan_in = inputs, features_width
     for name, width in (("first", features_width), ("second", hidden_width)):
-        x = heads.linear(width, fan_in, name=name)(x)
-        x = heads.batch_norm(synchronized, name=f"{name}_bn")(x)
-        x = layers.ReLU(dtype=heads.HEAD_DTYPE, name=f"{name}_relu")(x)
+        x = dense.linear(width, fan_in, name=name)(x)
+        x = dense.batch_norm(synchronized, name=f"{name}_bn")(x)
+        x = layers.ReLU(dtype=dense.FLOAT32, name=f"{name}_relu")(x)
         fan_in = width
-    x = heads.linear(projection_width, fan_in, name="third")(x)
-    x = heads.batch_norm(synchronized, name="projections")(x)
+    x = dense.linear(projection_width, fan_in, name="third")(x)
+    x = dense.batch_norm(synchronized, name="projections")(x)
     return keras.Model(inputs, x, name="projector")

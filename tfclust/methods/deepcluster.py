@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfclust import optimizers
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
+from tfclust.layers.classifiers import MaskedClassifier
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.deepcluster import DeepClusterConfig
 from tfclust.ops import groups, partitions
@@ -38,7 +38,7 @@ class DeepCluster(ClusteringMethod):
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
-        self.classifier = heads.MaskedClassifier(
+        self.classifier = MaskedClassifier(
             self.projection_width, *self.config.num_clusters, name="classifier"
         )
 

@@ -8,7 +8,6 @@ centroids that no optimizer sees.
 """
 
 from tfclust.engine.banked import BankedMethod
-from tfclust.layers import heads
 from tfclust.methods.configs.deepcluster_v2 import DeepClusterV2Config
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.kmeans import spherical_kmeans
@@ -19,24 +18,14 @@ class DeepClusterV2(BankedMethod):
 
     Config = DeepClusterV2Config
 
-    def __init__(self, backbone, config=None, **knobs):
-        super().__init__(backbone, config, **knobs)
-        self.centroids = heads.Prototypes(
-            self.projection_width,
-            self.config.num_clusters,
-            learned=False,
-            name="centroids",
-        )
-
-    def score(self, projections, units):
-        return self.centroids(units)
+    learns_prototypes = False
 
     def label(self, units, head):
         """Clusters the bank; the centroids become the head's prototypes.
 
         Heads differ by view and by their random start.
         """
-        kernel = self.centroids.kernels[head]
+        kernel = self.prototypes.kernels[head]
         result = spherical_kmeans(
             units,
             kernel.shape[-1],
@@ -49,5 +38,5 @@ class DeepClusterV2(BankedMethod):
 
     def clusterer(self):
         return tuple(
-            Clusterer(kernel.numpy()) for kernel in self.centroids.kernels
+            Clusterer(kernel.numpy()) for kernel in self.prototypes.kernels
         )

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
+from tfclust.layers import projectors
+from tfclust.layers.classifiers import Classifier
 from tfclust.layers.memories import RowMemory
 from tfclust.methods.configs.fixed_labels import FixedLabelsConfig
 from tfclust.ops.clusterer import Clusterer
@@ -49,13 +50,13 @@ class FixedLabels(ClusteringMethod):
                 "num_clusters needs one value a head; only a recipe takes it "
                 "from the labels. Received: none."
             )
-        self.classifier = heads.Classifier(
+        self.classifier = Classifier(
             self.projection_width,
             self.config.num_clusters,
             start=self.config.head_start,
         )
         if self.config.rotation:
-            self.rotation_classifier = heads.Classifier(
+            self.rotation_classifier = Classifier(
                 self.projection_width, (NUM_TURNS,), name="rotation_classifier"
             )
 
@@ -79,7 +80,7 @@ class FixedLabels(ClusteringMethod):
     def build_projector(self, features_width, synchronized):
         if self.config.projection_width:
             return super().build_projector(features_width, synchronized)
-        return heads.rectifier(features_width)
+        return projectors.rectifier(features_width)
 
     def begin_epoch(self, epoch):
         if (self.labels.rows.numpy() < 0).all():

@@ -16,7 +16,8 @@ from keras import layers
 from tfclust import optimizers
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
+from tfclust.layers import dense
+from tfclust.layers.dropout import KeyedDropout
 from tfclust.layers.memories import HostMemory, RowMemory
 from tfclust.methods.configs.odc import ODCConfig
 from tfclust.ops import cluster_memory
@@ -34,7 +35,7 @@ class ODC(ClusteringMethod):
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
         (count,) = self.config.num_clusters
-        self.classifier = heads.normal_linear(
+        self.classifier = dense.normal_linear(
             count, self.projection_width, name="classifier"
         )
         self.classifier.build([None, self.projection_width])
@@ -175,7 +176,7 @@ def dropout_projector(
       features_width: int F. hidden_width: int. projection_width: int D.
       dropout: float in [0, 1), share of hidden values that are dropped.
       bn_momentum: float, share of the old running statistics that is kept.
-      key: as in `heads.KeyedDropout`.
+      key: as in `KeyedDropout`.
       synchronized: whether BN statistics span all replicas.
 
     Returns:
@@ -187,7 +188,7 @@ def dropout_projector(
       (`odc.py`, `init_linear="kaiming"`).
     """
     inputs = layers.Input(
-        [features_width], dtype=heads.HEAD_DTYPE, name="features"
+        [features_width], dtype=dense.FLOAT32, name="features"
     )
     x = _he_linear(hidden_width, name="hidden")(inputs)
     x = layers.BatchNormalization(
@@ -196,13 +197,13 @@ def dropout_projector(
         center=False,
         scale=False,
         synchronized=synchronized,
-        dtype=heads.HEAD_DTYPE,
+        dtype=dense.FLOAT32,
         name="hidden_bn",
     )(x)
-    x = layers.ReLU(dtype=heads.HEAD_DTYPE, name="hidden_relu")(x)
-    x = heads.KeyedDropout(dropout, key, name="hidden_dropout")(x)
+    x = layers.ReLU(dtype=dense.FLOAT32, name="hidden_relu")(x)
+    x = KeyedDropout(dropout, key, name="hidden_dropout")(x)
     x = _he_linear(projection_width, name="projections")(x)
-    x = layers.ReLU(dtype=heads.HEAD_DTYPE, name="projections_relu")(x)
+    x = layers.ReLU(dtype=dense.FLOAT32, name="projections_relu")(x)
     return keras.Model(inputs, x, name="projector")
 
 
@@ -213,7 +214,7 @@ def _he_linear(units, *, name):
         kernel_initializer=keras.initializers.VarianceScaling(
             2.0, mode="fan_in", distribution="untruncated_normal"
         ),
-        dtype=heads.HEAD_DTYPE,
+        dtype=dense.FLOAT32,
         name=name,
     )
 

@@ -13,7 +13,8 @@ import numpy as np
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.label_steps import Balance
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
+from tfclust.layers import projectors
+from tfclust.layers.classifiers import Classifier
 from tfclust.layers.memories import RowMemory
 from tfclust.methods.configs.sela import SeLaConfig
 from tfclust.ops import transport
@@ -36,7 +37,7 @@ class SeLa(ClusteringMethod):
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
         counts = self.config.num_clusters
-        self.classifier = heads.Classifier(
+        self.classifier = Classifier(
             self.projection_width, counts, start=self.config.head_start
         )
         self.balance = Balance(self.config)
@@ -44,7 +45,7 @@ class SeLa(ClusteringMethod):
     def build_projector(self, features_width, synchronized):
         if self.config.projection_width:
             return super().build_projector(features_width, synchronized)
-        return heads.rectifier(features_width)
+        return projectors.rectifier(features_width)
 
     def build_memories(self, views):
         num_images, counts = views.num_images, self.config.num_clusters

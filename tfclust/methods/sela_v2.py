@@ -9,7 +9,6 @@ passes go on until every cluster has its share.
 
 from tfclust.engine.banked import BankedMethod
 from tfclust.engine.label_steps import Balance
-from tfclust.layers import heads
 from tfclust.methods.configs.sela_v2 import SeLaV2Config
 from tfclust.ops.clusterer import Clusterer
 
@@ -21,14 +20,7 @@ class SeLaV2(BankedMethod):
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
-        counts = self.config.num_clusters
-        self.prototypes = heads.Prototypes(
-            self.projection_width, counts, learned=True
-        )
         self.balance = Balance(self.config)
-
-    def score(self, projections, units):
-        return self.prototypes(units)
 
     def label(self, units, head):
         """Balances the bank by the head's prototypes."""

@@ -12,8 +12,9 @@ import tensorflow as tf
 from tfclust import optimizers
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
-from tfclust.layers import heads
-from tfclust.layers.memories import FeatureQueue
+from tfclust.layers import projectors
+from tfclust.layers.prototypes import Prototypes
+from tfclust.layers.queue import FeatureQueue
 from tfclust.methods.configs.swav import SwAVConfig
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.sinkhorn import balanced_codes, hard_codes
@@ -32,12 +33,12 @@ class SwAV(ClusteringMethod):
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
-        self.prototypes = heads.Prototypes(
+        self.prototypes = Prototypes(
             self.projection_width, self.config.num_clusters, learned=True
         )
 
     def build_projector(self, features_width, synchronized):
-        return heads.projector(
+        return projectors.projector(
             features_width,
             hidden_width=self.config.hidden_width,
             projection_width=self.config.projection_width,

@@ -2,26 +2,14 @@
 
 import dataclasses
 
-from tfclust.engine.config import BalanceConfig, with_remedies
+from tfclust.engine.config import BalanceConfig, BankedConfig, with_remedies
 from tfclust.options import option
 
 
 @dataclasses.dataclass(frozen=True)
-class SeLaV2Config(BalanceConfig):
+class SeLaV2Config(BankedConfig, BalanceConfig):
     """Knobs of SeLa-v2; defaults are the paper's for ImageNet."""
 
-    num_clusters: tuple[int, ...] = option(
-        (3000, 3000, 3000),
-        "Clusters of each head.",
-        source="SwAV, appendix D",
-        lower=2,
-    )
-    temperature: float = option(
-        0.1,
-        "Softmax temperature of predictions.",
-        source="SwAV, appendix D",
-        lower=1e-6,
-    )
     epsilon: float = option(
         0.05,
         "Entropy weight of the soft labels before they are rounded, in units "
