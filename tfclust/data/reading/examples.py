@@ -1,6 +1,6 @@
 """Serialised `tf.train.Example`s: the encoded image and the label in each."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -32,7 +32,7 @@ class Examples:
 
     def __init__(self, keys):
         self._keys = keys
-        self._first: Any = None  # a record and the path of its file
+        self._first = b"", ""
         self._num_without = 0  # before the first that has one
         self._found = False
 
@@ -50,7 +50,8 @@ class Examples:
           ValueError: if it is the last of so many without an image.
         """
         image, label = _image_and_label(record, self._keys)
-        self._first = self._first or (record, path)
+        if not self._found and not self._num_without:
+            self._first = record, path
         self._found = self._found or image is not None
         self._num_without += not self._found
         if self._num_without >= _LOOKED_THROUGH:
@@ -61,12 +62,11 @@ class Examples:
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None and self._first and not self._found:
+        if kind is None and self._num_without and not self._found:
             self._refuse()
 
     def _refuse(self):
-        record, path = self._first
-        raise ValueError(_wrong_features(record, path, self._keys))
+        raise ValueError(_wrong_features(*self._first, self._keys))
 
 
 def _image_and_label(record, keys):
