@@ -315,9 +315,7 @@ def test_graphs_find_their_own_number_of_clusters():
 )
 def test_other_clusterings_go_on_as_if_never_stopped(knobs):
     knobs = {"num_clusters": 40, "pca_width": 2, **knobs}
-    contract_run.Whole(
-        lambda: build(**knobs), blobs
-    ).assert_goes_on()
+    contract_run.Whole(lambda: build(**knobs), blobs).assert_goes_on()
 
 
 @pytest.mark.parametrize(

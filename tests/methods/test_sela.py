@@ -119,7 +119,7 @@ def test_the_joint_objective_never_rises_at_the_label_steps_of_a_run(
 ):
     """The last labels' Q against the new one's, on features of now."""
     power = 3.0
-    method = contract_run.build("sela", num_label_steps=10, **knobs)
+    method = contract_run.build("sela", rate=0.5, num_label_steps=10, **knobs)
     last, changes = {}, []
 
     def recorded(extract, reassign=method.reassign):
