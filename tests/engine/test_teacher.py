@@ -26,14 +26,13 @@ def pairs(method):
 def method():
     """Of four steps; with batch norm, whose statistics are its own."""
     method = contract_run.build("student", batch_norm=True)
-    views = contract_run.views(augmentation="none")
-    method.fit(views, steps=4)
+    method.fit(contract_run.views(), steps=4)
     return method
 
 
 def test_it_follows_by_the_formula_at_the_rising_decay(eager):
     method = contract_run.build("student")
-    method.prepare(contract_run.views(augmentation="none"))
+    method.prepare(contract_run.views())
     method.total_steps = 4
     batch = next(iter(method.views.batches(0)))
     for step in range(3):

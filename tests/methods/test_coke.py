@@ -23,7 +23,7 @@ OTHERS_OF_TABLE_2 = [
 ]
 
 
-def test_three_steps_of_views_and_crops_match_numpy_within_1e_4():
+def test_three_steps_of_views_and_crops_match_numpy_within_1e_4(eager):
     method = contract_run.build(
         "coke",
         rate=0.03,
@@ -39,7 +39,7 @@ def test_three_steps_of_views_and_crops_match_numpy_within_1e_4():
     "of_labels, of_centroids",
     [OTHERS_OF_TABLE_2[0], *(slow(*case) for case in OTHERS_OF_TABLE_2[1:])],
 )
-def test_table_2_matches_numpy_within_1e_4(of_labels, of_centroids):
+def test_table_2_matches_numpy_within_1e_4(eager, of_labels, of_centroids):
     method = contract_run.build(
         "coke",
         rate=0.03,

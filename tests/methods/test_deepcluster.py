@@ -1,6 +1,7 @@
 """DeepCluster against plain NumPy, and its own promises."""
 
 import functools
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -37,6 +38,10 @@ def coloured_blobs():
     colours = np.concatenate([colours, generator.uniform(0, 255, [16, 3])])
     images = np.uint8(np.clip(colours, 0, 255))[:, None, None]
     return data.ArraySource(images.repeat(16, 1).repeat(16, 2))
+
+
+def blobs():
+    return two_views(coloured_blobs(), batch_size=16, augmentation="none")
 
 
 def eval_features(parameters, views):
@@ -141,7 +146,7 @@ def test_three_steps_and_two_reassignments_match_numpy_within_1e_4():
 def test_no_step_trains_an_empty_cluster(balance):
     knobs = {"num_clusters": 30, "empty_clusters": "keep", "balance": balance}
     method = build(**knobs)
-    views = two_views(repeated_images(), batch_size=16)
+    views = two_views(repeated_images(), batch_size=16, augmentation="none")
     method.prepare(views)
     # First on the oracle: of 30 clusters over 12 images most are empty, its
     # labels leave no gap, and so does the order that is drawn from them.
@@ -174,15 +179,53 @@ def test_no_step_trains_an_empty_cluster(balance):
     np.testing.assert_array_equal(method.classifier.bias[found:], 0)
 
 
-def test_every_epoch_starts_a_fresh_classifier_without_momentum():
-    method, views = build(), contract_run.views()
-    method.fit(views, epochs=1)
+class Epochs(NamedTuple):
+    """A run whose labels live for two of its three epochs."""
+
+    method: Any
+    labels: list  # `[N]` at the end of each epoch
+    orders: list
+    histories: list
+
+
+@pytest.fixture(scope="module")
+def epochs():
+    method = build(reassign_epochs=2, num_clusters=12)
+    views = contract_run.views()
+    seen = Epochs(method, [], [], [])
+    for epoch in range(3):
+        history = method.fit(views, epochs=epoch + 1, start_step=4 * epoch)
+        seen.labels.append(method.labels.rows.numpy()[:, 0])
+        seen.orders.append(method.order_snapshot)
+        seen.histories.append(history.history)
+    return seen
+
+
+def test_labels_live_for_reassign_epochs_and_orders_for_one(epochs):
+    labels, orders = epochs.labels, epochs.orders
+    np.testing.assert_array_equal(labels[0], labels[1])
+    assert not np.array_equal(labels[1], labels[2])
+    assert not np.array_equal(orders[0], orders[1])
+
+
+def test_nmi_previous_is_of_two_epochs_labels(epochs):
+    _, before, after = epochs.labels
+    expected = normalized_mutual_info_score(
+        before, after, average_method="geometric"
+    )
+    history = epochs.histories[2]
+    assert history["nmi_previous"] == [pytest.approx(expected, abs=1e-6)]
+    assert history["changed_share"] == [None]
+
+
+def test_every_reassignment_makes_a_classifier_without_momentum(epochs):
+    method = epochs.method
     trained = method.classifier.kernel.numpy()
     (slot,) = optimizers.slots_of(method.optimizer, method.classifier.kernel)
     assert np.abs(slot.numpy()).max() > 0
-    method.epoch.assign(1)
+    method.epoch.assign(4)
     method.reassign(method.extract)
-    fresh = method.classifier.fresh((0, 1))
+    fresh = method.classifier.fresh((0, 4))
     for variable, value in fresh:
         np.testing.assert_array_equal(variable, value)
     assert not np.array_equal(
@@ -195,10 +238,18 @@ def test_every_epoch_starts_a_fresh_classifier_without_momentum():
     assert {r.momentum for r in rules.values()} == {0.0} and len(rules) == 2
 
 
-@pytest.mark.parametrize("pca_width", [slow(0), 3])
-def test_the_clusterer_repeats_the_last_assignment(pca_width):
-    method = build(pca_width=pca_width, num_clusters=12)
+def test_the_clusterer_repeats_the_last_assignment(epochs):
+    assert_repeated_by_the_clusterer(epochs.method)
+
+
+@pytest.mark.slow
+def test_the_clusterer_repeats_the_last_assignment_without_pca():
+    method = build(pca_width=0, num_clusters=12)
     method.fit(contract_run.views(), epochs=2)
+    assert_repeated_by_the_clusterer(method)
+
+
+def assert_repeated_by_the_clusterer(method):
     method.reassign(method.extract)  # labels of the backbone as it is now
     (assigns,) = method.clusterer()
     found, score = clusterer.assign(assigns, method.extract("projections"))
@@ -206,7 +257,7 @@ def test_the_clusterer_repeats_the_last_assignment(pca_width):
     assert score.numpy().max() <= 0.5 + 1e-5  # at a centroid it is 1/2
 
 
-def test_weights_make_clusters_count_alike():
+def test_weights_make_clusters_count_alike(eager):
     method, views = build(balance="weights"), contract_run.views()
     method.fit(views, steps=1)
     assert method.order_snapshot is None
@@ -219,10 +270,10 @@ def test_weights_make_clusters_count_alike():
     )
 
 
-def test_noise_of_hdbscan_is_neither_drawn_nor_weighed():
+def test_noise_of_hdbscan_is_neither_drawn_nor_weighed(eager):
     knobs = {"clustering": "hdbscan", "min_cluster_size": 8, "pca_width": 2}
     method = build(num_clusters=10, **knobs)
-    views = two_views(coloured_blobs(), batch_size=16)
+    views = blobs()
     method.fit(views, steps=1)
     labels = method.labels.rows.numpy()[:, 0]
     noise = labels < 0
@@ -251,42 +302,20 @@ def test_graphs_find_their_own_number_of_clusters():
 @pytest.mark.parametrize(
     "knobs",
     [
-        {"clustering": "hdbscan", "min_cluster_size": 8, "balance": "weights"},
+        slow(
+            {
+                "clustering": "hdbscan",
+                "min_cluster_size": 8,
+                "balance": "weights",
+            }
+        ),
         {"clustering": "pic", "reassign_epochs": 2},
     ],
     ids=["hdbscan", "pic"],
 )
 def test_other_clusterings_go_on_as_if_never_stopped(knobs):
     knobs = {"num_clusters": 40, "pca_width": 2, **knobs}
-    contract_run.Whole(
-        lambda: build(**knobs),
-        lambda: two_views(coloured_blobs(), batch_size=16),
-    ).assert_goes_on()
-
-
-def test_labels_live_for_reassign_epochs_and_orders_for_one():
-    method, views = build(reassign_epochs=2), contract_run.views()
-    labels, orders = [], []
-    for epoch in range(3):
-        steps = {"steps": 4 * epoch + 4, "start_step": 4 * epoch}
-        method.fit(views, **steps)
-        labels.append(method.labels.rows.numpy())
-        orders.append(method.order_snapshot)
-    np.testing.assert_array_equal(labels[0], labels[1])
-    assert not np.array_equal(labels[1], labels[2])
-    assert not np.array_equal(orders[0], orders[1])
-
-
-def test_nmi_previous_is_of_two_epochs_labels():
-    method, views = build(), contract_run.views()
-    history = method.fit(views, epochs=1).history
-    first = method.labels.rows.numpy()[:, 0]
-    history = method.fit(views, epochs=2, start_step=4).history
-    expected = normalized_mutual_info_score(
-        first, method.labels.rows.numpy()[:, 0], average_method="geometric"
-    )
-    assert history["nmi_previous"] == [pytest.approx(expected, abs=1e-6)]
-    assert history["changed_share"] == [None]
+    contract_run.Whole(lambda: build(**knobs), blobs).assert_goes_on()
 
 
 @pytest.mark.parametrize(

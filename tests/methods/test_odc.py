@@ -1,7 +1,9 @@
 """ODC against plain NumPy, and its own promises."""
 
 import functools
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -176,28 +178,43 @@ def even_halves(rows, heir):
     return part
 
 
-def test_an_epoch_ends_without_small_clusters():
+class AfterStep(NamedTuple):
+    labels: np.ndarray  # `[N]` on the device
+    on_host: np.ndarray
+    counts: np.ndarray  # `[K]`
+
+
+@pytest.fixture(scope="module")
+def after_steps():
+    """`AfterStep` by the number of steps done, of four epochs of four."""
+    method, seen = contract_run.build("odc", min_cluster=6), {}
+
+    def look(step, logs=None):
+        seen[step + 1] = AfterStep(
+            method.labels.rows.numpy()[:, 0],
+            method.host_labels.array.copy(),
+            method.counts.array.copy(),
+        )
+
+    look_at = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    method.fit(contract_run.views(), epochs=4, callbacks=[look_at])
+    return seen
+
+
+def test_an_epoch_ends_without_small_clusters(after_steps):
     # By the loops first: untended, small clusters are there to be removed.
     assert min(smallest_by_epoch(0, even_halves)) < 6
     assert min(smallest_by_epoch(6, even_halves)) >= 6
-    method = contract_run.build("odc", min_cluster=6)
-    views = contract_run.views()
-    for epoch in range(4):
-        method.fit(views, epochs=epoch + 1, start_step=4 * epoch)
-        counts = np.bincount(method.labels.rows[:, 0], minlength=5)
+    for step in (4, 8, 12, 16):
+        counts = np.bincount(after_steps[step].labels, minlength=5)
         assert counts.min() >= 6, counts
 
 
-def test_labels_on_host_and_device_agree_after_each_step():
-    method = contract_run.build("odc", min_cluster=6)
-    views = contract_run.views()
-    for step in range(6):
-        method.fit(views, steps=step + 1, start_step=step)
-        labels = method.labels.rows.numpy()[:, 0]
-        np.testing.assert_array_equal(labels, method.host_labels.array)
-        np.testing.assert_array_equal(
-            np.bincount(labels, minlength=5), method.counts.array
-        )
+def test_labels_on_host_and_device_agree_after_each_step(after_steps):
+    assert len(after_steps) == 16
+    for labels, on_host, counts in after_steps.values():
+        np.testing.assert_array_equal(labels, on_host)
+        np.testing.assert_array_equal(np.bincount(labels, minlength=5), counts)
 
 
 def test_the_first_labels_leave_no_cluster_empty():

@@ -58,7 +58,7 @@ def oracle_step(parameters, buffers, views, queues, config, frozen):
     return value, [units[0], units[1]]
 
 
-def test_three_steps_match_numpy_within_1e_4():
+def test_three_steps_match_numpy_within_1e_4(eager):
     method = contract_run.build(
         "swav", rate=0.03, queue_rows=64, freeze_steps=1, queue_start_epoch=1
     )

@@ -1,15 +1,15 @@
 """What a run writes of its epochs."""
 
 import json
-import time
+import types
 
 import keras
 import pytest
-import tensorflow as tf
 
 from tests.support import contract_run
 from tests.support.disk import full_disk
 from tfclust.engine import figures as known
+from tfclust.engine import loop
 from tfclust.runs import metrics
 from tfclust.runtime import folders
 
@@ -90,28 +90,28 @@ def test_full_disk_is_told_of_and_whole_lines_stay(tmp_path, limit):
     assert metrics.Metrics(tmp_path, FIGURES["step"]).history == read
 
 
-def test_waiting_for_slow_images_is_told_from_computing():
-    """The wait is probed at two of the epoch's 32 steps."""
-    waits = {}
-    for pause in (0.0, 0.1):
-        views = contract_run.views(batch_size=2)
-        batches = views.batches
+def test_waiting_for_slow_images_is_told_from_computing(monkeypatch):
+    """By a clock that images and steps move; 18 steps are probed twice."""
+    now = types.SimpleNamespace(seconds=0.0)
+    clock = types.SimpleNamespace(perf_counter=lambda: now.seconds)
+    monkeypatch.setattr(loop, "time", clock)
+    of_epoch = loop._epoch_batches
 
-        def slow(*args, batches=batches, pause=pause, **knobs):
-            def wait(index):
-                time.sleep(pause)
-                return index
+    def passes(seconds):
+        now.seconds += seconds
 
-            def one(batch):
-                index = tf.numpy_function(
-                    wait, [batch["index"]], tf.int64, stateful=True
-                )
-                return {**batch, "index": tf.ensure_shape(index, [2])}
+    def slow(method, views, epoch, first):
+        for batch in of_epoch(method, views, epoch, first):
+            passes(epoch / 4)
+            yield batch
 
-            return batches(*args, **knobs).map(one)
-
-        views.batches = slow
-        history = contract_run.build("swav").fit(views, epochs=1).history
-        waits[pause] = history["input_wait_milliseconds"][0]
-    assert waits[0.1] > 40
-    assert waits[0.1] > 4 * waits[0.0]
+    monkeypatch.setattr(loop, "_epoch_batches", slow)
+    views = contract_run.views(num_images=36, batch_size=2)
+    work = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda step, logs: passes(0.5)
+    )
+    history = contract_run.build("swav").fit(views, epochs=2, callbacks=[work])
+    figures = history.history
+    assert figures["input_wait_milliseconds"] == [0.0, 250.0]
+    assert figures["step_milliseconds"] == [500.0, 500.0]
+    assert figures["images_per_second"] == [2 / 0.5, 2 / 0.75]

@@ -40,7 +40,12 @@ def build(
 
 
 def views(num_images=64, batch_size=16, **knobs):
-    """Four steps an epoch; the seed of everything stateless is 0."""
+    """Four steps an epoch; the seed of everything stateless is 0.
+
+    Colours would be compiled anew for each shape and device: test_views has
+    them, and the contract's runs.
+    """
+    knobs = {"augmentation": "none", **knobs}
     return two_views(digits(num_images), batch_size=batch_size, **knobs)
 
 
@@ -162,8 +167,7 @@ def trained(name, strategy):
     with strategy.scope():
         # At a low rate a dozen steps do not amplify the rounding of sums.
         method = build(name, rate=0.02, batch_norm=True)
-    # Colours would be compiled anew for each device; test_views has them.
-    method.prepare(views(augmentation="none"))
+    method.prepare(views())
     arrays = {}
     if name == "swav":  # training moves the prototypes that codes rest on
         arrays = codes_of_fixed_units(method, strategy, batch=16)
