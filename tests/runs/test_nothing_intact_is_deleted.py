@@ -99,7 +99,7 @@ def test_training_refuses_it_with_one_line_and_changes_nothing(
     arguments = [*TINY, "--epochs=1", f"--workdir={tmp_path}", "--start_anew"]
     assert status("train", *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "format 99" in line and "reads format 3" in line
+    assert "format 99" in line and f"reads format {FORMAT}" in line
     (tmp_path / ".lock").unlink()
     assert everything(tmp_path) == before
 
