@@ -27,7 +27,6 @@ class Option:
     choices: tuple = ()
     resume: str = "asked"
     why_never: str = ""
-    once: typing.Any = None
 
 
 RESUMES = ("free", "asked", "never")
@@ -44,7 +43,6 @@ def option(
     choices=(),
     resume="asked",
     why_never="",
-    once=None,
 ):
     """A frozen-dataclass field with its help, unit, source and bounds.
 
@@ -59,8 +57,6 @@ def option(
       resume: whether a run may go on with another value: "free"; "asked", with
         `--allow_config_change` alone; or "never".
       why_never: why it never may, for the refusal: the end of a sentence.
-      once: what runs did that were begun before there was the knob; None for
-        what the default does.
 
     Returns:
       A `dataclasses.field`.
@@ -77,7 +73,6 @@ def option(
         )
     about = Option(
         help, unit, source, lower, upper, tuple(choices), resume, why_never,
-        once,
     )  # fmt: skip
     return dataclasses.field(default=default, metadata={"option": about})
 

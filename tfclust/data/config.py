@@ -74,7 +74,6 @@ class ViewsConfig:
         source="Pillow's bilinear resize",
         lower=1.0,
         upper=2048.0,
-        once=2.0,
     )
     augmentation: str = option(
         "swav",

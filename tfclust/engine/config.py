@@ -52,7 +52,6 @@ class MethodConfig:
         "the whole batch, or each replica's own, as runs do that leave it to "
         "each GPU.",
         choices=BATCH_NORM_GROUPS,
-        once="global",
     )
 
     def __post_init__(self):

@@ -104,8 +104,7 @@ def differences(recipe, words):
     about = knobs_of(recipe)
     changed = []
     for name, value in now.items():
-        once = about[name].once
-        was = then.get(name, value if once is None else options.text(once))
+        was = then.get(name, value)
         if was != value and about[name].resume != "free":
             changed.append((name, was, value))
     return changed

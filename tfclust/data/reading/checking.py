@@ -61,13 +61,13 @@ def as_checks(rows):
     return Checks(*map(np.array, columns, kinds))
 
 
-def check_images(read, count, tell=None):
+def check_images(read, count, count_done=None):
     """Decodes every image once, in parallel.
 
     Args:
       read: function of a position -> bytes; OSError is taken as a reason.
       count: int, positions from 0.
-      tell: called with how many more are done, or None.
+      count_done: called with how many more are done, or None.
 
     Returns:
       `Checks`.
@@ -87,8 +87,8 @@ def check_images(read, count, tell=None):
         try:
             for chunk in chunks:
                 parts.extend(chunk.result())
-                if tell is not None:
-                    tell(len(chunk.result()))
+                if count_done is not None:
+                    count_done(len(chunk.result()))
         except BaseException:  # interrupted: leave the rest
             pool.shutdown(cancel_futures=True)
             raise

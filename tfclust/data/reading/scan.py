@@ -76,7 +76,7 @@ def checked_files(root, names, paths, stats, cache_dir):
             with _telling_closed_cache(cache_dir):
                 write_npz(cache, **_cached(kept))
 
-    def check(block, tell):
+    def check(block, count_done):
         def read(position):
             try:
                 return read_regular(paths[block[position]])[0]
@@ -84,7 +84,7 @@ def checked_files(root, names, paths, stats, cache_dir):
                 unopened.add(marks[block[position]])
                 raise
 
-        found = check_images(read, len(block), tell)
+        found = check_images(read, len(block), count_done)
         rows = zip(*found, strict=True)
         known.update(zip([marks[i] for i in block], rows, strict=True))
 

@@ -172,9 +172,9 @@ class Source:
             f"nor can {num_others} others drawn in its stead. {LOST}"
         )
 
-    def when_failing(self, tell):
-        """Has `tell` called with name and reason of each new failure."""
-        self._when_failing = tell
+    def when_failing(self, say):
+        """Has `say` called with name and reason of each new failure."""
+        self._when_failing = say
 
     def note_failure(self, name, reason):
         """Lists an image that could no longer be read."""

@@ -38,8 +38,8 @@ class Sample(Source):
     def failures(self, found):
         """They are the whole source's."""
 
-    def when_failing(self, tell):
-        self._source.when_failing(tell)
+    def when_failing(self, say):
+        self._source.when_failing(say)
 
     def image(self, index, ratio=None):
         return self._source.image(tf.gather(self._rows, index), ratio)
