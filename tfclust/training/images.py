@@ -59,6 +59,8 @@ def _tell_left_out(source, say):
         say(f"Left out: {name}: {reason}")
     if len(source.skipped) > 10:
         say(f"Left out: {len(source.skipped) - 10} more images.")
+    if source.passed_over:
+        say(f"Passed over by their ending: {source.passed_over}.")
     for notice in source.notices:
         say(f"{source.uri}: {notice}.")
 

@@ -243,14 +243,14 @@ def test_files_are_found_whatever_they_are_called(tmp_path, kind):
 def test_images_by_another_ending_are_listed_and_other_files_are_not(tmp_path):
     for name in ("a.png", "b.txt", "set/c"):
         put(tmp_path / name)
-    put(tmp_path / "d.jfif", "a JPEG")
+    put(tmp_path / "d.photo", "a JPEG")
     (tmp_path / "labels.csv").write_text("BM, a.png\n")
     (tmp_path / "empty").touch()
     source = data.open_source(f"folder:{tmp_path}", max_bad_share=0)
     assert source.manifest().names == ["a.png"]
     assert source.skipped == [
         ("b.txt", "a PNG by another ending than its own"),
-        ("d.jfif", "a JPEG by another ending than its own"),
+        ("d.photo", "a JPEG by another ending than its own"),
         ("set/c", "a PNG by another ending than its own"),
     ]
 

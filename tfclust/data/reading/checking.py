@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.data.reading import decoding
+from tfclust.data.reading.boxes import box_kind
 from tfclust.data.reading.headers import read_header
 from tfclust.runtime import cores, quiet
 
@@ -28,6 +29,8 @@ _BEGINS = {
     b"GIF8": "GIF",
     b"BM": "BMP",
     b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
 }
 _large = threading.Lock()
 
@@ -152,6 +155,8 @@ def _refusal(data, header):
         return "empty"
     if header is None:
         return _damaged(data)
+    if header.kind == "HEIC" and not decoding.reads_heic():
+        return f"a HEIC image: {decoding.NEEDS_HEIC}"
     if not header.height * header.width:
         return "no pixels"
     if header.height * header.width > MAX_PIXELS:
@@ -166,7 +171,10 @@ def _damaged(data):
     for begins, kind in _BEGINS.items():
         if data.startswith(begins):
             return f"a damaged or truncated {kind}"
-    return "not a readable JPEG, PNG, BMP, GIF or WebP image"
+    kind = box_kind(data)
+    if kind is not None:
+        return f"a damaged or truncated {kind}"
+    return "not a readable JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF or HEIC image"
 
 
 def _bad(reason):
@@ -186,6 +194,8 @@ def _checked_by_pillow(data, header):
     with _large if large else contextlib.nullcontext():
         try:
             size = decoding.decode_by_pillow(data).shape[:2]
+        except decoding.NoPicture as error:
+            return _bad(str(error))
         except Exception:  # Pillow's errors are of a dozen classes
             return _bad(_damaged(data))
     return _row(header, size)

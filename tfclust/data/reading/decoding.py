@@ -1,27 +1,52 @@
 """Encoded images to pixels, as people see them: upright, on white, RGB.
 
-JPEG, PNG, BMP, GIF and WebP, whatever the file is called; of what moves, the
-first frame. TensorFlow decodes what is common. What it reads otherwise than
-people do (`headers`) the check before step 0 finds, and Pillow decodes it in
-sources; a served model has TensorFlow alone, which drops a GIF's transparency
-and refuses a moving WebP: asked for the file's own number of channels,
-TensorFlow 2.21 writes beyond its buffer there.
+JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF and HEIC, whatever the file is called; of
+what moves or has pages, the first. TensorFlow decodes what is common. What it
+reads otherwise than people do (`headers`) the check before step 0 finds, and
+Pillow decodes it in sources; a served model has TensorFlow alone, which knows
+no TIFF, AVIF and HEIC, drops a GIF's transparency and refuses a moving WebP:
+asked for the file's own number of channels, TensorFlow 2.21 writes beyond its
+buffer there.
 
 JPEGs can be decoded at a half, a quarter or an eighth of their size: libjpeg
 then leaves out high frequencies of the cosine transform, which is quick and
 free of aliasing.
 """
 
+import functools
+import importlib.util
 import io
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 _PNG_BEGINS = b"\x89PNG"
 _WEBP_FLAGS_AT, _WEBP_MOVES = 20, 2  # place of the byte, and bit in it
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
+_TURNED_BY_PILLOW = ("TIFF", "AVIF", "HEIF")
 _WHITE = 255
+NEEDS_HEIC = "install tfclust[photos] to read it"
+
+
+class NoPicture(ValueError):
+    """A file that Pillow opens and people would not see; says why."""
+
+
+def reads_heic():
+    """Whether HEIC can be decoded here: the extra `photos` is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+@functools.cache
+def formats():
+    """What Pillow is asked to decode, by its own names."""
+    if not reads_heic():
+        return _FORMATS
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return (*_FORMATS, "HEIF")
 
 
 def decode(data, ratio=None):
@@ -82,11 +107,21 @@ def decode_checked(data, ratio, orientation, careful):
 def decode_by_pillow(data):
     """uint8 array `[H, W, 3]` of encoded bytes, as they are stored.
 
+    TIFF, AVIF and HEIC are turned upright: in these, other things than EXIF
+    may ask for it.
+
     Raises:
       Exception: of many classes, if it is no whole image.
     """
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+    with Image.open(io.BytesIO(data), formats=formats()) as file:
         image: Image.Image = file
+        if file.format in _TURNED_BY_PILLOW:
+            image = ImageOps.exif_transpose(image)
+        if image.mode in ("I", "F") and file.format == "TIFF":
+            raise NoPicture(
+                "a TIFF of 32-bit numbers, whose black and white "
+                "nobody knows; write it with 8 or 16 bits"
+            )
         if image.mode.startswith("I"):  # 16 bits of grey; Pillow would clip
             grey = np.asarray(image) >> 8
             return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)

@@ -1,14 +1,15 @@
 """What an encoded image says of itself before its pixels: kind, size, turn.
 
-Reads the first bytes of JPEG, PNG, GIF, BMP and WebP, so that a picture of a
-billion pixels is refused before memory is asked for it, and so that what
-TensorFlow does not decode as people see it goes to Pillow:
+Reads the first bytes of JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF and HEIC, so that
+a picture of a billion pixels is refused before memory is asked for it, and so
+that what TensorFlow does not decode as people see it goes to Pillow:
 
 - GIF: transparent pixels, and no memory for frames after the first;
 - BMP of other than 24 bits a pixel, whose palette TensorFlow takes for grey;
 - moving WebP, of which the first frame is taken;
 - JPEG coded by arithmetic or without loss;
-- PNG with one colour named as transparent.
+- PNG with one colour named as transparent;
+- TIFF, AVIF and HEIC, which Pillow also turns upright.
 
 Orientations are EXIF's: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with
 height and width exchanged (EXIF 2.3, tag 0x0112).
@@ -16,6 +17,8 @@ height and width exchanged (EXIF 2.3, tag 0x0112).
 
 import struct
 from typing import NamedTuple
+
+from tfclust.data.reading.boxes import box_kind, box_size, tiff_size
 
 _ORIENTATION = 0x0112
 _SHORT = 3  # EXIF's type of two bytes
@@ -33,7 +36,7 @@ _WEBP_MOVES, _WEBP_EXIF = 2, 8
 class Header(NamedTuple):
     """The first bytes of an image, in words."""
 
-    kind: str  # "JPEG", "PNG", "GIF", "BMP" or "WebP"
+    kind: str  # "JPEG", "PNG", "GIF", "BMP", "WebP", "TIFF", "AVIF" or "HEIC"
     height: int  # pixels as stored
     width: int
     orientation: int = 1  # EXIF's, 1 to 8
@@ -48,7 +51,7 @@ def read_header(data):
                 return read(data)
             except (struct.error, IndexError):  # they end within the header
                 return None
-    return None
+    return _boxes(data)
 
 
 def exif_orientation(exif):
@@ -152,7 +155,26 @@ def _webp_orientation(data):
     return 1
 
 
+def _tiff(data):
+    height, width = tiff_size(data)
+    return Header("TIFF", height, width, careful=True)
+
+
+def _boxes(data):
+    """A file of ISO boxes has its kind behind a length."""
+    try:
+        kind = box_kind(data)
+        if kind is None:
+            return None
+        height, width = box_size(data)
+        return Header(kind, height, width, careful=True)
+    except struct.error:
+        return None
+
+
 _READERS = (
+    (b"II*\0", _tiff),
+    (b"MM\0*", _tiff),
     (b"\xff\xd8\xff", _jpeg),
     (_PNG_BEGINS, _png),
     (b"GIF8", _gif),

@@ -21,7 +21,7 @@ from tfclust.runtime.terminal import one_line
 
 # Raised when a check would find otherwise on the same bytes; what an older one
 # kept is not read.
-VERSION = 4
+VERSION = 5
 _BLOCK = 256  # images between two looks at the clock
 _WRITE_EVERY = 20.0  # seconds
 _NAMES_SHOWN = 3

@@ -52,7 +52,9 @@ class Source:
       jpeg: bool `[N]`, images that can be decoded at a half, a quarter or an
         eighth of their size.
       skipped: list of (name, reason), files that are no images.
-      notices: list of str, what else a user should know of the images.
+      notices: list of str, what else a user should know of the labels.
+      passed_over: str, the files beside them that are no images by their
+        ending, in words; empty for none.
       failures: dict of name -> reason, images that could no longer be read
         after the check.
       missing: bool `[N]`, images that could not be read into `stored()`.
@@ -71,6 +73,7 @@ class Source:
         jpeg=None,
         skipped=(),
         notices=(),
+        passed_over="",
     ):
         self.uri = uri
         self.num_images = len(manifest.heights)
@@ -81,6 +84,7 @@ class Source:
         self.jpeg = np.zeros(self.num_images, bool) if jpeg is None else jpeg
         self.skipped = list(skipped)
         self.notices = list(notices)
+        self.passed_over = passed_over
         self.failures = {}
         self.missing = np.zeros(self.num_images, bool)
         self._when_failing = None

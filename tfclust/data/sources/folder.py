@@ -6,13 +6,14 @@ in a sub-folder of the root, and there are two such sub-folders or more, their
 names are the labels, for evaluation only; else there are no labels.
 """
 
+import collections
 import heapq
 import os
 
 import numpy as np
 
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.reading import scan
+from tfclust.data.reading import decoding, scan
 from tfclust.data.reading.files import read_regular
 from tfclust.data.reading.headers import read_header
 from tfclust.data.sources.base import Manifest
@@ -21,7 +22,12 @@ from tfclust.data.sources.schemes import check_folder
 from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
+    *(".tif", ".tiff", ".avif"),
+)
+HEIC_SUFFIXES = (".heic", ".heif")  # where they can be read
+_ENDINGS_SHOWN = 5
 _FIRST_BYTES = 1 << 16  # a JPEG's size may follow a thumbnail
 
 
@@ -52,7 +58,7 @@ class FolderSource(EncodedSource):
         argument="data",
     ):
         folder = folders.expanded(root)
-        names, passed_over = _image_names(folder, argument)
+        names, left_out, passed_over = _image_names(folder, argument)
         if max_images is not None and max_images < len(names):
             kept = np.arange(max_images) * len(names) // max_images
             names = [names[i] for i in kept]
@@ -77,7 +83,8 @@ class FolderSource(EncodedSource):
             checks,
             labels=labels,
             class_names=class_names and tuple(map(one_line, class_names)),
-            skipped=skipped + passed_over,
+            skipped=skipped + left_out,
+            passed_over=passed_over,
         )
 
     def identities(self):
@@ -106,7 +113,7 @@ def _image_names(folder, argument):
     Returns:
       sorted relative paths, with `/`; (name, reason) of folders that cannot
       be opened, of links to folders that are read already, and of images by
-      another ending.
+      another ending; and other files in words.
     """
     check_folder(folder, argument)
     names: list[str] = []
@@ -114,25 +121,44 @@ def _image_names(folder, argument):
     top = os.fspath(folder)
     lost: list[OSError] = []
     again: list[str] = []
+    suffixes = SUFFIXES + (HEIC_SUFFIXES if decoding.reads_heic() else ())
     for parent, files in _walk(folder, lost.append, again.append):
         below = "" if parent == top else f"{os.path.relpath(parent, top)}/"
         for name in files:
             if name.startswith("."):
                 continue
-            is_image = name.lower().endswith(SUFFIXES)
+            is_image = name.lower().endswith(suffixes)
             (names if is_image else other).append(f"{below}{name}")
+    passed_over = _in_words(other)
     if not names:
+        what = passed_over and f" ({passed_over})"
         raise FileNotFoundError(
             f"{argument}: no images under {one_line(folder)}: expected "
-            f"<name>.jpg or <class>/<name>.jpg ({' '.join(SUFFIXES)}). Found "
-            f"{len(other)} other files, and {len(lost)} folders that cannot be "
-            "opened."
+            f"<name>.jpg or <class>/<name>.jpg ({' '.join(suffixes)}). Found "
+            f"{len(other)} other files{what}, and {len(lost)} folders that "
+            "cannot be opened."
         )
-    return sorted(names), [
+    left_out = [
         *_unopened(folder, lost),
         *_read_already(folder, again),
         *_images_by_another_ending(folder, sorted(other)),
     ]
+    return sorted(names), left_out, passed_over
+
+
+def _in_words(names):
+    """Files by their ending, such as "8 .heic, 3 .txt"; empty for none."""
+    endings = [os.path.splitext(name)[1].lower() for name in names]
+    counts = collections.Counter(endings).most_common()
+    shown = [
+        f"{count:,} {one_line(ending) or 'without an ending'}"
+        + (f" ({decoding.NEEDS_HEIC})" if ending in HEIC_SUFFIXES else "")
+        for ending, count in counts[:_ENDINGS_SHOWN]
+    ]
+    rest = sum(count for _, count in counts[_ENDINGS_SHOWN:])
+    if rest:
+        shown.append(f"{rest:,} others")
+    return ", ".join(shown)
 
 
 def _unopened(folder, errors):

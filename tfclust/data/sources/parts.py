@@ -24,6 +24,7 @@ class Sample(Source):
             jpeg=source.jpeg[rows],
             skipped=source.skipped,
             notices=source.notices,
+            passed_over=source.passed_over,
         )
 
     def identities(self):

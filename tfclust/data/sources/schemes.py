@@ -117,6 +117,8 @@ def check_uri(uri, argument="data"):
 def parted(uri, argument):
     """Scheme of a URI, and what follows; see `check_uri`."""
     scheme, colon, rest = uri.partition(":")
+    if scheme not in SCHEMES and _is_folder(uri):
+        return "folder", uri
     shown = one_line(uri)
     if not colon or scheme not in SCHEMES:
         raise ValueError(
@@ -136,14 +138,20 @@ def parted(uri, argument):
     return scheme, rest
 
 
+def _is_folder(uri):
+    """Whether what has no scheme is the path of a folder."""
+    try:
+        return os.path.isdir(folders.expanded(uri))
+    except ValueError:  # the home of nobody, or a character 0
+        return False
+
+
 def _suggestion(uri):
     try:
         path = str(folders.expanded(uri))
     except ValueError:  # the home of nobody: no path
         return ""
     shown = one_line(uri)
-    if os.path.isdir(path):
-        return f" Write folder:{shown}."
     if os.path.isfile(path) and path.endswith(".npz"):
         return f" Write npz:{shown}?images=<array>."
     if os.path.isfile(path):
