@@ -119,7 +119,7 @@ def test_streams_that_are_none_are_refused(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:-20], gzip.compress(whole)[:-9]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is no whole TFRecord file"):
+        with pytest.raises(ValueError, match="is not a complete TFRecord file"):
             data.open_source(uri)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="a stream needs a record"):

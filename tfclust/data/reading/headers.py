@@ -1,14 +1,12 @@
-"""What an encoded image says of itself before its pixels: kind, size, turn.
+"""What an encoded image says about itself before its pixels: kind, size, turn.
 
 Reads the first bytes of JPEG, PNG, GIF, BMP and WebP, so that a picture of a
-billion pixels is refused before memory is asked for it, and so that what
-TensorFlow does not decode as people see it goes to Pillow:
-
-- GIF: transparent pixels, and no memory for frames after the first;
-- BMP of other than 24 bits a pixel, whose palette TensorFlow takes for grey;
-- moving WebP, of which the first frame is taken;
-- JPEG coded by arithmetic or without loss;
-- PNG with one colour named as transparent.
+billion pixels is refused before memory is allocated for it, and so that files
+that TensorFlow would not decode as people see them go to Pillow:  - GIF: for
+transparent pixels, and to save memory for frames after the first; - BMP without
+24 bits per pixel, whose palette TensorFlow takes for grey; - animated WebP, of
+which the first frame is taken; - JPEG with arithmetic or lossless coding; - PNG
+with one colour declared transparent.
 
 Orientations are EXIF's: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with
 height and width exchanged (EXIF 2.3, tag 0x0112).
@@ -21,8 +19,8 @@ _ORIENTATION = 0x0112
 _SHORT = 3  # EXIF's type of two bytes
 _EXIF_BEGINS = b"Exif\0\0"
 _TURNS = range(1, 9)
-# Baseline, extended and progressive frames coded by Huffman: what TensorFlow's
-# libjpeg reads. Others are arithmetic or lossless.
+# Baseline, extended and progressive frames with Huffman coding: what
+# TensorFlow's libjpeg reads. Others are arithmetic or lossless.
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)  # tables among the numbers of frames
 _PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
@@ -37,11 +35,11 @@ class Header(NamedTuple):
     height: int  # pixels as stored
     width: int
     orientation: int = 1  # EXIF's, 1 to 8
-    careful: bool = False  # TensorFlow would decode it otherwise or not
+    careful: bool = False  # TensorFlow would decode it wrongly or not at all
 
 
 def read_header(data):
-    """The `Header` of encoded bytes; None if they begin no image."""
+    """The `Header` of encoded bytes; None if no image starts like this."""
     for begins, read in _READERS:
         if data.startswith(begins):
             try:
@@ -52,7 +50,7 @@ def read_header(data):
 
 
 def exif_orientation(exif):
-    """Orientation in a TIFF structure; 1 where it names none that exists."""
+    """Orientation in a TIFF structure; 1 if it has no valid one."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(exif[:2]))
     if order is None:
         return 1
@@ -71,10 +69,10 @@ def exif_orientation(exif):
 
 
 def _jpeg(data):
-    """Walks the segments up to the frame's."""
+    """Walks the segments up to that of the frame."""
     orientation, place = 1, 2
     while True:
-        while data[place + 1] == 0xFF:  # a segment may begin with a few
+        while data[place + 1] == 0xFF:  # a segment may start with several
             place += 1
         marker = data[place + 1]
         (length,) = struct.unpack_from(">H", data, place + 2)
