@@ -28,12 +28,22 @@ for kind, U in (("", R), ("a stream: ", S)):
     file(f"{kind}records of zeros", U, lambda: framed(bytes(99)), EXAMPLES)
     file(f"{kind}records of text", U, lambda: framed(b"words"), EXAMPLES)
     file(f"{kind}an empty file", U, b"", "empty")
-    file(f"{kind}a JPEG file", U, lambda: picture("JPEG"), "not a complete TFRecord")
+    file(
+        f"{kind}a JPEG file",
+        U,
+        lambda: picture("JPEG"),
+        "not a complete TFRecord",
+    )
     file(f"{kind}zeros", U, bytes(4096), "not a complete TFRecord.*checksum")
     file(f"{kind}text", U, b"a,b,c\n" * 99, "not a complete TFRecord")
     file(f"{kind}no JPEG", U, lambda: framed(example(image=b"x")), "not a read")
     file(f"{kind}cut off", U, lambda: good()[:-9], "not a complete TFRecord")
-    file(f"{kind}cut in a head", U, lambda: good() + bytes(5), "not a complete TFRec")
+    file(
+        f"{kind}cut in a head",
+        U,
+        lambda: good() + bytes(5),
+        "not a complete TFRec",
+    )
     file(
         f"{kind}labels that are floats",
         U,

@@ -1,9 +1,10 @@
-"""Batch norm in training mode by TensorFlow's fused kernel.  Keras composes
-batch norm from elementary operations, which take half the time of a training
-step of the small backbone on a CPU. The fused kernel makes the step a third
-shorter, and reads half-precision inputs without a float32 copy. A fused layer
-is still a `keras.layers.BatchNormalization` with the same values, so a saved
-backbone does not depend on this and loads anywhere.
+"""Batch norm in training mode by TensorFlow's fused kernel.
+
+Keras composes batch norm from elementary operations, which take half the time
+of a training step of the small backbone on a CPU. The fused kernel makes the
+step a third shorter, and reads half-precision inputs without a float32 copy. A
+fused layer is still a `keras.layers.BatchNormalization` with the same values,
+so a saved backbone does not depend on this and loads anywhere.
 """
 
 import types

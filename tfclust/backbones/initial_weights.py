@@ -54,8 +54,8 @@ def load_weights(backbone, init_from, *, stages=None):
       `Loaded(path, num_loaded, num_weights)`.
 
     Raises:
-      FileNotFoundError: if nothing readable is there. ValueError: if what is
-      there does not fit.
+      FileNotFoundError: if nothing readable is there.
+      ValueError: if what is there does not fit.
     """
     groups = stages_of(backbone)
     if stages is not None and not 0 <= stages < len(groups):

@@ -1,4 +1,5 @@
 """Images that are too small for a network, found before anything is computed.
+
 A network without padding, or one that halves its map once too often, is left
 without any position. Which size is too small, only its layers can tell.
 """

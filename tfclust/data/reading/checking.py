@@ -1,4 +1,5 @@
 """Every image decoded once before step 0: its size and turn, or what is wrong.
+
 Sizes are read from the first bytes before anything is decoded, so that a
 decompression bomb costs nothing. Images above `LARGE_PIXELS` are decoded one
 after the other, so that memory holds one of them, not one per core.
@@ -65,8 +66,8 @@ def check_images(read, count, tell=None):
 
     Args:
       read: function of a position -> bytes; an OSError counts as a reason.
-      count: int, positions from 0. tell: called with the number of images done
-      since the last call, or None.
+      count: int, positions from 0.
+      tell: called with the number of images done since the last call, or None.
 
     Returns:
       `Checks`.

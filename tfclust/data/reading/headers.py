@@ -2,11 +2,13 @@
 
 Reads the first bytes of JPEG, PNG, GIF, BMP and WebP, so that a picture of a
 billion pixels is refused before memory is allocated for it, and so that files
-that TensorFlow would not decode as people see them go to Pillow:  - GIF: for
-transparent pixels, and to save memory for frames after the first; - BMP without
-24 bits per pixel, whose palette TensorFlow takes for grey; - animated WebP, of
-which the first frame is taken; - JPEG with arithmetic or lossless coding; - PNG
-with one colour declared transparent.
+that TensorFlow would not decode as people see them go to Pillow:
+
+- GIF: for transparent pixels, and to save memory for frames after the first;
+- BMP without 24 bits per pixel, whose palette TensorFlow takes for grey;
+- animated WebP, of which the first frame is taken;
+- JPEG with arithmetic or lossless coding;
+- PNG with one colour declared transparent.
 
 Orientations are EXIF's: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with
 height and width exchanged (EXIF 2.3, tag 0x0112).

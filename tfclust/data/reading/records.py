@@ -1,5 +1,6 @@
-"""The format of TFRecord files: records in a row, each with two checksums.  A
-record: length (uint64), its checksum (uint32), data, checksum of the data
+"""The format of TFRecord files: records in a row, each with two checksums.
+
+A record: length (uint64), its checksum (uint32), data, checksum of the data
 (uint32), all little-endian. A checksum is the CRC32C of the bytes, rotated
 right by 15 bits, plus a constant (tensorflow/core/lib/hash/crc32c.h). If that
 of the data is wrong, the record is left out; if that of a length is wrong,
