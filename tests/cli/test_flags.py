@@ -105,7 +105,7 @@ def test_flag_that_the_method_never_reads_names_who_does():
     with pytest.raises(flags.FlagError) as error:
         parsed("--beats=3")
     assert str(error.value) == (
-        "--beats is read by method=drum alone. Received: --beats=3 with "
+        "--beats is read only by method=drum. Received: --beats=3 with "
         "method=swirl. Leave it out, or choose another method."
     )
 

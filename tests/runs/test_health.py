@@ -160,7 +160,7 @@ def test_freeze_longer_than_the_run_is_told():
 def test_few_images_a_cluster_are_told_where_k_means_runs():
     config = DeepClusterV2.Config(num_clusters=(300, 100))
     (sentence,) = told(config)
-    assert "20 images a cluster" in sentence and "to 153" in sentence
+    assert "20 images per cluster" in sentence and "to 153" in sentence
     assert told(CONFIG, num_images=1000) == []
 
 

@@ -228,7 +228,7 @@ class _KnobFlag(absl_flags.Flag):
 
 
 def _refuse_bytes(argv):
-
+    """Refuses words that are not UTF-8, which no flagfile can hold."""
     for words in argv[1:]:
         try:
             words.encode()

@@ -1,7 +1,7 @@
-"""What sits on the features: the projector, and prototypes to compare with.
+"""What comes after the features: the projector, and prototypes to compare with.
 
 Heads stay in float32 under mixed precision: they are small, and scores divided
-by a temperature of 0.1 lose what matters in half precision.
+by a temperature of 0.1 are too coarse in half precision.
 """
 
 import keras
@@ -56,7 +56,7 @@ def projector(
 
 
 def rectifier(features_width):
-    """Features without their negative part, in a projector's place.
+    """Features without their negative part, instead of a projector.
 
     Args:
       features_width: int F.
@@ -65,8 +65,8 @@ def rectifier(features_width):
       A functional `keras.Model` without weights, `[B, F]` to `[B, F]`.
 
     Source:
-      SeLa reads AlexNet's fc7 behind its ReLU; features of a ResNet, means of
-      what a ReLU gave, stay as they are.
+      SeLa reads AlexNet's fc7 after its ReLU. A ResNet's features are means of
+      a ReLU's outputs and stay as they are.
     """
     inputs = layers.Input([features_width], dtype=HEAD_DTYPE, name="features")
     x = layers.ReLU(dtype=HEAD_DTYPE, name="projections")(inputs)
@@ -111,11 +111,11 @@ def normal_linear(units, fan_in, *, name):
 
 
 class Prototypes(layers.Layer):
-    """Unit directions `[D, K]`, one set a head, that projections are scored by.
+    """Unit directions `[D, K]`, one set per head, to score projections with.
 
-    Learned prototypes are kept at unit norm by a constraint that the optimizer
-    applies after its update. The source normalises before the forward pass:
-    the same trajectory, but here exported weights are normalised too.
+    A constraint that the optimizer applies after its update keeps learned
+    prototypes at unit norm. The source normalises before the forward pass: the
+    same trajectory, but here exported weights are normalised too.
 
     Args:
       width: int D.
@@ -133,7 +133,7 @@ class Prototypes(layers.Layer):
                 initializer=keras.initializers.RandomUniform(-limit, limit),
                 constraint=_unit_columns if learned else None,
                 trainable=learned,
-                # The constraint assigns inside a replica; all hold one value.
+                # The constraint assigns inside a replica; all get one value.
                 aggregation="only_first_replica",
                 name=f"head_{head}",
             )
@@ -154,12 +154,12 @@ class Prototypes(layers.Layer):
 
 
 class Classifier(layers.Layer):
-    """A linear classifier a head: logits of rows, with biases.
+    """A linear classifier per head: logits of rows, with biases.
 
     Args:
       width: int D.
       num_clusters: K of each head.
-      start: how weights begin: "uniform" as `torch.nn.Linear`'s, or "normal",
+      start: initial weights: "uniform" as for `torch.nn.Linear`, or "normal",
         N(0, 0.01) with biases of 0.
     """
 
@@ -190,8 +190,8 @@ class Classifier(layers.Layer):
 class MaskedClassifier(layers.Layer):
     """Linear classes of which only the first `num_open` can be chosen.
 
-    Scores of the others are -inf: they have no probability and get no
-    gradient, and shapes stay as the number of clusters changes.
+    Scores of the others are -inf: they have no probability and get no gradient.
+    So shapes stay the same when the number of clusters changes.
 
     Args:
       width: int D.
@@ -240,15 +240,15 @@ class MaskedClassifier(layers.Layer):
 class KeyedDropout(layers.Layer):
     """Dropout whose mask is a function of (seed, step, row, view).
 
-    A step that is repeated drops the same, and there is no state to keep. In
-    backbones, which are saved as Keras models, `backbones.dropout` does it
-    with Keras's own layer.
+    A repeated step drops the same values, and there is no state to save. In
+    backbones, which are saved as Keras models, `backbones.dropout` does the
+    same with Keras's own layer.
 
     Args:
-      rate: float in [0, 1), share of values that become 0; the others grow by
-        1 / (1 - rate). Outside training nothing happens.
-      key: function of no arguments that gives (seed, step, batch_size) when a
-        step is traced: int, scalar tensor, and int B of the global batch.
+      rate: float in [0, 1), share of values that become 0; the others are
+        multiplied by 1 / (1 - rate). Outside training nothing happens.
+      key: function without arguments that returns (seed, step, batch_size) when
+        a step is traced: int, scalar tensor, and int B of the global batch.
     """
 
     def __init__(self, rate, key, *, name=None):
@@ -264,7 +264,7 @@ class KeyedDropout(layers.Layer):
         seed, step, batch_size = self._key()
         own = batch_size // replicas.num_replicas()
         num_views = x.shape[0] // own
-        # Whole numbers: XLA's floats are others of the same key.
+        # Integers, because XLA draws other floats from the same key.
         numbers = tf.random.stateless_uniform(
             [batch_size, num_views, x.shape[1]],
             seed=tf.stack(

@@ -191,7 +191,7 @@ def test_a_method_in_python_refuses_a_stream_that_it_cannot_use(tmp_path):
     )
     method = methods.DeepClusterV2(backbone, num_clusters=4, hidden_width=8)
     method.compile(optimizer=optimizers.LARS(learning_rate=0.1))
-    with pytest.raises(ValueError, match="keeps something of each.*take SwAV"):
+    with pytest.raises(ValueError, match="keeps something for each.*use SwAV"):
         method.fit(views, steps=1)
 
 
