@@ -24,8 +24,8 @@ class EvaluateConfig:
     )
     saved_model: str = option(
         "",
-        "SavedModel to measure: a version, or the folder of versions, of which "
-        "the newest is taken.",
+        "SavedModel to measure: a version, or the folder of versions, for the "
+        "newest of them.",
     )
     train_data: str = option(
         "",
@@ -34,19 +34,19 @@ class EvaluateConfig:
     )
     test_data: str = option(
         "",
-        "Labelled images that give the figures; empty for the run's eval_data, "
-        "or every fifth of train_data where the run has none.",
+        "Labelled images on which figures are measured; empty for the run's "
+        "eval_data, or every fifth of train_data if the run has none.",
     )
     max_images: int | None = option(
         None,
-        "Use so many of train_data's images; empty for as many as the run, "
-        "where they are the run's own, and else for all. A run's class_shares "
-        "are not applied.",
+        "Use only this many of train_data's images; empty for the run's "
+        "number if they are the run's own images, and for all otherwise. A "
+        "run's class_shares are not applied.",
         lower=1,
     )
     cache_dir: str = option(
         "",
-        "Folder for the results of checking the images, where they cannot lie "
+        "Folder for the results of checking the images, if they cannot be kept "
         "beside them; empty for one in workdir.",
     )
     output: str = option(

@@ -19,13 +19,13 @@ class ExportConfig:
     workdir: str = option("", "Folder of the run.")
     output: str = option(
         "",
-        "Folder of the versions: the model is written to output/1, then "
+        "Folder of the versions: the model is written to output/1, the next to "
         "output/2 and so on; empty for saved_model in workdir.",
     )
     max_pixels: int = option(
         saved_model.MAX_PIXELS,
-        "Height times width, beyond which the model decodes no encoded image: "
-        'its status is then "too many pixels".',
+        "Height times width above which the model does not decode an encoded "
+        'image: its status is then "too many pixels".',
         lower=1,
     )
 

@@ -308,7 +308,7 @@ def fails_on_any_size():
         (classifier, "include_top=False"),
         (tokens, "features .B, F. or a feature map"),
         (two_outputs, "features .B, F. or a feature map"),
-        (fails_on_any_size, "keras.Input.shape. of a fixed one"),
+        (fails_on_any_size, "keras.Input.shape. of a fixed size"),
     ],
 )
 def test_models_of_another_kind_are_refused(model, words):

@@ -105,7 +105,7 @@ def test_flag_that_the_method_never_reads_names_who_does():
     with pytest.raises(flags.FlagError) as error:
         parsed("--beats=3")
     assert str(error.value) == (
-        "--beats is read by method=drum alone. Received: --beats=3 with "
+        "--beats is read only by method=drum. Received: --beats=3 with "
         "method=swirl. Leave it out, or choose another method."
     )
 
@@ -124,7 +124,7 @@ def test_misspelt_method_is_named_before_the_flags_that_it_would_read():
         ("--rat=3", "Unknown command line flag 'rat'. Did you mean: rate"),
         ("--rate=fast", "--rate=fast: expected a number"),
         ("--limit=2.5", "--limit=2.5: expected a whole number"),
-        ("--sizes=a,b", "whole number, or several parted by commas"),
+        ("--sizes=a,b", "whole number, or several separated by commas"),
         ("--loud=perhaps", "expected true or false"),
         ("--rate", "Missing value for flag --rate"),
         ("rate=3", "every argument must be a flag.*Received: rate=3"),

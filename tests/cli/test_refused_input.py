@@ -71,7 +71,7 @@ def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):
     ("name", "arguments", "message"),
     [
         ("train", ["--epochs=1"], "workdir must be given"),
-        ("train", ["--min_cluster=3"], "read by method=odc alone"),
+        ("train", ["--min_cluster=3"], "read only by method=odc"),
         ("train", ["--epsilon=0"], "epsilon must be at least 0.001"),
         ("train", ["--steps=1", "--epochs=1"], "either epochs or steps"),
         (

@@ -32,7 +32,7 @@ RUN = ("--data=digits:", f"--workdir={ABSENT}", "--epochs=1")
 REFUSED = [
     (("train", "--rat=3"), "Unknown command line flag 'rat'"),
     (("train", "--method=swaw"), "--method must be one of swav, deepcluster,"),
-    (("train", "--method=sela", "--queue_rows=8"), "method=swav alone"),
+    (("train", "--method=sela", "--queue_rows=8"), "only by method=swav"),
     (("train", *RUN, "--temperature=0"), "temperature must be at least"),
     (("train", *RUN, "--backbone=resnet5"), "backbone must be one of small,"),
     (("train", *RUN, "--warmup_epochs=2"), "warmup_epochs must be at most"),

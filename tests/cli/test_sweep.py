@@ -215,7 +215,7 @@ def test_table_says_what_a_variant_told(tmp_path):
     ]
     (first / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert format_table(runs).splitlines() == [
-        "| min_share | 20-NN | linear | NMI | ARI | loss / ln K | effective "
+        "| min_share | 20-NN | linear | NMI | ARI | loss / chance | effective "
         "clusters | smallest cluster |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         "| 0.4 | 45.7 | 50.0 | 0.123 | 0.050 | 0.50 | 9.0 | 1,234 |",

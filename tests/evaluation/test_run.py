@@ -188,7 +188,7 @@ def test_clusters_need_no_training_images():
     ("knobs", "words"),
     [
         ({"protocols": ()}, "at least one of"),
-        ({"protocols": ("knn", "knn")}, "names each once"),
+        ({"protocols": ("knn", "knn")}, "must name each only once"),
         ({"protocols": ("svm",)}, "one of knn, linear, clusters"),
         ({"baselines": ("zero",)}, "one of untrained, pixels"),
         ({"knn_temperature": 0.0}, "knn_temperature must be at least"),

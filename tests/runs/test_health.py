@@ -34,11 +34,15 @@ def test_healthy_run_is_told_nothing():
 @pytest.mark.parametrize(
     ("figures", "symptom", "remedy"),
     [
-        ({"loss_over_log_k": 1.0}, "Nothing is learnt", "--epsilon (0.03"),
+        (
+            {"loss_over_log_k": 1.0},
+            "Nothing has been learnt",
+            "--epsilon (0.03",
+        ),
         ({"effective_clusters": 1.3}, "collapse into 1.3", "--freeze_steps"),
         ({"largest_cluster_share": 0.8}, "holds 80%", "--sinkhorn_iters"),
         ({"empty_clusters": 40}, "40 of 60 clusters are empty", "--queue_rows"),
-        ({"nmi_previous": 0.04}, "NMI 0.04", "--learning_rate"),
+        ({"nmi_previous": 0.04}, "NMI of 0.04", "--learning_rate"),
         (
             {"input_wait_milliseconds": 30.0, "step_milliseconds": 70.0},
             "waits 30 ms for its images",
@@ -156,7 +160,7 @@ def test_freeze_longer_than_the_run_is_told():
 def test_few_images_a_cluster_are_told_where_k_means_runs():
     config = DeepClusterV2.Config(num_clusters=(300, 100))
     (sentence,) = told(config)
-    assert "20 images a cluster" in sentence and "to 153" in sentence
+    assert "20 images per cluster" in sentence and "to 153" in sentence
     assert told(CONFIG, num_images=1000) == []
 
 

@@ -21,7 +21,7 @@ file = CASES.file
 # NumPy archives.
 
 X = "npz:{}/file?images=x"
-UNREADABLE = "is no readable NumPy archive"
+UNREADABLE = "is not a readable NumPy archive"
 file("npz: empty", X, b"", UNREADABLE)
 file("npz: text", X, b"words", UNREADABLE)
 file("npz: an npy", X, lambda: npy("(1, 8, 8)", data=bytes(64)), UNREADABLE)
@@ -64,7 +64,7 @@ for what, labels in {
         f"npz: labels that are {what}",
         X + "&labels=y",
         lambda y=labels: archive(x=np.zeros([2, 8, 8], np.uint8), y=y),
-        "labels must be one integer an image",
+        "labels must be one integer per image",
     )
 file(
     "npz: encrypted",
@@ -94,7 +94,7 @@ file(
     "npz: 582 TiB claimed",
     X,
     lambda: member(npy("(200000000, 1000, 1000, 3)", data=b"xxx")),
-    f"{UNREADABLE}.*x.npy says 600,000,000,000,000 bytes and has 3",
+    f"{UNREADABLE}.*x.npy claims 600,000,000,000,000 bytes but has 3",
 )
 file(
     "npz: 582 TiB claimed twice",

@@ -32,7 +32,7 @@ words("tfds, no name", "tfds:?split=train", "takes split, data_dir")
 words("npz, no array", "npz:{}/a.npz", "does not say which array")
 words("npz, an unknown word", "npz:{}/a?image=x", "takes images, labels")
 words("npz, nothing there", "npz:{}/a?images=x", "Found nothing there")
-words("npz, a folder", "npz:{}?images=x", "no readable NumPy.*no file")
+words("npz, a folder", "npz:{}?images=x", "not a readable NumPy.*not a file")
 words("tfrecord, nothing there", "tfrecord:{}/*.x", "Found 0 files")
 words("tfrecord, a folder", "tfrecord:{}", "Found 0 files")
 words("tfrecord, an open bracket", "tfrecord:{}/[a", "Found 0 files")
@@ -48,11 +48,11 @@ for window in ("0", "-1", "1.5", "x", "9" * 30, "9" * 5000, "²"):
 words(
     "a part of a stream",
     "tfrecord_stream:{}/*",
-    "a stream, of which max_images takes no part",
+    "a stream, and max_images does not apply",
     "--max_images=3",
 )
 for shares, pattern in (
-    ("1,1", "class_shares must be one number a class, 10"),
+    ("1,1", "class_shares must be one number per class, 10"),
     (",".join("0" * 10), "class_shares must leave an image"),
     ("nan,1,1,1,1,1,1,1,1,1", "class_shares"),
     ("1,,1", "class_shares"),
@@ -80,7 +80,7 @@ def _(folder):
     uri = f"tfrecord:{folder}/file"
     return (
         training(folder, uri, "--class_shares=1,1"),
-        "class_shares must be one number a class, 4611686018427387905",
+        "class_shares must be one number per class, 4611686018427387905",
     )
 
 
@@ -112,7 +112,7 @@ for kind in ("folder:{}", "tfrecord:{}", "npz:{}?images=x", "tfds:{}"):
         program, _, *rest = training(folder, "")
         return (
             [program, *rest, f"--flagfile={folder}/flags"],
-            r"data must name a path, which has no character 0.*a\\x00b",
+            r"data must name a path, without null characters.*a\\x00b",
         )
 
 
@@ -183,7 +183,7 @@ def _(folder):
     os.mkfifo(folder / "file")
     return training(
         folder, f"npz:{folder}/file?images=x"
-    ), "is no readable.*it is no file"
+    ), "is not a readable.*it is not a file"
 
 
 @case("a pipe for records")

@@ -28,12 +28,22 @@ for kind, U in (("", R), ("a stream: ", S)):
     file(f"{kind}records of zeros", U, lambda: framed(bytes(99)), EXAMPLES)
     file(f"{kind}records of text", U, lambda: framed(b"words"), EXAMPLES)
     file(f"{kind}an empty file", U, b"", "empty")
-    file(f"{kind}a JPEG file", U, lambda: picture("JPEG"), "no whole TFRecord")
-    file(f"{kind}zeros", U, bytes(4096), "no whole TFRecord.*checksum")
-    file(f"{kind}text", U, b"a,b,c\n" * 99, "no whole TFRecord")
+    file(
+        f"{kind}a JPEG file",
+        U,
+        lambda: picture("JPEG"),
+        "not a complete TFRecord",
+    )
+    file(f"{kind}zeros", U, bytes(4096), "not a complete TFRecord.*checksum")
+    file(f"{kind}text", U, b"a,b,c\n" * 99, "not a complete TFRecord")
     file(f"{kind}no JPEG", U, lambda: framed(example(image=b"x")), "not a read")
-    file(f"{kind}cut off", U, lambda: good()[:-9], "no whole TFRecord")
-    file(f"{kind}cut in a head", U, lambda: good() + bytes(5), "no whole TFRec")
+    file(f"{kind}cut off", U, lambda: good()[:-9], "not a complete TFRecord")
+    file(
+        f"{kind}cut in a head",
+        U,
+        lambda: good() + bytes(5),
+        "not a complete TFRec",
+    )
     file(
         f"{kind}labels that are floats",
         U,
@@ -82,60 +92,60 @@ for kind, U in (("", R), ("a stream: ", S)):
             f"{kind}a record of {claimed:.0e} bytes",
             U,
             lambda n=claimed: framed(picture(), claimed=n),
-            "no whole TFRecord",
+            "not a complete TFRecord",
         )
         file(
             f"{kind}packed, a record of {claimed:.0e} bytes",
             U,
             lambda n=claimed: gzip.compress(framed(picture(), claimed=n)),
-            "no whole TFRecord",
+            "not a complete TFRecord",
         )
     file(
         f"{kind}a length's bit turned",
         U,
         lambda: flipped(good(), 1),
-        "no whole TFRecord.*record 0.*checksum",
+        "not a complete TFRecord.*record 0.*checksum",
     )
     file(
         f"{kind}a length's checksum turned",
         U,
         lambda: flipped(good(), LENGTH_AT),
-        "no whole TFRecord.*record 0.*checksum",
+        "not a complete TFRecord.*record 0.*checksum",
     )
     file(
         f"{kind}one record, a bit turned",
         U,
         lambda: flipped(good(1), 20),
-        "damaged: its checksum is another",
+        "damaged: its checksum does not match",
     )
     file(
         f"{kind}gzip cut off",
         U,
         lambda: gzip.compress(good())[:-20],
-        "damaged or truncated gzip|no whole TFRecord",
+        "damaged or truncated gzip|not a complete TFRecord",
     )
     file(
         f"{kind}gzip of its first bytes",
         U,
         b"\x1f\x8b",
-        "damaged or truncated gzip|no whole TFRecord",
+        "damaged or truncated gzip|not a complete TFRecord",
     )
     file(
         f"{kind}gzip of another method",
         U,
         lambda: flipped(gzip.compress(good()), 2),
-        "damaged or truncated gzip|no whole TFRecord",
+        "damaged or truncated gzip|not a complete TFRecord",
     )
     file(
         f"{kind}gzip with a bit turned",
         U,
         lambda: flipped(gzip.compress(good()), 60),
-        "damaged or truncated gzip|no whole TFRecord",
+        "damaged or truncated gzip|not a complete TFRecord",
     )
     file(
         f"{kind}gzip in gzip",
         U,
         lambda: gzip.compress(gzip.compress(good())),
-        "no whole TFRecord",
+        "not a complete TFRecord",
     )
     file(f"{kind}gzip of nothing", U, gzip.compress(b""), "empty")

@@ -125,7 +125,7 @@ def test_collapse_that_lasts_ends_the_run_where_that_is_asked_for(
     tmp_path, monkeypatch
 ):
     # Whether four epochs of this small net collapse hangs on the processor.
-    said = "The images collapse into 1.0 clusters in effect, of 5."
+    said = "The images collapse into 1.0 effective clusters of 5."
     monkeypatch.setattr(health, "_collapsed", lambda *figures: said)
     asked = recipe(tmp_path, epochs=5, stop_on_collapse=True)
     with pytest.raises(ValueError, match="step 12 of 20, after 3 ep.*collapse"):

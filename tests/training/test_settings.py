@@ -57,7 +57,7 @@ def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
         ({"strategy": "multi_worker"}, "TF_CONFIG"),
         ({"num_views": (1,)}, "num_views must sum to at least 2"),
         ({"learning_rat": 3}, "no knob.*Did you mean learning_rate"),
-        ({"min_cluster": 3}, "read by odc alone"),
+        ({"min_cluster": 3}, "read only by odc"),
     ],
 )
 def test_impossible_setting_is_refused_with_its_numbers(

@@ -1,8 +1,8 @@
 """Backbones: functional Keras models from images to features.
 
-All take float32 images `[B, H, W, 3]` in [0, 1], scale them inside, and give
-float32 features `[B, F]`. They consist of Keras's own layers, so a saved one
-loads without this library.
+All take float32 images `[B, H, W, 3]` in [0, 1], normalise them inside, and
+return float32 features `[B, F]`. They consist of Keras's own layers, so a saved
+backbone loads without this library.
 """
 
 from typing import TYPE_CHECKING

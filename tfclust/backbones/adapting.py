@@ -2,7 +2,7 @@
 
 Keras's own networks disagree about their input: some rescale 0..255 inside,
 some leave that to a `preprocess_input` of three kinds, as their published
-weights demand. `adapt` puts what is missing in front of the network.
+weights require. `adapt` puts the missing step in front of the network.
 """
 
 import keras
@@ -11,7 +11,7 @@ from keras import layers
 
 from tfclust.backbones import applications, graph
 
-# What stands before a network that takes other values than 0..1.
+# The layers put in front of a network that does not take values in 0..1.
 PREPROCESSING = ("none", "0..255", "-1..1", "imagenet", "bgr")
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,21 +38,21 @@ def adapt(
     """`model` as a functional backbone that shares its weights.
 
     Images are scaled to what the network takes, a feature map is averaged over
-    its positions, and features leave in float32 under any precision policy. A
-    model that needs none of this is returned itself.
+    its positions, and features are float32 under any precision policy. A model
+    that needs none of this is returned unchanged.
 
     Args:
       model: a `keras.Model` of one image input `[B, H, W, 3]` and one output,
         `[B, F]` or `[B, h, w, F]`.
       sync_batch_norm: True or False is set on every batch norm of `model`, in
-        place; None leaves them.
+        place; None leaves them unchanged.
       batch_norm_momentum: the same for the share of running statistics that a
         step keeps.
-      preprocessing: what the network takes: "none" for 0..1; "0..255";
-        "-1..1"; "imagenet" for mean and deviation; "bgr" for blue first and
-        the mean subtracted. None reads it from the network: a leading
-        `Rescaling` or `Normalization` tells 0..255, the networks of
-        `keras.applications` are known, others take 0..1.
+      preprocessing: what the network takes: "none" for 0..1; "0..255"; "-1..1";
+        "imagenet" for mean and deviation; "bgr" for blue first and the mean
+        subtracted. None infers it from the network: a leading `Rescaling` or
+        `Normalization` means 0..255, the networks of `keras.applications` are
+        known, and others take 0..1.
 
     Returns:
       A functional `keras.Model`, float32 `[B, H, W, 3]` in [0, 1] to float32
@@ -146,8 +146,8 @@ def _functional(model):
         return keras.Model(images, model(images), name=model.name)
     except Exception as error:
         raise ValueError(
-            "backbone must take RGB images [B, H, W, 3] of any size, or begin "
-            f"with keras.Input(shape) of a fixed one. Received: "
+            "backbone must take RGB images [B, H, W, 3] of any size, or start "
+            f"with keras.Input(shape) of a fixed size. Received: "
             f"backbone={model.name}, which fails with: {error}"
         ) from error
 
@@ -158,7 +158,7 @@ def _check_input(model):
         raise ValueError(
             "backbone must take one batch of RGB images [B, H, W, 3]. "
             f"Received: backbone={model.name} with inputs {shapes}. Put a "
-            "layer that makes its inputs from RGB images before it."
+            "layer before it that makes its inputs from RGB images."
         )
 
 

@@ -2,10 +2,10 @@
 
 Krizhevsky et al. 2012 without its two groups and local response normalisation;
 follows facebookresearch/deepcluster `models/alexnet.py` at 1b56bec, which is
-also SeLa's "big" network for CIFAR. Convolutions keep a bias that batch norm
-makes idle, so that weights are counted as published. Features are the outputs
-of fc7 before its ReLU, which DeepCluster clusters; a method that wants them
-after it applies one.
+also SeLa's "big" network for CIFAR. Convolutions keep a bias, although batch
+norm cancels it, so that the number of weights is the published one. Features
+are the outputs of fc7 before its ReLU, which DeepCluster clusters; a method
+that wants them after a ReLU applies one.
 """
 
 import keras
@@ -42,7 +42,7 @@ def alexnet(
     conv_norm = ConvNorm(synchronized, bias=True)
     images = front.image_input(image_size)
     x = front.normalized(images, image_mean, image_std, sobel=sobel)
-    # 224 pixels become 55 positions, then 27, 13 and 6 by the poolings.
+    # 224 pixels become 55 positions, and 27, 13 and 6 after the poolings.
     x = conv_norm(x, 96, 11, strides=4, padding=2, name="stem_conv")
     x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     x = conv_norm(x, 256, 5, name="stage1_conv")
@@ -61,7 +61,7 @@ def alexnet(
 
 
 def fully_connected(x, *, name):
-    """`[B, C]` -> `[B, 4096]`, weights drawn at a deviation of 0.01."""
+    """`[B, C]` -> `[B, 4096]`; weights start with a deviation of 0.01."""
     return layers.Dense(
         FEATURES,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
@@ -70,7 +70,7 @@ def fully_connected(x, *, name):
 
 
 def dropout(x, *, name):
-    """`[B, C]` with half of its entries dropped in training."""
+    """`[B, C]`, with half of its entries dropped in training."""
     return over_replicas(layers.Dropout(0.5, name=name))(x)
 
 

@@ -1,9 +1,9 @@
 """The networks of `keras.applications` by name, without their classifier.
 
-Each is given what its published weights take (its family's
+Each gets the input that its published weights take (its family's
 `preprocess_input`), so that weights trained on ImageNet fit and untrained
-networks see inputs of a usual size. Batch norm keeps its own epsilon, which is
-part of the network; its momentum becomes 0.9, because 0.999 (MobileNet) and
+networks see inputs in the usual range. Batch norm keeps its own epsilon, which
+is part of the network; its momentum becomes 0.9, because 0.999 (MobileNet) and
 0.9997 (NASNet) still remember the random start at the end of a short run.
 """
 
@@ -19,8 +19,8 @@ class Family(NamedTuple):
     """Networks of one module of `keras.applications`.
 
     models, first_layer: patterns of `model.name` and of the first convolution's
-    name. preprocessing: what the network takes where it has none inside, of
-    `adapting.PREPROCESSING`.
+    name. preprocessing: what the network takes if it has no preprocessing
+    inside, one of `adapting.PREPROCESSING`.
     """
 
     models: str
@@ -44,7 +44,7 @@ FAMILIES = (
 
 
 def application(name, *, weights=None):
-    """A network as Keras builds it, without classifier and of any image size.
+    """A network as Keras builds it, without classifier, for any image size.
 
     Args:
       name: one of `settings.APPLICATIONS`.
@@ -61,7 +61,7 @@ def application(name, *, weights=None):
 
 
 def preprocessing_of(model_name, first_layer_name):
-    """What a bare network of `keras.applications` takes, None if unknown."""
+    """The input of a bare network of `keras.applications`; None if unknown."""
     for family in FAMILIES:
         if re.match(family.models, model_name.lower()) and re.fullmatch(
             family.first_layer, first_layer_name.lower()

@@ -13,7 +13,7 @@ class BackboneConfig:
     backbone: str = option(
         "resnet50",
         "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn, or a network "
-        "of keras.applications by its name there, such as EfficientNetV2B0.",
+        "in keras.applications by its name there, such as EfficientNetV2B0.",
         source="SwAV",
     )
     width: int = option(
@@ -25,7 +25,7 @@ class BackboneConfig:
     small_image_stem: str = option(
         "auto",
         "Whether a ResNet starts with one 3x3 convolution and no pooling; "
-        f"auto: up to {SMALL_IMAGE_SIZE} pixels.",
+        f"auto: for images up to {SMALL_IMAGE_SIZE} pixels.",
         source="SimCLR, B.9",
         choices=("auto", "yes", "no"),
     )
@@ -36,20 +36,20 @@ class BackboneConfig:
     )
     image_mean: tuple[float, ...] | None = option(
         None,
-        "Subtracted from images in [0, 1], by channel; empty for "
+        "Mean subtracted from images in [0, 1], by channel; empty for "
         "0.485,0.456,0.406, or for what a network of keras.applications takes.",
         source="SwAV",
     )
     image_std: tuple[float, ...] | None = option(
         None,
-        "Divided into images, by channel; empty for 0.228,0.224,0.225, or for "
-        "what a network of keras.applications takes.",
+        "Deviation by which images are divided, by channel; empty for "
+        "0.228,0.224,0.225, or for what a network of keras.applications takes.",
         source="SwAV",
         lower=1e-6,
     )
     sobel: bool = option(
         False,
-        "Whether the network sees edges, two fixed filters of the grey image, "
+        "Whether the network sees edges (two fixed filters on the grey image) "
         "instead of colours; not for networks of keras.applications.",
         source="DeepCluster",
     )
@@ -62,8 +62,8 @@ class BackboneConfig:
     )
     init_stages: int | None = option(
         None,
-        "How many stages after the stem take init_from's weights; 0 for the "
-        "stem alone, empty for all.",
+        "Number of stages after the stem that take init_from's weights; 0 for "
+        "the stem alone, empty for all.",
         unit="stages",
         lower=0,
         resume="never",
@@ -75,13 +75,13 @@ class BackboneConfig:
         check_settings(self.backbone, **arguments(self))
         if self.init_stages is not None and not self.init_from:
             raise ValueError(
-                "init_stages says how much of init_from to take. Received: "
+                "init_stages says how much of init_from to load. Received: "
                 f"init_stages={self.init_stages} without init_from."
             )
 
 
 def arguments(config):
-    """What `build` takes of a `BackboneConfig`."""
+    """The arguments of `build` in a `BackboneConfig`."""
     stems = {"auto": None, "yes": True, "no": False}
     return {
         "width": config.width,

@@ -1,9 +1,9 @@
 """Dropout whose masks do not depend on the number of replicas.
 
-Replicas keep equal copies of a layer's seed, so that Keras's dropout drops the
-same units of each replica's first row, of the second, and so on. Here every
-replica draws the masks of the global batch and takes its own rows. The layer
-remains a `keras.layers.Dropout`, and a saved backbone knows nothing of this.
+Replicas keep equal copies of a layer's seed, so Keras's dropout drops the same
+units in each replica's first row, in the second, and so on. Here every replica
+draws the masks of the global batch and takes its own rows. The layer is still a
+`keras.layers.Dropout`, so a saved backbone does not depend on this.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ _VIEWS = contextvars.ContextVar("views", default=1)
 
 @contextlib.contextmanager
 def views_in_pass(num_views):
-    """Within, a pass has the rows of `num_views` views, view by view.
+    """A context in which a pass has the rows of `num_views` views, in turn.
 
-    Then replicas drop together what one device would: it has the first view's
-    rows of all images first, while a replica's second view follows on its own
-    images' first.
+    With it, replicas together drop what one device would. One device has the
+    first view's rows of all images first; on a replica, the second view follows
+    the first view of its own images.
     """
     token = _VIEWS.set(num_views)
     try:
@@ -35,7 +35,7 @@ def views_in_pass(num_views):
 
 
 def over_replicas(dropout):
-    """`dropout` itself, drawing for the rows of all replicas.
+    """`dropout` itself, changed to draw for the rows of all replicas.
 
     Args:
       dropout: a `keras.layers.Dropout` of rows `[B, C]`.

@@ -36,7 +36,7 @@ def build(
       width: int, multiplies the channels of every convolution; small and the
         ResNets only.
       small_images: whether the stem is one 3x3 convolution without pooling;
-        None where `image_size` is at most 64. Always so in small, a choice
+        None means: if `image_size` is at most 64. Always so in small; a choice
         with the ResNets only.
       sync_batch_norm: whether BN statistics span all replicas; any network.
       zero_init_residual: whether each residual block starts as the identity;

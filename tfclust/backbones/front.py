@@ -1,4 +1,4 @@
-"""What stands before a backbone: its images, their scale, and Sobel's edges."""
+"""What comes before a backbone: its images, normalisation, Sobel's edges."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 # SwAV's first value is 0.228, not the usual 0.229; its weights expect it.
 IMAGE_STD = (0.228, 0.224, 0.225)
 
-# To the left and right, and above and below; DeepCluster, section 4.1.
+# Left to right, and top to bottom; DeepCluster, section 4.1.
 SOBEL = np.array(
     [
         [[1, 0, -1], [2, 0, -2], [1, 0, -1]],
@@ -33,7 +33,7 @@ def normalized(images, image_mean, image_std, *, sobel=False):
     Args:
       images: `[B, H, W, 3]`.
       image_mean, image_std: three floats each.
-      sobel: whether `sobel_edges` follow.
+      sobel: whether to apply `sobel_edges` afterwards.
 
     Returns:
       `[B, H, W, 3]`, or `[B, H, W, 2]` with edges.
@@ -50,15 +50,16 @@ def normalized(images, image_mean, image_std, *, sobel=False):
 def sobel_edges(x):
     """Horizontal and vertical edges of the grey image; nothing is learnt.
 
-    Grey is the mean of the channels, which one 3x3 convolution takes as it
-    goes. Its kernel is a constant of the graph and no variable: no optimizer
-    sees it and no `trainable` thaws it, and it is saved with the graph.
+    Grey is the mean of the channels, which the one 3x3 convolution computes
+    along the way. Its kernel is a constant of the graph and not a variable: no
+    optimizer sees it, setting `trainable` does not unfreeze it, and it is saved
+    with the graph.
 
     Args:
       x: `[B, H, W, 3]`, normalised.
 
     Returns:
-      `[B, H, W, 2]`; outside the image lie zeros.
+      `[B, H, W, 2]`; outside the image there are zeros.
 
     Source:
       DeepCluster, arXiv:1807.05520, section 4.1, `models/alexnet.py`.

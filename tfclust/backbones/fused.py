@@ -1,10 +1,10 @@
 """Batch norm in training mode by TensorFlow's fused kernel.
 
-Keras composes batch norm of elementary operations, which is half the time of a
-training step of the small backbone on a CPU; the fused kernel takes a third
-off the step, and reads half-precision inputs without a float32 copy. A fused
-layer remains a `keras.layers.BatchNormalization` with the same values, so that
-a saved backbone knows nothing of this and loads anywhere.
+Keras composes batch norm from elementary operations, which take half the time
+of a training step of the small backbone on a CPU. The fused kernel makes the
+step a third shorter, and reads half-precision inputs without a float32 copy. A
+fused layer is still a `keras.layers.BatchNormalization` with the same values,
+so a saved backbone does not depend on this and loads anywhere.
 """
 
 import types
@@ -14,9 +14,10 @@ from keras import layers
 
 
 def fuse(batch_norm):
-    """`batch_norm` itself, computing its training mode by one kernel.
+    """`batch_norm` itself, changed to use one kernel in training mode.
 
-    Statistics that span replicas, a frozen layer and evaluation stay Keras's.
+    Statistics over replicas, a frozen layer and evaluation still use Keras's
+    code.
 
     Args:
       batch_norm: a `keras.layers.BatchNormalization` over the channels of maps
@@ -40,7 +41,7 @@ def _call(self, inputs, training=None, mask=None):
         epsilon=self.epsilon,
         is_training=True,
     )
-    # The kernel's variance is that of a sample, Keras's is the population's.
+    # The kernel gives the sample variance, Keras uses the population variance.
     shape = tf.shape(inputs)
     rows = tf.cast(tf.reduce_prod(shape[:-1]), variance.dtype)
     variance *= tf.maximum(rows - 1.0, 1.0) / rows

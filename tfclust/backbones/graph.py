@@ -1,7 +1,7 @@
 """A functional Keras model read as a list of steps.
 
-Keras keeps the graph in `_keras_history` and `_inbound_nodes`; whoever looks
-into a model goes through this file.
+Keras keeps the graph in `_keras_history` and `_inbound_nodes`. All code that
+inspects a model's graph goes through this file.
 """
 
 import math
@@ -47,9 +47,9 @@ def steps(model):
 
 
 def cuts(model_steps):
-    """Positions of steps that everything after them goes through.
+    """Positions of steps that everything after them depends on.
 
-    Within a residual block there is none, for the shortcut goes around.
+    Within a residual block there is none, because the shortcut goes around it.
     """
     last_use = list(range(len(model_steps)))
     for position, step in enumerate(model_steps):
@@ -64,10 +64,10 @@ def cuts(model_steps):
 
 
 def strides(model, model_steps):
-    """Input pixels per position of each step, None where it is no map.
+    """Input pixels per position of each step; None if it is not a map.
 
-    A float: 4.0 where the size divides evenly, 4.06 or so where the network
-    pads less than that.
+    A float: 4.0 if the size divides evenly, about 4.06 if the network pads too
+    little for that.
     """
     size = input_size(model) or PROBE_SIZE
     probe = keras.Model(model.inputs, [step.output for step in model_steps])
@@ -86,19 +86,19 @@ def replayed(model, inputs):
     """The outputs of the layers of `model`, called again one by one.
 
     Unlike `model(inputs)`, which nests `model` as one layer, this keeps the
-    maps inside within reach. `keras.models.clone_model` does the same, but
-    cuts the result off from what `inputs` come from.
+    maps inside accessible. `keras.models.clone_model` does the same, but
+    disconnects the result from the origin of `inputs`.
     """
     return model._run_through_graph(inputs, operation_fn=lambda layer: layer)
 
 
 def input_size(model):
-    """The side that `model` demands of its images in pixels, or None."""
+    """The side in pixels that `model` requires of its images, or None."""
     return model.inputs[0].shape[1]
 
 
 def octave(stride):
-    """How often the resolution was halved: 0 for 1, 2 for 4, 5 for 32."""
+    """How often the resolution was halved: 0 at stride 1, 2 at 4, 5 at 32."""
     return round(math.log2(stride))
 
 

@@ -22,7 +22,7 @@ _SAVED_BACKBONE = pathlib.Path("assets.extra", "backbone.keras")
 
 
 class Loaded(NamedTuple):
-    """What was read: the file, and how many of the weights it gave."""
+    """What was read: the file, and how many of the weights came from it."""
 
     path: pathlib.Path
     num_loaded: int
@@ -30,17 +30,17 @@ class Loaded(NamedTuple):
 
 
 class _Saved(NamedTuple):
-    """A saved array and the name it was saved by."""
+    """A saved array and the name under which it was saved."""
 
     name: str
     array: np.ndarray
 
 
 def load_weights(backbone, init_from, *, stages=None):
-    """Overwrites the weights of `backbone` by saved ones.
+    """Overwrites the weights of `backbone` with saved ones.
 
-    Arrays are matched by name where all names are found, else by position;
-    every shape must agree. Nothing is overwritten unless all can be.
+    Arrays are matched by name if all names are found, otherwise by position;
+    every shape must agree. Nothing is overwritten unless everything can be.
 
     Args:
       backbone: a functional `keras.Model`, as `build` and `adapt` give it.
@@ -54,7 +54,7 @@ def load_weights(backbone, init_from, *, stages=None):
       `Loaded(path, num_loaded, num_weights)`.
 
     Raises:
-      FileNotFoundError: if nothing that can be read is there.
+      FileNotFoundError: if nothing readable is there.
       ValueError: if what is there does not fit.
     """
     groups = stages_of(backbone)
@@ -76,7 +76,7 @@ def load_weights(backbone, init_from, *, stages=None):
     if not pairs:
         raise ValueError(
             f"backbone {backbone.name} has no weights in its first stages. "
-            f"Received: init_stages={stages}. Try a larger one."
+            f"Received: init_stages={stages}. Try a larger number."
         )
     _check_fit(backbone, pairs, path)
     for variable, saved in pairs:
@@ -114,7 +114,7 @@ def _find(path):
 def _newest_first(folder, name):
     numbered = [p for p in folder.glob("[0-9]*") if p.name.isdigit()]
     numbered.sort(key=lambda p: int(p.name), reverse=True)
-    # A checkpoint is complete once its manifest, which comes last, is there.
+    # A checkpoint is complete once its manifest, which is written last, exists.
     return [
         p / name
         for p in numbered
@@ -132,7 +132,7 @@ def _read(path, backbone):
 
 
 def _read_checkpoint(path, backbone):
-    """A run's arrays, numbered as its `backbone.variables` were."""
+    """A run's arrays, in the order of its `backbone.variables`."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             numbered = {
@@ -142,7 +142,7 @@ def _read_checkpoint(path, backbone):
             }
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"init_from={path} is damaged: {error}") from error
-    # Variables are weights and, where there is dropout, the states of seeds.
+    # Variables are weights and, with dropout, the states of seed generators.
     positions = {id(v): i for i, v in enumerate(backbone.variables)}
     return [numbered.get(positions[id(v)]) for v in backbone.weights]
 
@@ -151,8 +151,8 @@ def _read_weights_file(path, backbone):
     """Arrays of a `.weights.h5` file, which Keras fits to `backbone`."""
     before = backbone.get_weights()
     try:
-        # Keras passes over what the file has in excess, and warns of parts
-        # that never hold weights.
+        # Keras ignores extra arrays in the file, and warns about parts that
+        # never hold weights.
         num_saved = _num_datasets(path)
         if num_saved != len(before):
             raise ValueError(
@@ -201,7 +201,7 @@ def _read_model(path, backbone):
     ]
     by_name = {saved.name: saved for saved in arrays}
     found = [by_name.get(variable.path) for variable in backbone.weights]
-    # Automatic names, such as conv2d_7, count what a process has built.
+    # Automatic names, such as conv2d_7, depend on what a process built before.
     if None in found and len(arrays) == len(found):
         return arrays
     return found

@@ -1,7 +1,7 @@
 """Where a backbone halves its resolution: feature maps and stages.
 
-A level ends at the last tensor of its resolution that everything deeper goes
-through: the output of the last block in a residual network, the expanded map
+A level ends at the last tensor of its resolution on which everything deeper
+depends: the output of the last block in a residual network, the expanded map
 before the strided convolution in a network of inverted residuals.
 """
 
@@ -24,8 +24,8 @@ def pyramid(backbone):
     Returns:
       A dict `{"P2": [B, H/4, W/4, C], ..., "P5": [B, H/32, W/32, C]}` of
       symbolic tensors of `backbone`, those that exist: a network for small
-      images ends earlier, and a map that is no exact fraction of the image
-      (Inception pads less) does not count.
+      images ends earlier, and a map whose size is not an exact fraction of the
+      image's (Inception pads less) does not count.
     """
     steps = graph.steps(backbone)
     strides = graph.strides(backbone, steps)
@@ -43,9 +43,9 @@ def pyramid(backbone):
 def stages(backbone):
     """Weights by stage; stage 0 is the stem.
 
-    The stages of small and the ResNets are the paper's. In another network the
-    stem ends where half the resolution does, and each further halving begins a
-    stage; layers after the last map belong to the last stage.
+    The stages of small and the ResNets are the paper's. In any other network
+    the stem is everything up to half the resolution, and each further halving
+    starts a stage; layers after the last map belong to the last stage.
 
     Args:
       backbone: a functional `keras.Model`, as `build` and `adapt` give it.

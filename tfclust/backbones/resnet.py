@@ -1,11 +1,12 @@
 """ResNet-18, 34 and 50 (He et al. 2016, arXiv:1512.03385).
 
 Follows torchvision's `resnet.py`, which SwAV trains: in a bottleneck the 3x3
-convolution carries the stride ("v1.5"), convolutions start He-normal over the
-fan-out and batch norm keeps 0.9 of its running statistics at epsilon 1e-5.
-Widths multiply every convolution, the stem's too, as in SwAV's `resnet50w2`.
-The small-image stem (3x3, stride 1, no pooling) is SimCLR's, appendix B.9.
-Differs from torchvision in the running variance, which Keras keeps biased.
+convolution has the stride ("v1.5"), convolutions are initialised He-normal over
+the fan-out, and batch norm keeps 0.9 of its running statistics, with epsilon
+1e-5. The width multiplies the channels of every convolution, including the
+stem's, as in SwAV's `resnet50w2`. The small-image stem (3x3, stride 1, no
+pooling) is SimCLR's, appendix B.9. Differs from torchvision in the running
+variance, which Keras keeps biased.
 """
 
 from typing import NamedTuple
@@ -39,8 +40,8 @@ class ConvNorm(NamedTuple):
     synchronized: whether BN statistics span all replicas. zero_init_residual:
     whether a block's last gamma starts at 0, so that it starts as identity.
     even_padding: whether a strided convolution is padded on all four sides, as
-    the papers have it, or where TensorFlow needs it, which is a copy less.
-    bias: whether convolutions have one, idle before batch norm.
+    in the papers, or only where TensorFlow needs it, which saves a copy. bias:
+    whether convolutions have one; batch norm cancels it.
     """
 
     synchronized: bool = False
@@ -62,8 +63,8 @@ class ConvNorm(NamedTuple):
     ):
         """`[B, H, W, C]` -> `[B, ceil(H / strides), ..., filters]`.
 
-        padding: zeros on each of the four sides of a strided convolution, which
-        are then all there are; None for half of `size`.
+        padding: zeros on each of the four sides of a strided convolution,
+        instead of any other padding; None for half of `size`.
         """
         explicit = self.even_padding and size > 1 and strides > 1
         if explicit:
@@ -128,7 +129,7 @@ def resnet(
         x = conv_norm(x, STEM_WIDTH * width, 3, name="stem_conv")
     else:
         x = conv_norm(x, STEM_WIDTH * width, 7, strides=2, name="stem_conv")
-        # After a ReLU a border of zeros is the border of -inf of the paper.
+        # After a ReLU a border of zeros acts like the paper's border of -inf.
         x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
         x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     for stage, depth in enumerate(architecture.depths, start=1):

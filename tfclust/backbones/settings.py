@@ -1,17 +1,18 @@
-"""What each network can be told, known without building any."""
+"""The settings that each network has, known without building any."""
 
 # At 64 pixels the usual stem leaves 2x2 positions at the end.
 SMALL_IMAGE_SIZE = 64
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 
-# Fully connected layers tie these to the one image size they are built for;
-# with the fewest pixels that their poolings can take. AlexNet's 63 are 15
-# positions after the first convolution and 7, 3 and 1 after the poolings; 62
-# would leave the last one 2, of the 3 that it takes. VGG's five blocks halve.
+# Fully connected layers tie these networks to the one image size they are built
+# for; the number is the fewest pixels that their poolings can take. AlexNet's
+# 63 become 15 positions after the first convolution and 7, 3 and 1 after the
+# poolings; 62 would leave 2 for the last pooling, which needs 3. Each of VGG's
+# five blocks halves the size.
 FIXED_SIZE = {"alexnet": 63, "vgg16_bn": 32}
 
-# Of `keras.applications`; in words, for Keras imports TensorFlow.
+# Of `keras.applications`; written out, because Keras imports TensorFlow.
 APPLICATIONS = (
     "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny",
     "ConvNeXtXLarge", "DenseNet121", "DenseNet169", "DenseNet201",
@@ -77,7 +78,7 @@ def check_settings(
     if name == "small" and small_images is False:
         raise ValueError(
             "backbone small has the stem for small images only. Received: "
-            "small_images=False. Take a ResNet for larger images."
+            "small_images=False. Use a ResNet for larger images."
         )
 
 
@@ -98,13 +99,13 @@ def check_image_sizes(name, sizes):
             f"backbone {name} ends in fully connected layers, which take the "
             "one image size they are built for. Received: images of "
             f"{received} pixels. Give image_size={max(sizes)} and views of "
-            "that size alone, or take a ResNet, which takes any."
+            "that size alone, or use a ResNet, which takes any size."
         )
     if min(sizes) < smallest:
         raise ValueError(
             f"backbone {name} needs images of at least {smallest} pixels for "
             f"its poolings. Received: {received}. Enlarge smaller images, as "
-            "SeLa does CIFAR's: image_size=224 with views of 224; or take "
+            "SeLa does CIFAR's: image_size=224 with views of 224; or use "
             "small or a ResNet."
         )
 
@@ -112,8 +113,8 @@ def check_image_sizes(name, sizes):
 def _unknown(name):
     if str(name).startswith(_ONE_SIZE):
         return (
-            f"backbone {name} chooses its layers by the image size and serves "
-            "no second one. Received: "
+            f"backbone {name} chooses its layers by the image size and cannot "
+            "take a second one. Received: "
             f"backbone={name}. From Python, give keras.applications.{name}("
             "include_top=False, weights=None, input_shape=(S, S, 3)) and one "
             "view size S."
@@ -121,7 +122,7 @@ def _unknown(name):
     lowered = {known.lower(): known for known in names()}
     meant = lowered.get(str(name).lower())
     if meant:
-        return f"no backbone is called {name!r}. Did you mean {meant!r}?"
+        return f"there is no backbone {name!r}. Did you mean {meant!r}?"
     return (
         f"backbone must be one of {', '.join(names())}. Received: "
         f"backbone={name!r}. Any other keras.Model can be given from Python."
@@ -133,7 +134,7 @@ def _refuse(name, reason, **settings):
     if given:
         raise ValueError(
             f"backbone {name} {reason}. Received: {', '.join(given)}. Leave "
-            "that out."
+            "it out."
         )
 
 

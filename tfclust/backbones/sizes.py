@@ -1,22 +1,22 @@
-"""Images that are too small for a network, told before anything is computed.
+"""Images that are too small for a network, found before anything is computed.
 
 A network without padding, or one that halves its map once too often, is left
-with no position at all; which size that is only its layers can tell.
+without any position. Which size is too small, only its layers can tell.
 """
 
 import keras
 
-_LARGEST = 2048  # pixels; above that no size is looked for
+_LARGEST = 2048  # pixels; no larger size is tried
 
 
 def check_size(backbone, argument, size):
-    """Refuses images of `size` where `backbone` is too deep for them.
+    """Refuses images of `size` if `backbone` is too deep for them.
 
-    Shapes alone are followed through the layers; no image is computed.
+    Only shapes go through the layers; no image is computed.
 
     Args:
       backbone: a functional `keras.Model` of images `[B, H, W, 3]`.
-      argument: str, what gave the size, such as "image_size".
+      argument: str, the argument that gave the size, such as "image_size".
       size: int, pixels.
 
     Raises:
@@ -39,7 +39,7 @@ def check_size(backbone, argument, size):
 
 
 def _failure(backbone, size):
-    """The ValueError of images of `size`, or None."""
+    """The ValueError for images of `size`, or None."""
     try:
         backbone.compute_output_spec(keras.KerasTensor([1, size, size, 3]))
     except ValueError as error:

@@ -1,8 +1,8 @@
 """VGG16 with batch norm (Simonyan and Zisserman 2015, arXiv:1409.1556).
 
 Follows facebookresearch/deepcluster `models/vgg16.py` at 1b56bec: torchvision's
-`vgg16_bn` but for the dropout after fc7, which the features, its outputs before
-the ReLU, do not reach. See `alexnet` for these and for the biases.
+`vgg16_bn` without the dropout after fc7, which comes after the features (fc7's
+outputs before the ReLU). See `alexnet` for these and for the biases.
 """
 
 import keras
@@ -40,7 +40,7 @@ def vgg16_bn(
         for index in range(1, depth + 1):
             x = conv_norm(x, channels, 3, name=f"{prefix}_conv{index}")
         x = layers.MaxPooling2D(2, name=f"{prefix}_pool")(x)
-    x = layers.Flatten(name="flat")(x)  # [B, 25088] of 224 pixels
+    x = layers.Flatten(name="flat")(x)  # [B, 25088] for 224 pixels
     x = fully_connected(x, name="stage5_fc6")
     x = layers.ReLU(name="fc6_relu")(x)
     x = dropout(x, name="fc7_dropout")

@@ -1,1 +1,1 @@
-"""Dataclasses to flags and back, help texts, exit codes."""
+"""From dataclasses to flags and back, help texts, exit codes."""

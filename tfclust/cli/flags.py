@@ -2,7 +2,7 @@
 
 A field made by `options.option` is the only definition of a knob; here it
 becomes an absl flag, and the flags become the frozen dataclass again. A command
-reads so:
+looks like this:
 
     def main():
         config = flags.read(RunConfig)
@@ -33,11 +33,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FlagError(ValueError):
-    """The command line says something that no command understands."""
+    """The command line says something that the command does not understand."""
 
 
 class _Reader(NamedTuple):
-    """A dataclass that reads a flag: always, or for a choice alone."""
+    """A dataclass that reads a flag: always, or only for one choice."""
 
     config_class: type
     selector: str | None  # such as "method"
@@ -62,7 +62,7 @@ class _Command:
             absl_flags.DEFINE_flag(_KnobFlag(name, kinds), self.values)
 
     def value(self, name):
-        """The words given for a flag, None if it was left out."""
+        """The words given for a flag; None if it was left out."""
         flag = self.values[name]
         return flag.value if flag.present else None
 
@@ -71,16 +71,16 @@ _command = _Command()
 
 
 def define(*config_classes, **configs_by_choice):
-    """Makes a flag of each knob; replaces what was defined before.
+    """Makes each knob a flag; replaces what was defined before.
 
     Several classes may have a knob of the same name: one flag serves them all,
     and `--help` lists each one's default.
 
     Args:
       *config_classes: dataclasses with `options.option` fields.
-      **configs_by_choice: `method_configs={"swav": SwAVConfig, ...}`: of these
-        classes only the one that the flag `--method` names is read. A flag that
-        only others of them have is then an error.
+      **configs_by_choice: `method_configs={"swav": SwAVConfig, ...}`: only the
+        class that the flag `--method` names is read. A flag that only the other
+        classes have is then an error.
     """
     global _command
     command = _Command()
@@ -109,8 +109,8 @@ def parse(argv):
 
     Raises:
       FlagError: for an unknown flag, a value that does not parse, a flagfile
-        that does not open, anything that is no flag or no UTF-8, and a flag
-        that the choice made never reads.
+        that cannot be opened, anything that is not a flag or not UTF-8, and a
+        flag that the choice made never reads.
     """
     _refuse_bytes(argv)
     try:
@@ -160,7 +160,7 @@ def run(main, argv=None):
 def status(main, argv=None):
     """The exit code of `run`.
 
-    Standard output may be closed; on a full disk, what it lost makes it 2.
+    Standard output may be closed; if it lost something to a full disk, it is 2.
     """
     argv = sys.argv if argv is None else argv
     program = pathlib.Path(argv[0]).stem
@@ -183,7 +183,7 @@ def _status(main, argv, program):
             print(help_text(main.__doc__ or "", program, _command.readers))
             return DONE
         parse(argv)
-        # `kill` asks as Ctrl-C does; training saves first, with its own.
+        # `kill` acts as Ctrl-C does; training has a handler that saves first.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return main() or DONE
     except KeyboardInterrupt:
@@ -198,7 +198,7 @@ def _status(main, argv, program):
 
 
 class _KnobParser(absl_flags.ArgumentParser):
-    """Keeps the words, which must suit one of the readers."""
+    """Keeps the words, which must parse for one of the readers."""
 
     def __init__(self, kinds):
         self.kinds = kinds
@@ -228,21 +228,21 @@ class _KnobFlag(absl_flags.Flag):
 
 
 def _refuse_bytes(argv):
-    """Words that are no UTF-8, which no flagfile and no manifest can hold."""
+    """Refuses words that are not UTF-8, which no flagfile can hold."""
     for words in argv[1:]:
         try:
             words.encode()
         except UnicodeEncodeError as error:
             shown = words.encode("utf-8", "surrogateescape")
             raise FlagError(
-                "every argument must be UTF-8, for config.flags repeats it. "
-                f"Received: {shown.decode('utf-8', 'backslashreplace')}. Name "
-                "it otherwise, or give a link to it."
+                "every argument must be UTF-8, since config.flags repeats it. "
+                f"Received: {shown.decode('utf-8', 'backslashreplace')}. Give "
+                "it another name, or a link to it."
             ) from error
 
 
 def _refuse_unknown_choices():
-    """A misspelt --method first: what it would read cannot be told."""
+    """Refuses a misspelt --method first: nobody knows what it would read."""
     for selector, choices in _command.choices.items():
         chosen = _selected(selector)
         if chosen not in choices:
@@ -283,9 +283,9 @@ def _parsed(name, words, kind):
 def _is_bad_input(error):
     """Whether an error is a sentence of ours to the user, not a bug.
 
-    The library raises these on purpose, with the way out; the same from
-    elsewhere is a mistake in the code. A file that is missing or a disk that is
-    full is the user's, whoever met it.
+    The library raises these on purpose, with a way out; the same error from
+    elsewhere is a mistake in the code. A missing file or a full disk is for the
+    user to mend, whichever code met it.
     """
     of_system = isinstance(error, OSError)
     if of_system and (error.filename is not None or error.errno in _FULL):

@@ -27,7 +27,7 @@ def help_text(about, program, readers):
         f"{inspect.cleandoc(about)}\n\n"
         f"Usage: python -m tfclust.{program} --flag=value ...\n"
         "  --flagfile=FILE\n"
-        "      Flags from a file, one a line; flags after it override it."
+        "      Flags from a file, one per line; flags after it override it."
     ]
     parts += [f"{title}\n" + "\n".join(of) for title, of in groups.items()]
     return "\n\n".join(parts)
@@ -43,7 +43,7 @@ def knobs(config_class):
 
 
 def default(config_class, name):
-    """What a knob is when nothing is said."""
+    """A knob's value when none is given."""
     (field,) = (f for f in knobs(config_class) if f.name == name)
     return field.default
 
@@ -62,13 +62,13 @@ def in_words(kind):
         entry = typing.get_args(plain)[0]
         if typing.get_origin(entry) is tuple:
             return "pairs such as 0.14:1,0.05:0.14"
-        return f"{in_words(entry)}, or several parted by commas"
+        return f"{in_words(entry)}, or several separated by commas"
     names = {bool: "true or false", int: "a whole number", float: "a number"}
     return names.get(plain, "text")
 
 
 def no_choice(selector, choices, chosen):
-    """The error for a --method that there is not."""
+    """The error for a --method that does not exist."""
     return (
         f"--{selector} must be one of {', '.join(choices)}. Received: "
         f"--{selector}={chosen}."
@@ -80,7 +80,7 @@ def unread(name, words, readers, chosen):
     selector = readers[0].selector
     who = " or ".join(f"{r.selector}={r.choice}" for r in readers)
     return (
-        f"--{name} is read by {who} alone. Received: --{name}={words} with "
+        f"--{name} is read only by {who}. Received: --{name}={words} with "
         f"{selector}={chosen}. Leave it out, or choose another {selector}."
     )
 

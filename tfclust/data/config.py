@@ -1,9 +1,9 @@
 """What the views of a run are: sizes, scales and augmentation presets.
 
-The presets are the chains of the papers, after the random resized crop:
-SwAV's, which is SimCLR's (Caron et al. 2020, arXiv:2006.09882; Chen et al.
-2020, arXiv:2002.05709, appendix A), and the unlike pair of BYOL (Grill et al.
-2020, arXiv:2006.07733, appendix B).
+The presets are the chains of the papers, after the random resized crop: SwAV's,
+which is SimCLR's (Caron et al. 2020, arXiv:2006.09882; Chen et al. 2020,
+arXiv:2002.05709, appendix A), and BYOL's, which differ between the two views
+(Grill et al. 2020, arXiv:2006.07733, appendix B).
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ import numpy as np
 
 from tfclust.options import check, option
 
-MAX_BAD_SHARE = 0.01  # what a source takes where it is told nothing else
+MAX_BAD_SHARE = 0.01  # the default of every source
 
 
 class Preset(NamedTuple):
-    """An augmentation chain; tuples hold a value a view, the last repeats."""
+    """An augmentation chain; tuples have a value per view, the last repeats."""
 
     jitter: tuple  # largest change of brightness, contrast, saturation, hue
     jitter_probability: float
@@ -43,7 +43,7 @@ class ViewsConfig:
 
     view_sizes: tuple[int, ...] = option(
         (),
-        "Side of the square views, one value a size, largest first; empty "
+        "Side of the square views, one value per size, largest first; empty "
         "takes image_size.",
         unit="pixels",
         lower=4,
@@ -60,16 +60,16 @@ class ViewsConfig:
     )
     aspect_ratio: float = option(
         4 / 3,
-        "Crops are between 1/a and a times as wide as high.",
+        "A crop's width is between 1/a and a times its height.",
         source="SwAV's random resized crop",
         lower=1.0,
         upper=10.0,
     )
     antialias_from: float = option(
         1.0,
-        "Crops that shrink by this factor or more are antialiased, as "
-        "Pillow's are from 1 on; 2 cuts crops of photos nearly twice as fast, "
-        "by plain bilinear, with more fine detail than images of evaluation "
+        "Crops that shrink by this factor or more are antialiased; 1 is what "
+        "Pillow does. 2 crops photos nearly twice as fast, by plain bilinear "
+        "interpolation, with more fine detail than images of evaluation "
         "have.",
         source="Pillow's bilinear resize",
         lower=1.0,
@@ -77,7 +77,7 @@ class ViewsConfig:
     )
     augmentation: str = option(
         "swav",
-        "Chain after the crop; the knobs below override it one by one.",
+        "Chain of changes after the crop; the knobs below override its parts.",
         choices=tuple(PRESETS),
     )
     jitter_strength: float = option(
@@ -92,7 +92,7 @@ class ViewsConfig:
         (),
         "Largest change of brightness, contrast, saturation (shares) and hue "
         "(turns), before jitter_strength; four values for all views, or four "
-        "for each view size; empty as the preset says.",
+        "for each view size; empty for the preset's.",
         lower=0.0,
     )
     jitter_probability: float | None = option(
@@ -103,8 +103,8 @@ class ViewsConfig:
     )
     blur_probability: tuple[float, ...] = option(
         (),
-        "Share blurred, a value a view (the last repeats); empty as the "
-        "preset says.",
+        "Share blurred, one value per view (the last repeats); empty for the "
+        "preset's.",
         lower=0.0,
         upper=1.0,
     )
@@ -118,8 +118,8 @@ class ViewsConfig:
     )
     solarise_probability: tuple[float, ...] = option(
         (),
-        "Share with inverted bright pixels, a value a view (the last "
-        "repeats); empty as the preset says.",
+        "Share with inverted bright pixels, one value per view (the last "
+        "repeats); empty for the preset's.",
         lower=0.0,
         upper=1.0,
     )
@@ -128,8 +128,8 @@ class ViewsConfig:
     )
     rotation_degrees: float = option(
         0.0,
-        "Largest turn of a view, either way, after the flip; corners become "
-        "black. 2 in ODC.",
+        "Largest rotation of a view, in either direction, after the flip; "
+        "corners become black. 2 in ODC.",
         unit="degrees",
         source="ODC",
         lower=0.0,
@@ -137,7 +137,7 @@ class ViewsConfig:
     )
     photometric: str = option(
         "fused",
-        "Colour steps as one affine map an image, or one by one as in the "
+        "Colour steps as one affine map per image, or one by one as in the "
         "papers.",
         choices=("fused", "sequential"),
     )
@@ -153,7 +153,7 @@ class ViewsConfig:
 class Chain(NamedTuple):
     """The augmentation as it is applied: a preset with its overrides.
 
-    Arrays have a row a view.
+    Arrays have a row per view.
     """
 
     jitter: np.ndarray  # [V, 4], strength included
@@ -172,7 +172,7 @@ def chain(config):
 
     Raises:
       ValueError: if more probabilities than views are given, or the strength
-        lets a factor fall below nothing or the hue go around.
+        makes a factor negative or turns the hue by more than half a turn.
     """
     preset = PRESETS[config.augmentation]
     count = sum(config.num_views)
@@ -186,7 +186,7 @@ def chain(config):
         values = getattr(config, name)
         if len(values) > count:
             raise ValueError(
-                f"{name} takes at most one value a view. Received: "
+                f"{name} takes at most one value per view. Received: "
                 f"{len(values)} values for {count} views."
             )
         values = tuple(values or getattr(preset, name))[:count]
@@ -207,7 +207,7 @@ def chain(config):
 
 
 def _by_view(jitter, num_views):
-    """`[V, 4]` of four values for all views, or four for each size."""
+    """`[V, 4]` from four values for all views, or four for each size."""
     by_size = np.broadcast_to(jitter.reshape(-1, 4), [len(num_views), 4])
     return np.repeat(by_size, num_views, axis=0)
 
@@ -229,7 +229,7 @@ def _check_sizes(config):
     for size in sizes[1:]:
         if size >= sizes[0]:
             raise ValueError(
-                "view_sizes begins with the global size, and local crops are "
+                "view_sizes starts with the global size, and local crops are "
                 f"smaller. Received: a local size of {size} px beside a global "
                 f"size of {sizes[0]} px. Put the largest first."
             )

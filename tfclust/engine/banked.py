@@ -1,8 +1,8 @@
 """What DeepCluster-v2 and SeLa-v2 share: labels from a bank of projections.
 
-Each step leaves the projections of its global views in a bank with a row for
-each image; before an epoch, the bank of the last one is labelled, head by head.
-How, is the method's `label` (Caron et al. 2020, arXiv:2006.09882, section 4).
+Each step writes the projections of its global views into a bank with a row for
+each image. Before each epoch, the last epoch's bank is labelled, head by head,
+by the method's `label` (Caron et al. 2020, arXiv:2006.09882, section 4).
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ class BankedMethod(ClusteringMethod):
         return self.prototypes(units)
 
     def label(self, units, head):
-        """Pseudo-labels `[n]` of a head from its bank's rows `[n, D]`."""
+        """Pseudo-labels `[n]` for a head from its bank's rows `[n, D]`."""
         raise NotImplementedError
 
     def build_memories(self, views):
@@ -68,7 +68,7 @@ class BankedMethod(ClusteringMethod):
         self.labels.replace(labels)
 
     def assign(self, outputs, index):
-        """Pseudo-labels `[B, H]`, -1 where last epoch missed the image."""
+        """Pseudo-labels `[B, H]`, -1 if the last epoch left out the image."""
         return self.labels.read(index)
 
     def example_losses(self, outputs, assignments):

@@ -1,9 +1,9 @@
-"""Whose rows batch norm takes its statistics of, under several replicas.
+"""The rows over which batch norm takes its statistics, with several replicas.
 
-"global" is the whole batch: Keras's `synchronized`. With "replica" each
-replica normalises its own rows, as runs without SyncBN do on each GPU. Keras
-gives the running statistics no aggregation, so each replica would keep its
-own, and a checkpoint those of the first: `join` makes them their mean again.
+"global" is the whole batch: Keras's `synchronized`. With "replica" each replica
+normalises its own rows, as runs without SyncBN do on each GPU. Keras does not
+aggregate the running statistics, so each replica would keep its own, and a
+checkpoint those of the first: `join` replaces them with their mean.
 """
 
 import tensorflow as tf
@@ -14,7 +14,7 @@ from tfclust.runtime import replicas
 _RUNNING = (
     "moving_mean",
     "moving_variance",
-    # With `renorm` alone.
+    # Only with `renorm`.
     "moving_stddev",
     "renorm_mean",
     "renorm_stddev",
@@ -22,19 +22,19 @@ _RUNNING = (
 
 
 def are_synchronized(group):
-    """Whether batch norms of `group` look at other replicas."""
+    """Whether batch norms of `group` use other replicas' rows."""
     return group == "global" and replicas.num_replicas() > 1
 
 
 def join(model, group):
-    """Running statistics become their mean over replicas; in replica context.
+    """Replaces running statistics by their mean over replicas.
 
-    A running statistic is linear in those of its batches, so that this after
-    some forward passes equals a mean at each. Only for "replica": else they
-    are the same already.
+    Call it in replica context. A running statistic is linear in those of its
+    batches, so one mean after several forward passes equals a mean after each.
+    Does something only for "replica"; otherwise they are the same already.
 
     Args:
-      model: `keras.Model` whose layers at any depth are looked at.
+      model: `keras.Model` whose layers, at any depth, are searched.
       group: "global" or "replica".
     """
     count = replicas.num_replicas()
@@ -52,11 +52,11 @@ def join(model, group):
 
 
 def _running(model):
-    """The variables that a step in training mode moves, in fixed order."""
+    """The variables that a step in training mode updates, in fixed order."""
     return [
         getattr(layer, name)
         for layer in model._flatten_layers()
-        # A frozen one moves nothing, and a mean of equals may round.
+        # A frozen layer updates nothing, and a mean of equal values may round.
         if isinstance(layer, layers.BatchNormalization) and layer.trainable
         for name in _RUNNING
         if hasattr(layer, name)

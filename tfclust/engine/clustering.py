@@ -21,7 +21,7 @@ class ClusteringMethod(Method):
     Config: type[ClusteringConfig]
     labels: Any = None  # the `RowMemory` of methods that keep pseudo-labels
 
-    # What a method writes, beside `example_losses(outputs, assignments)`.
+    # A method implements these, and `example_losses(outputs, assignments)`.
 
     def assign(self, outputs, index):
         """Assignments of the replica's rows, any nest of tensors."""
@@ -38,25 +38,25 @@ class ClusteringMethod(Method):
     # Hooks.
 
     def score_branches(self, projections, units, training):
-        """`score`'s, and after them the scores of further branches.
+        """The scores of `score`, followed by those of further branches.
 
-        For CoKe's prediction head, whose batch norm must know `training`.
+        For CoKe's prediction head, whose batch norm needs to know `training`.
         """
         return self.score(projections, units)
 
     def take_labels(self, labels):
         """Labels from outside, int `[N, H]`; before the first step of a run.
 
-        The one door by which they enter training; a resumed run has them in its
-        state. For `fixed_labels`.
+        The only place where labels enter training; a resumed run has them in
+        its state. For `fixed_labels`.
         """
 
     def uniform_loss(self):
-        """The loss of uniform predictions, which `loss_over_log_k` is of."""
+        """The loss of uniform predictions, the unit of `loss_over_log_k`."""
         return float(np.mean(np.log(self.config.num_clusters)))
 
     def figures(self):
-        """Sizes of the pseudo-labels' clusters where the method keeps labels.
+        """Sizes of the pseudo-labels' clusters, if the method keeps labels.
 
         DeepCluster adds the NMI of two epochs' pseudo-labels.
         """
@@ -91,7 +91,7 @@ class ClusteringMethod(Method):
     def _nearest(self, scores):
         """Cluster of the first view by raw score, `[B, H]` int32, all rows.
 
-        Raw, because balanced codes always look full.
+        Raw, because balanced codes always seem to fill all clusters.
         """
         heads_count = len(self.config.num_clusters)
         nearest = [
@@ -102,5 +102,5 @@ class ClusteringMethod(Method):
 
     @property
     def last_assignments(self):
-        """Nearest cluster by image, int32 `[N, H]`, -1 where never seen."""
+        """Nearest cluster of each image, int32 `[N, H]`, -1 if never seen."""
         return self.monitor.last_assignments()

@@ -1,7 +1,7 @@
-"""Knobs that several methods share, and what a method says of its own run.
+"""Knobs that several methods share, and what a method says about its own run.
 
 A method's config knows which of its knobs help against which symptom, and which
-settings are seldom meant; `runs/health.py` knows figures and symptoms alone.
+settings are rarely intended; `runs/health.py` knows only figures and symptoms.
 """
 
 import dataclasses
@@ -10,19 +10,19 @@ from typing import NamedTuple
 from tfclust.ops.filling import check_filling
 from tfclust.options import check, option
 
-# Why no step is made of several smaller batches.
+# Why a step is never made of several smaller batches.
 WHOLE_BATCH = (
-    "codes or labels, batch norm and memories are those of a whole batch, so "
-    "that summing gradients over parts of it would be another algorithm."
+    "codes or labels, batch norm and memories belong to a whole batch, so "
+    "summing gradients over parts of it would be another algorithm."
 )
 BATCH_NORM_GROUPS = ("global", "replica")
 HEAD_STARTS = ("uniform", "normal")  # first weights, `heads.Classifier`'s start
 IMAGES_A_CLUSTER = 39  # what faiss asks of k-means
-_MASS_ERROR = 0.01  # of a cluster's share, where passes end by themselves
+_MASS_ERROR = 0.01  # of a cluster's share; passes stop below it
 
 
 class RunFacts(NamedTuple):
-    """What a method's config may judge its knobs by."""
+    """What a method's config may use to judge its knobs."""
 
     num_images: int
     batch_size: int
@@ -48,9 +48,9 @@ class MethodConfig:
     )
     batch_norm: str = option(
         "global",
-        "Rows that batch norm takes its statistics of under several replicas: "
-        "the whole batch, or each replica's own, as runs do that leave it to "
-        "each GPU.",
+        "Rows over which batch norm takes its statistics with several "
+        "replicas: the whole batch, or each replica's own, as published runs "
+        "without SyncBN do on each GPU.",
         choices=BATCH_NORM_GROUPS,
     )
 
@@ -59,19 +59,19 @@ class MethodConfig:
 
     @property
     def labels_from(self):
-        """Where labels come from that the method is given; None for nowhere.
+        """Where given labels come from; None if the method is given none.
 
         The folder of a run, or the word source for the images' own labels.
         """
         return None
 
     def check_images(self, num_images, batch_size):
-        """Raises ValueError where the knobs do not suit so many images."""
+        """Raises ValueError if the knobs do not suit this number of images."""
 
     def remedies(self):
-        """What helps against a symptom, what helps soonest first.
+        """What helps against each symptom, the most likely remedy first.
 
-        A symptom without a remedy is not told.
+        A symptom without a remedy is not reported.
 
         Returns:
           dict from a symptom of `runs/health.py` to a tuple of str, each the
@@ -94,10 +94,10 @@ class MethodConfig:
         }
 
     def explain(self, symptom, seen, history):
-        """The sentences on a symptom, or None if nothing is to be done.
+        """The sentences on a symptom, or None if nothing can be done.
 
         Args:
-          symptom: str, of `runs/health.py`.
+          symptom: str, one of those in `runs/health.py`.
           seen: str, what the figures show; without a full stop.
           history: list of dicts, the figures of the epochs so far.
         """
@@ -105,7 +105,7 @@ class MethodConfig:
         return f"{seen}. {_in_a_sentence(words)}" if words else None
 
     def symptoms(self, history):
-        """Sentences on figures that this method alone has, or reads so.
+        """Sentences on figures that only this method has or interprets.
 
         Args:
           history: list of dicts, the figures of the epochs so far.
@@ -113,7 +113,7 @@ class MethodConfig:
         return []
 
     def notices(self, facts):
-        """Sentences on settings that are allowed but seldom meant.
+        """Sentences on settings that are allowed but rarely intended.
 
         Args:
           facts: `RunFacts`.
@@ -127,7 +127,8 @@ class ClusteringConfig(MethodConfig):
 
     num_clusters: tuple[int, ...] = option(
         (3000,),
-        "Clusters, one value a head; about ten times the classes expected.",
+        "Clusters, one value per head; about ten times the number of classes "
+        "that you expect.",
         source="SwAV, A.1",
         lower=2,
     )
@@ -136,12 +137,12 @@ class ClusteringConfig(MethodConfig):
         super().__post_init__()
         if not self.num_clusters:
             raise ValueError(
-                "num_clusters needs one value a head. Received: none."
+                "num_clusters needs one value per head. Received: none."
             )
 
     @property
     def fills_clusters(self):
-        """Whether `num_clusters` is a number, not a limit of what is found."""
+        """Whether `num_clusters` is the number itself, not an upper limit."""
         return True
 
     def check_images(self, num_images, batch_size):
@@ -153,8 +154,8 @@ class ClusteringConfig(MethodConfig):
         return with_remedies(
             super().remedies(),
             collapsed="lower --num_clusters",
-            empty="lower --num_clusters (ten times the classes expected is "
-            "ample)",
+            empty="lower --num_clusters (ten times the number of classes that "
+            "you expect is ample)",
             restless="lower --num_clusters",
             unlabelled="raise --num_clusters if that many were found",
         )
@@ -184,42 +185,42 @@ class BalanceConfig(ClusteringConfig):
 
     label_tolerance: float = option(
         1e-4,
-        "Change of an image's factor, on average, at which the passes of a "
-        "label step end. The source's bound is the sum over images: 8e-8 "
-        "each at ImageNet, 2e-7 at CIFAR.",
+        "The passes of a label step stop when an image's factor changes by no "
+        "more than this on average. The source's bound is on the sum over "
+        "images: 8e-8 each at ImageNet, 2e-7 at CIFAR.",
         lower=0.0,
     )
     label_iters: int = option(
-        2000, "Passes of a label step and head at most.", lower=1
+        2000, "Largest number of passes per label step and head.", lower=1
     )
 
     def symptoms(self, history):
-        """Whether a label step's passes ended by their number."""
+        """Whether a label step stopped because its passes ran out."""
         logs = history[-1]
         error = logs.get("label_mass_error") or 0.0
         passes = logs.get("label_passes") or 0
         if error > _MASS_ERROR:
             return [
                 f"Soft labels leave a cluster {error:.0%} off its share: the "
-                "passes of the label step ended before they were even. Raise "
-                "--label_iters."
+                "passes of the label step ended before clusters were even. "
+                "Raise --label_iters."
             ]
         if passes and passes >= self.label_iters:
             return [
                 f"A label step ended after {passes:,} passes, before images' "
                 f"factors changed by less than {self.label_tolerance:g}. "
-                "Clusters are even; raise --label_iters for labels nearer to "
-                "the best, or --label_tolerance for quicker label steps."
+                "Clusters are even; raise --label_iters for labels closer to "
+                "the optimum, or --label_tolerance for faster label steps."
             ]
         return []
 
 
 def with_remedies(remedies, *, first=False, **own):
-    """`remedies` with another one of each symptom named, at its end.
+    """`remedies` with one more for each symptom named.
 
     Args:
-      remedies: dict as `MethodConfig.remedies` gives it.
-      first: whether the other one comes before those that are there.
+      remedies: dict as returned by `MethodConfig.remedies`.
+      first: whether the new one comes before the others, not after them.
       **own: str by symptom.
     """
     both = dict(remedies)
@@ -230,7 +231,7 @@ def with_remedies(remedies, *, first=False, **own):
 
 
 def few_images_for_kmeans(config, facts):
-    """A notice where k-means has few images a cluster, in a list or none.
+    """A list with a notice if k-means has few images per cluster, or empty.
 
     Args:
       config: `ClusteringConfig` of a method that runs k-means over all images.
@@ -240,8 +241,8 @@ def few_images_for_kmeans(config, facts):
     if images >= IMAGES_A_CLUSTER:
         return []
     return [
-        f"k-means has {images:.0f} images a cluster, and {IMAGES_A_CLUSTER} or "
-        "more are comfortable. Lower --num_clusters to "
+        f"k-means has {images:.0f} images per cluster, and it should have "
+        f"{IMAGES_A_CLUSTER} or more. Lower --num_clusters to "
         f"{max(2, facts.num_images // IMAGES_A_CLUSTER)} or fewer."
     ]
 
@@ -253,7 +254,7 @@ def _in_a_sentence(words):
 
 
 def configured(config_class, config, knobs):
-    """An instance of `config_class`, given as such or by its knobs."""
+    """An instance of `config_class`, given directly or by its knobs."""
     if config is not None and knobs:
         raise TypeError(
             "give either config or knobs. Received: a config and "

@@ -1,24 +1,24 @@
 """Every figure that an epoch of a run may have, in the order of the files.
 
-One that stands in no line here ends the run with an error that names it, so
-that none vanishes unseen: a new one, of the monitor, of a method or of a
-callback, is a line here.
+A figure that has no line here ends the run with an error that names it, so that
+none vanishes unseen. So a new figure, of the monitor, of a method or of a
+callback, needs a line here.
 """
 
 from typing import NamedTuple
 
 
 class Figure(NamedTuple):
-    """What is known of a figure, whatever its value."""
+    """What is known about a figure, whatever its value."""
 
     title: str  # as a heading
-    format: str = ".3f"  # format spec of a value for people
+    format: str = ".3f"  # format spec for showing a value
     better: str = ""  # "lower", "higher", or empty where neither is
-    whole: bool = False  # whole numbers that say which epoch it is
-    always: bool = False  # a number in every epoch of every method
-    some: bool = False  # of some methods alone
-    timed: bool = False  # differs where every bit of two runs is the same
-    said: str = ""  # in the line of an epoch, {} for the value; empty for not
+    whole: bool = False  # a whole number that says which epoch it is
+    always: bool = False  # every method has it in every epoch
+    some: bool = False  # only some methods have it
+    timed: bool = False  # differs even between runs that agree bit for bit
+    said: str = ""  # words in an epoch's line, {} for the value; or empty
     swept: bool = False  # whether the table of a sweep shows it
 
 
@@ -26,7 +26,9 @@ FIGURES = {
     "epoch": Figure("epoch", "d", whole=True, always=True),
     "step": Figure("step", "d", whole=True, always=True),
     "loss": Figure("loss", better="lower", always=True),
-    "loss_over_log_k": Figure("loss / ln K", ".2f", better="lower", swept=True),
+    "loss_over_log_k": Figure(
+        "loss / chance", ".2f", better="lower", swept=True
+    ),
     "effective_clusters": Figure(
         "effective clusters", ",.1f", better="higher", swept=True
     ),
@@ -40,19 +42,19 @@ FIGURES = {
         better="lower",
         said="{} changed cluster",
     ),
-    "nmi_previous": Figure("NMI to last epoch", ".2f", better="higher"),
+    "nmi_previous": Figure("NMI to the last epoch", ".2f", better="higher"),
     "learning_rate": Figure("learning rate", ".4g"),
     "images_per_second": Figure(
         "images/s", ",.0f", better="higher", timed=True, said="{} images/s"
     ),
     "step_milliseconds": Figure(
-        "ms a step", ",.0f", better="lower", timed=True
+        "ms per step", ",.0f", better="lower", timed=True
     ),
     "input_wait_milliseconds": Figure(
         "ms waiting for images", ",.0f", better="lower", timed=True
     ),
     "reassign_seconds": Figure(
-        "s of reassignment", ",.1f", better="lower", timed=True
+        "s for reassignment", ",.1f", better="lower", timed=True
     ),
     "knn_accuracy": Figure(
         "kNN accuracy", ".1%", better="higher", said="kNN {}"
@@ -75,19 +77,19 @@ FIGURES = {
         "largest cluster", ",.0f", some=True, swept=True
     ),
     "label_mass_error": Figure(
-        "clusters' mass off", ".1%", better="lower", some=True
+        "largest error of a cluster's mass", ".1%", better="lower", some=True
     ),
-    "label_passes": Figure("passes of a label step", ",.0f", some=True),
+    "label_passes": Figure("passes per label step", ",.0f", some=True),
 }
 
 
 def names(field):
-    """The figures that have a field of `Figure` set, such as "timed"."""
+    """The figures whose field of `Figure` is set, such as "timed"."""
     return tuple(n for n, of in FIGURES.items() if getattr(of, field))
 
 
 def in_words(name, value):
-    """A figure's value for people."""
+    """A figure's value as it is shown."""
     return format(value, FIGURES[name].format)
 
 

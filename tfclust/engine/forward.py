@@ -1,4 +1,4 @@
-"""One forward pass of several views, of a method or of its teacher."""
+"""One forward pass over several views, by a method or its teacher."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from tfclust.ops.units import unit_vectors
 class Outputs(NamedTuple):
     """A forward pass; axis 0 is the view, global views first.
 
-    features `[V, B, F]`, projections `[V, B, D]` as the projector gives them,
-    units `[V, B, D]` the same at unit length, scores a tuple over heads (and
-    branches, where a method has them) of `[V, B, K]`, before temperature; none
-    of a method without clusters, or of a teacher.
+    features `[V, B, F]`; projections `[V, B, D]` as the projector returns them;
+    units `[V, B, D]`, the same at unit length; scores, a tuple over heads (and
+    branches, if a method has them) of `[V, B, K]`, before temperature. A method
+    without clusters or a teacher has no scores.
     """
 
     features: tf.Tensor
@@ -24,15 +24,15 @@ class Outputs(NamedTuple):
 
 
 def forward(backbone, projector, views, *, training, grouping):
-    """Runs views through a network, once a size, or view by view.
+    """Runs views through a network, once per size or view by view.
 
     Args:
       backbone: images `[b, S, S, 3]` to features `[b, F]`.
       projector: features to raw projections `[b, D]`.
       views: tuple over sizes of `[n, B, S, S, 3]` images in [0, 1].
       training: whether batch norm and dropout act as in training.
-      grouping: "size", one backbone pass a size and one projector pass over
-        all views; or "view", for each view batch statistics of its own.
+      grouping: "size", one backbone pass per size and one projector pass over
+        all views; or "view", with separate batch statistics for each view.
 
     Returns:
       `Outputs`, without scores.

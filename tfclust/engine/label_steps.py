@@ -1,4 +1,5 @@
-"""What SeLa and SeLa-v2 share: labels of balanced clusters, and how exact."""
+"""What SeLa and SeLa-v2 share: labels with balanced clusters, and their
+error."""
 
 import numpy as np
 
@@ -7,14 +8,14 @@ from tfclust.ops import transport
 
 
 class Balance(HostMemory):
-    """log r of every head, `[H, K]`, where each label step begins anew.
+    """log r of every head, `[H, K]`, from which the next label step starts.
 
-    Heads of fewer clusters leave the end at 0.
+    For heads with fewer clusters the rest of the row stays 0.
 
     Attributes:
-      errors: `HostMemory` `[H]`, how far the soft mass of a cluster is off its
-        share after the last label step, of the worst; state beside log r.
-      passes: `HostMemory` `[H]`, those of the last label step; state as well.
+      errors: `HostMemory` `[H]`, the error of the worst cluster's soft mass
+        after the last label step, as a part of its share; state beside log r.
+      passes: `HostMemory` `[H]`, passes of the last label step; also state.
     """
 
     def __init__(self, config):
@@ -29,8 +30,8 @@ class Balance(HostMemory):
         return self.array[head, : self.config.num_clusters[head]]
 
     def label(self, head, *args, **knobs):
-        """Pseudo-labels of a head; takes what `transport.balanced_labels`
-        does."""
+        """Pseudo-labels of a head; arguments as for
+        `transport.balanced_labels`."""
         result = transport.balanced_labels(
             *args,
             tolerance=self.config.label_tolerance,
@@ -44,7 +45,7 @@ class Balance(HostMemory):
         return result.pseudo_labels
 
     def figures(self):
-        """Of the worst head, for the epoch's figures."""
+        """The epoch's figures, of the worst head."""
         return {
             "label_mass_error": float(self.errors.array.max()),
             "label_passes": int(self.passes.array.max()),

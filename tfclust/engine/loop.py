@@ -1,9 +1,9 @@
 """The epoch loop, over (start epoch, start step).
 
-Keras's own builds the next epoch's iterator before `on_epoch_begin`, so that
-prefetched batches would carry an old order, and it cannot start inside an
-epoch. Here an epoch's dataset is made after `begin_epoch` and `reassign`, and
-(seed, step) is the whole data position.
+Keras's own loop builds the next epoch's iterator before `on_epoch_begin`, so
+prefetched batches would have an old order, and it cannot start inside an epoch.
+Here an epoch's dataset is made after `begin_epoch` and `reassign`, and (seed,
+step) is the whole position in the data.
 """
 
 import concurrent.futures
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfclust.runtime import replicas
 
-_PROBE_STEPS = 16  # from one look at how long images are waited for to the next
+_PROBE_STEPS = 16  # steps between two measurements of the wait for images
 
 
 def total_steps(views, epochs, steps):
@@ -40,15 +40,15 @@ def total_steps(views, epochs, steps):
 
 
 def distribute(strategy, make_batches):
-    """Batches of the replicas of this host, each on its device.
+    """Batches for the replicas of this host, each on its device.
 
-    A replica has a pipeline of its own, of its slice of the global batch, so
-    that the number of hosts and replicas changes no batch. While a GPU
-    computes, the next batch is copied to it.
+    Each replica has its own pipeline for its slice of the global batch, so the
+    number of hosts and replicas changes no batch. While a GPU computes, the
+    next batch is copied to it.
 
-    TensorFlow's distributed datasets do the same, leave functions behind for
-    each device and epoch, and tune, whence an epoch's end waits
-    (`tfclust/runtime/parallel.py`); nothing turns that off.
+    TensorFlow's distributed datasets do the same, but leave functions behind
+    for each device and epoch, and use autotuning, which makes the end of an
+    epoch wait (`tfclust/runtime/parallel.py`) and cannot be turned off.
 
     Args:
       strategy: `tf.distribute.Strategy`.
@@ -63,7 +63,7 @@ def distribute(strategy, make_batches):
 
 
 class _Ended(Exception):
-    """A pipeline has given all its batches; an error in one is told as such."""
+    """A pipeline has no more batches; an error in one is raised as itself."""
 
 
 def _by_replica(strategy, make_batches):
@@ -82,17 +82,17 @@ def _by_replica(strategy, make_batches):
     while True:
         try:
             batch = replicas.on_devices(strategy, take)
-        except _Ended:  # all replicas' pipelines are equally long
+        except _Ended:  # all replicas' pipelines have the same length
             return
         yield batch
 
 
 def _ahead(batches):
-    """`batches`, each taken while the one before is at work.
+    """`batches`, each fetched while the one before is in use.
 
-    `tf.data.experimental.prefetch_to_device` does the same for one device and
-    leaves six functions in TensorFlow's graph a dataset: 0.8 MB an epoch, for
-    good.
+    `tf.data.experimental.prefetch_to_device` does the same for one device, but
+    leaves six functions per dataset in TensorFlow's graph: 0.8 MB an epoch that
+    are never freed.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(next, batches, None)
@@ -109,7 +109,7 @@ def run(method, views, *, total_steps, start_step, callbacks):
       views: `tfclust.data.Views`.
       total_steps: int, steps done at the end.
       start_step: int, steps done already.
-      callbacks: Keras callbacks; `on_train_batch_end` gets the step in the run.
+      callbacks: Keras callbacks; `on_train_batch_end` gets the run's step.
 
     Returns:
       A `keras.callbacks.History` of the epochs' figures.
@@ -132,7 +132,7 @@ def run(method, views, *, total_steps, start_step, callbacks):
 
 
 def _run_epoch(method, views, start, total_steps, callbacks):
-    """Runs from step `start` to its epoch's end; returns the steps done."""
+    """Runs from step `start` to the end of its epoch; returns steps done."""
     epoch, first = divmod(start, views.steps_per_epoch)
     end = min((epoch + 1) * views.steps_per_epoch, total_steps)
     clock = _Clock()
@@ -143,7 +143,7 @@ def _run_epoch(method, views, start, total_steps, callbacks):
     if first == 0:
         method.order_snapshot = method.order(epoch)
     batches = _epoch_batches(method, views, epoch, first)
-    counted = int(method.step.numpy()) - start  # in fits before, as a rule 0
+    counted = int(method.step.numpy()) - start  # by earlier fits, usually 0
     for step in range(start, end):
         if step > start:
             clock.reassign(method, step)
@@ -151,7 +151,7 @@ def _run_epoch(method, views, start, total_steps, callbacks):
         loss = clock.train(method, batches, counted + step)
         callbacks.on_train_batch_end(step, {"loss": loss})
         if method.stop_training and step + 1 < end:
-            return step + 1  # its figures come when the epoch is resumed
+            return step + 1  # the epoch's figures come once it is resumed
     clock.stop()
     logs = {
         "epoch": epoch + 1,
@@ -186,7 +186,8 @@ def _rate(method):
 class _Clock:
     """Seconds of training and of reassignment in an epoch.
 
-    A step's loss is not waited for: on a GPU the next step is sent meanwhile.
+    The host does not wait for a step's loss: on a GPU the next step is sent
+    meanwhile.
     """
 
     def __init__(self):
@@ -211,9 +212,9 @@ class _Clock:
         return self._loss
 
     def _next(self, batches):
-        """The next batch; now and then, how long an idle device waits for it.
+        """The next batch; now and then measures how long an idle device waits.
 
-        Otherwise the host is ahead of the device, which is still at work.
+        At other times the host is ahead of the device, which is still busy.
         """
         if self.steps % _PROBE_STEPS != 1:
             return next(batches)
@@ -236,7 +237,7 @@ class _Clock:
         self._seconds = passed - self.reassign_seconds
 
     def figures(self, batch_size):
-        """Of all steps but the first, and of what came between them."""
+        """Figures of all steps except the first, and of the time between."""
         seconds = self._seconds / max(1, self.steps - 1)
         wait = sum(self._waits) / max(1, len(self._waits))
         return {

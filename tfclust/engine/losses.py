@@ -1,4 +1,4 @@
-"""Losses by example, and their one mean over the global batch."""
+"""Losses per example, and their one mean over the global batch."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from tfclust.runtime import replicas
 
 
 class ExampleLosses(NamedTuple):
-    """Losses and weights of one shape that ends in the batch axis."""
+    """Losses and weights of the same shape, which ends in the batch axis."""
 
     loss: tf.Tensor
     weight: tf.Tensor
@@ -17,12 +17,12 @@ class ExampleLosses(NamedTuple):
 def global_mean(losses, penalties=()):
     """This replica's part of the weighted mean over the global batch.
 
-    Keras sums gradients over replicas, so the parts' sum is the loss.
+    Keras sums gradients over replicas, so the loss is the sum of these parts.
 
     Args:
       losses: `ExampleLosses`, or a tuple of several, whose means are added.
-      penalties: scalars that every replica computes alike, as a backbone's
-        regularizers do.
+      penalties: scalars that are the same on every replica, such as those of a
+        backbone's regularizers.
 
     Returns:
       Scalar float32.

@@ -4,9 +4,9 @@ A method is a `keras.Model` that says what its views should agree with, and what
 an example's loss is; everything else is here, in this order: forward -> targets
 -> stop gradient -> losses -> one weighted mean over the global batch ->
 mixed-precision scale -> gradient -> rules by variable -> apply -> teacher ->
-`update_memory` -> monitor. The hooks below do nothing unless a method needs
-them, and each names who does. Nothing here knows of clusters; `clustering`
-does.
+`update_memory` -> monitor. The hooks below do nothing unless a method overrides
+them, and each names the methods that do. Nothing here knows about clusters;
+`clustering` does.
 """
 
 from typing import Any
@@ -44,9 +44,9 @@ class Method(keras.Model):
     Config: type[MethodConfig]
     unit_projections = True
     view_grouping = "size"  # or "view": own batch statistics for each view
-    takes_streams = False  # whether it keeps nothing of single images
+    takes_streams = False  # whether it keeps nothing per image
     has_teacher = False  # MoCo, BYOL, DINO: see `teacher_decay`
-    # Of its state, where NaN is no fault but stands for no answer yet.
+    # Names in its state for which NaN is not an error but means "not yet".
     unknown_as_nan: tuple[str, ...] = ()
 
     def __init__(self, backbone, config=None, *, name=None, **knobs):
@@ -65,7 +65,7 @@ class Method(keras.Model):
         self.step = _counter("step")
         self.epoch = _counter("epoch")
         self.views: Any = None  # `data.Views`, from `prepare` on
-        self.total_steps: int | None = None  # of the run, while it trains
+        self.total_steps: int | None = None  # of the run, while training
         self.order_snapshot = None
         self._extractor = Extractor(self)
 
@@ -74,23 +74,23 @@ class Method(keras.Model):
         """Whether statistics of batch norm span several replicas."""
         return batch_statistics.are_synchronized(self.config.batch_norm)
 
-    # What a method writes.
+    # A method implements these.
 
     def targets(self, outputs, index, images):
-        """What the losses compare with, any nest of tensors; no gradient.
+        """The targets of the losses, any nest of tensors; without gradient.
 
         Args:
           outputs: `Outputs` of the replica's rows.
-          index: int64 `[B]`, which images they are.
+          index: int64 `[B]`, the indices of the images.
           images: a tuple over sizes of `[n, B, S, S, 3]`, the step's views,
             for a teacher.
         """
         raise NotImplementedError
 
     def example_losses(self, outputs, targets):
-        """`ExampleLosses`; the base forms the mean over the global batch.
+        """`ExampleLosses`; the base class takes the mean over the global batch.
 
-        A tuple of several stands for the sum of their means.
+        A tuple of several means the sum of their means.
         """
         raise NotImplementedError
 
@@ -99,7 +99,8 @@ class Method(keras.Model):
     def build_projector(self, features_width, synchronized):
         """A `keras.Model`, `[B, F]` to raw `[B, D]`; SwAV's two layers.
 
-        For CoKe's three layers, ODC's neck with dropout, SeLa's none at all.
+        Overridden for CoKe's three layers, ODC's neck with dropout, and SeLa,
+        which has none.
         """
         return projectors.projector(
             features_width,
@@ -112,10 +113,11 @@ class Method(keras.Model):
         """Creates what depends on N and B (banks, queues, labels)."""
 
     def teacher_decay(self):
-        """Scalar in [0, 1], how much of its weights the teacher keeps a step.
+        """Scalar in [0, 1], the part of its weights a teacher keeps per step.
 
-        Read after the optimizer's update, from `self.step` as it was before,
-        and `self.total_steps`; `teacher.rising` is BYOL's and DINO's.
+        Called after the optimizer's update; `self.step` is still the value from
+        before it. See also `self.total_steps`; `teacher.rising` is BYOL's and
+        DINO's schedule.
         """
         raise NotImplementedError
 
@@ -124,9 +126,9 @@ class Method(keras.Model):
         return {}
 
     def begin_epoch(self, epoch):
-        """Before an epoch's first step; calling it twice changes nothing.
+        """Called before an epoch's first step; calling it twice is harmless.
 
-        For CoKe's swap of centres. DeepCluster's classifier starts afresh in
+        For CoKe's swap of centroids. DeepCluster's classifier starts afresh in
         `reassign`, which a resumed epoch does not repeat.
         """
 
@@ -138,7 +140,7 @@ class Method(keras.Model):
         """Computes new labels from `extract(what, views=, training=)`."""
 
     def transform_images(self, images):
-        """More images from a step's, in the step: SeLa's four rotations.
+        """Makes more images from a step's, in the step: SeLa's rotations.
 
         Args:
           images: a tuple over sizes of `[n, B, S, S, 3]` in [0, 1].
@@ -148,18 +150,19 @@ class Method(keras.Model):
     def order(self, epoch):
         """Image indices of the epoch, `[>= steps * B]`, or None for uniform.
 
-        For DeepCluster's sampling over clusters and ODC's replacement.
+        For DeepCluster's sampling over clusters and ODC's drawing with
+        replacement.
         """
         return None
 
     def update_memory(self, outputs, targets, index):
-        """Writes device memories from pre-update outputs, in the step.
+        """Writes device memories, in the step, from outputs before the update.
 
         `index` holds the replica's rows; gather before writing.
         """
 
     def host_rows(self, outputs, targets):
-        """`{name: [B, ...]}` that `after_step` wants on the host."""
+        """`{name: [B, ...]}` that `after_step` needs on the host."""
         return {}
 
     def after_step_due(self, step):
@@ -174,15 +177,16 @@ class Method(keras.Model):
         """
 
     def figures(self):
-        """`{name: float}` of an epoch, from the state, over the monitor's."""
+        """`{name: float}` of an epoch, from the state; override the
+        monitor's."""
         return {}
 
     def build_monitor(self, views):
-        """What gathers an epoch's figures, part of the state."""
+        """The object that collects an epoch's figures, part of the state."""
         return Monitor()
 
     def watch(self, loss, outputs, index):
-        """Takes a step into the monitor.
+        """Adds a step to the monitor.
 
         Args:
           loss: scalar, of the global batch.
@@ -205,9 +209,9 @@ class Method(keras.Model):
         parts = getattr(inner, "gradient_accumulation_steps", None)
         if (parts or 1) > 1:
             raise ValueError(
-                f"an optimizer must take a step a batch: {WHOLE_BATCH} "
+                f"an optimizer must take one step per batch: {WHOLE_BATCH} "
                 f"Received: gradient_accumulation_steps={parts}. Leave it out; "
-                "where memory is short, give smaller or fewer views, mixed "
+                "if memory is short, use smaller or fewer views, mixed "
                 "precision or several devices."
             )
         replicas.check_compiled(
@@ -225,7 +229,7 @@ class Method(keras.Model):
         return self.backbone(images, training=training)
 
     def prepare(self, views):
-        """Creates memories and optimizer slots for `views`; once a run.
+        """Creates memories and optimizer slots for `views`; once per run.
 
         Raises:
           ValueError: if the backbone is too deep for the views, or the method
@@ -238,12 +242,12 @@ class Method(keras.Model):
                 "a method trains on one set of views: its memories have a row "
                 "for each image. Build a new method around method.backbone."
             )
-        source = getattr(views, "source", None)  # none of a run read again
+        source = getattr(views, "source", None)  # a run read again has none
         if source is not None and source.is_stream and not self.takes_streams:
             raise ValueError(
-                f"{self.name} keeps something of each image by its index, "
+                f"{self.name} keeps something for each image by its index, "
                 f"which a stream does not have. Received: {source.uri}. Write "
-                "tfrecord: in place of tfrecord_stream:, or take SwAV."
+                "tfrecord: instead of tfrecord_stream:, or use SwAV."
             )
         for size in sorted(getattr(views, "view_sizes", ())):
             backbones.check_size(self.backbone, "view_sizes", size)
@@ -265,8 +269,8 @@ class Method(keras.Model):
 
         Args:
           views: `tfclust.data.Views`.
-          epochs: int, passes over the images; or
-          steps: int, optimizer steps in all.
+          epochs: int, passes over the images; or use `steps`.
+          steps: int, optimizer steps in total.
           start_step: int, the step to resume at; `load_state` comes first.
           callbacks: Keras callbacks.
 
@@ -283,7 +287,7 @@ class Method(keras.Model):
         )
 
     def forward(self, views, training):
-        """`Outputs` of a tuple over sizes of `[n, B, S, S, 3]` images."""
+        """`Outputs` for a tuple over sizes of `[n, B, S, S, 3]` images."""
         return forward(
             self.backbone,
             self.projector,
@@ -338,7 +342,7 @@ class Method(keras.Model):
             results = strategy.run(step, args=(batch,))
             return replicas.first_replica(strategy, results)
 
-        # Nothing here branches on a tensor: no AutoGraph, quicker traces.
+        # Nothing here branches on a tensor, so no AutoGraph: faster tracing.
         self.train_function = tf.function(train_function, autograph=False)
 
     def extract(self, what, *, views="eval", training=False):
@@ -348,9 +352,9 @@ class Method(keras.Model):
           what: "features", "projections" or "units".
           views: "eval" (resized, centre crop) or "train" (global views).
           training: whether batch norm and dropout act as in training; running
-            statistics then move. Such a pass is shuffled, by (seed, step),
-            since images may stand by class. Rows that only fill the last
-            batch repeat the first images of the pass.
+            statistics are then updated. Such a pass is shuffled by (seed,
+            step), since images may be sorted by class. Rows that only fill the
+            last batch repeat the first images of the pass.
 
         Returns:
           float32 array `[N, width]`, or `[N, global views, width]` for "train".
@@ -360,7 +364,7 @@ class Method(keras.Model):
     def reset(self, values):
         """Sets `{variable: value}` and clears the variables' optimizer slots.
 
-        For a classifier that starts afresh, as DeepCluster's does.
+        For a classifier that restarts, as DeepCluster's does.
         """
         for variable, value in values:
             variable.assign(value)
@@ -371,7 +375,7 @@ class Method(keras.Model):
         return run_state.arrays_of(self)
 
     def load_state(self, arrays):
-        """Restores what `state` gave, after `prepare`.
+        """Restores what `state` returned, after `prepare`.
 
         Raises:
           ValueError: naming what is missing, unexpected or of another shape.

@@ -1,7 +1,7 @@
-"""What every run tells of itself, gathered on the device by step.
+"""What every run reports about itself, collected on the device step by step.
 
-Of clusters, counts are of the nearest by raw score of the first global view,
-summed over the replicas; figures are derived on the host at the epoch's end.
+Cluster counts are of the nearest cluster by raw score of the first global view,
+summed over the replicas. Figures are computed on the host at the epoch's end.
 """
 
 import keras
@@ -32,7 +32,7 @@ class Monitor(keras.layers.Layer):
         )
 
     def count_loss(self, loss):
-        """Takes in a step's global loss."""
+        """Adds a step's global loss."""
         self.loss_sum.assign(self.loss_sum + tf.cast(loss, tf.float32))
         self.num_steps.assign(self.num_steps + 1)
 
@@ -51,16 +51,16 @@ class Monitor(keras.layers.Layer):
         self.num_steps.assign(0)
 
     def forget(self):
-        """Drops what it knows of single images: indices mean others now."""
+        """Forgets single images, because indices now mean other images."""
 
 
 class ClusterMonitor(Monitor):
-    """Also counts clusters, and keeps each image's last two.
+    """Also counts clusters, and keeps the last two clusters of each image.
 
     Args:
       num_images: int N.
       num_clusters: K of each head.
-      uniform_loss: loss of uniform predictions; None for ln K, a mean over
+      uniform_loss: loss of uniform predictions; None for ln K, the mean over
         heads.
     """
 
@@ -80,7 +80,7 @@ class ClusterMonitor(Monitor):
         self.current = RowMemory(*shape, name="current")
 
     def count_clusters(self, nearest, index):
-        """Takes in a step's clusters `[B, H]` of images `index` `[B]`."""
+        """Adds a step's clusters `[B, H]` of images `index` `[B]`."""
         for head, count in enumerate(self.num_clusters):
             counts = getattr(self, f"counts_{head}")
             ones = tf.ones_like(nearest[:, head], tf.int64)
@@ -89,7 +89,7 @@ class ClusterMonitor(Monitor):
         self.current.write(index, nearest)
 
     def figures(self):
-        """The epoch's figures so far; means over heads where there are several.
+        """The epoch's figures so far; means over heads if there are several.
 
         Returns:
           dict of floats: loss, loss_over_log_k, effective_clusters,
@@ -148,10 +148,10 @@ class ClusterMonitor(Monitor):
 def final_labels(arrays):
     """Labels of a run's images, int32 `[N, H]`, -1 where none is known.
 
-    Its pseudo-labels where the method keeps some, else the last assignments.
+    The pseudo-labels if the method keeps them, else the last assignments.
 
     Args:
-      arrays: what `ClusteringMethod.state` gave.
+      arrays: what `ClusteringMethod.state` returned.
     """
     if "labels/rows" in arrays:
         return arrays["labels/rows"]

@@ -1,9 +1,9 @@
 """The state of a run: every variable and memory of a method, by its path.
 
-A path is made of attributes' names: `labels/rows`, `bank/visited`. Within a
-Keras model of layers in a row (backbone, projector) it counts positions, since
-Keras numbers layers by process: a second model in one notebook would not find
-its weights by their own paths.
+A path is made of attribute names: `labels/rows`, `bank/visited`. Within a Keras
+model (backbone, projector) it uses the positions of layers, because Keras
+numbers layers by process: a second model in one notebook would not find its
+weights by their own paths.
 """
 
 import keras
@@ -20,7 +20,7 @@ def arrays_of(method):
 
 
 def load(method, arrays):
-    """Restores what `arrays_of` gave, after `method.prepare`.
+    """Restores what `arrays_of` returned, after `method.prepare`.
 
     Raises:
       ValueError: naming what is missing, unexpected or of another shape.
@@ -50,7 +50,7 @@ def _array(holder):
 
 
 def _holders(method):
-    """(path, variable or `HostMemory`) of method and optimizer."""
+    """(path, variable or `HostMemory`) for the method and its optimizer."""
     found = [
         pair
         for name, value in sorted(vars(method).items())
@@ -60,18 +60,18 @@ def _holders(method):
     missing = [v.path for v in method.variables if id(v) not in seen]
     if missing:
         raise RuntimeError(
-            "every variable must hang on an attribute of the method, not "
-            f"in a list or dict. Received: {missing}."
+            "every variable must be held by an attribute of the method, not "
+            f"by a list or dict. Received: {missing}."
         )
     for i, variable in enumerate(method.optimizer.variables):
-        # "conv2d_4_kernel_momentum": only the last word is no number.
+        # "conv2d_4_kernel_momentum": only the last word is the same elsewhere.
         slot = variable.name.rsplit("_", 1)[-1]
         found.append((f"optimizer/{i:04d}/{slot}", variable))
     return found
 
 
 def _below(path, value):
-    """What an attribute holds, itself or on attributes of its own."""
+    """What an attribute holds, directly or in its own attributes."""
     if isinstance(value, keras.Variable):
         return [(path, value)]
     if isinstance(value, keras.Model):

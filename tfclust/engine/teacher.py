@@ -1,7 +1,7 @@
 """A teacher: the mean of a network's own past weights.
 
-MoCo's key encoder, BYOL's target and DINO's teacher. A method asks for one by
-`has_teacher = True`, says by `teacher_decay` how slowly it follows, and calls
+MoCo's key encoder, BYOL's target and DINO's teacher. A method asks for one with
+`has_teacher = True`, says in `teacher_decay` how slowly it follows, and calls
 it in `targets`. Its weights are state like all others.
 """
 
@@ -15,17 +15,17 @@ from tfclust.engine.forward import forward
 
 
 class Teacher(keras.layers.Layer):
-    """A copy of backbone and projector that no gradient moves.
+    """A copy of backbone and projector that gets no gradient.
 
-    It begins as the student is. Its batch norms take statistics of its own
-    passes, as the sources' do; only what the student trains is averaged.
+    It starts equal to the student. Its batch norms use the statistics of its
+    own passes, as in the sources; only trained weights are averaged.
 
     Args:
       backbone: `keras.Model`, images to features.
       projector: `keras.Model`, features to raw projections.
 
     Raises:
-      ValueError: if a layer cannot be made again from its configuration.
+      ValueError: if a layer cannot be rebuilt from its configuration.
 
     Source:
       He et al. 2020, arXiv:1911.05722, eq. 2; Grill et al. 2020,
@@ -40,7 +40,8 @@ class Teacher(keras.layers.Layer):
         self.built = True
 
     def call(self, views, training=True):
-        """`Outputs` without scores of a tuple over sizes of `[n, B, S, S, 3]`.
+        """`Outputs` without scores, for a tuple over sizes of `[n, B, S, S,
+        3]`.
 
         No gradient flows back; `targets` is called outside the tape anyway.
         """
@@ -123,12 +124,12 @@ def _copied(model):
         copy.set_weights(model.get_weights())
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
-            "a teacher is a copy, so that the network's layers must be "
+            "a teacher is a copy, so the network's layers must be "
             f"described by their get_config. Received: {model.name}, which "
             f"fails with: {error}"
         ) from error
     for variable in copy.variables:
-        # Not the layers: a batch norm that is not trainable takes no
+        # Not the layers: a batch norm that is not trainable does not use the
         # statistics of its batch.
         variable.trainable = False
     return copy

@@ -1,7 +1,7 @@
 """What a backbone is worth: protocols on its features, beside baselines.
 
-Each protocol is one file and knows no method. `evaluate` runs the chosen ones
-on every backbone and gives nested dicts, ready for JSON.
+Each protocol is one file and knows nothing about methods. `evaluate` runs the
+chosen ones on every backbone and returns nested dicts, ready for JSON.
 """
 
 from typing import TYPE_CHECKING

@@ -11,7 +11,7 @@ BASELINES = ("untrained", "pixels")
 
 @dataclasses.dataclass(frozen=True)
 class SharedConfig:
-    """What is measured, beside what, and what protocols share."""
+    """What is measured, what it is compared with, and shared settings."""
 
     protocols: tuple[str, ...] = option(
         tuple(PROTOCOLS),
@@ -22,8 +22,8 @@ class SharedConfig:
     )
     baselines: tuple[str, ...] = option(
         BASELINES,
-        "What to measure beside: the same network with fresh weights, and the "
-        "images' own pixels; empty for none.",
+        "What to compare with: the same network with fresh weights, and the "
+        "images' own pixels; empty for nothing.",
         choices=BASELINES,
     )
     evaluation_batch_size: int = option(
@@ -31,7 +31,7 @@ class SharedConfig:
     )
     evaluation_seed: int = option(
         0,
-        "Of k-means' starts, held-out images and probes.",
+        "Seed of k-means starts, held-out images and probes.",
         lower=0,
         upper=2**32 - 1,
     )
@@ -47,7 +47,8 @@ class SharedConfig:
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(
-                    f"{name} names each once. Received: {','.join(values)}."
+                    f"{name} must name each only once. Received: "
+                    f"{','.join(values)}."
                 )
 
 

@@ -1,4 +1,4 @@
-"""The chosen protocols on every backbone, and what they need of the images."""
+"""The chosen protocols on every backbone, and what images they need."""
 
 from tfclust.evaluation.config import EvaluationConfig
 from tfclust.evaluation.protocols.table import PROTOCOLS
@@ -21,8 +21,8 @@ def evaluate(
       backbones: dict from a name, such as "trained" or "pixels", to a callable
         in inference mode: float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
       train: `data.Source` with labels that kNN and the linear probe learn
-        from; None where only clusters are asked for.
-      test: `data.Source` with labels that gives the figures.
+        from; None if only clusters are asked for.
+      test: `data.Source` with labels on which figures are measured.
       config: `EvaluationConfig`, or None.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
@@ -58,7 +58,7 @@ def evaluate(
 
 
 def check_sources(config, train, test):
-    """Raises ValueError where a protocol cannot be served.
+    """Raises ValueError if a protocol cannot be run on these images.
 
     Args:
       config: `EvaluationConfig`.
@@ -81,17 +81,17 @@ def check_sources(config, train, test):
 
 
 def overlap_error(shared, train_uri, test_uri):
-    """The ValueError for images that are tested on and learnt from."""
+    """The ValueError for test images that are also training images."""
     return ValueError(
         "test_data must hold other images than train_data, or each image finds "
         f"itself. Received: test_data={test_uri}, of which {shared} images are "
-        f"in train_data={train_uri}. Give other images, or ask for "
-        "protocols=clusters alone."
+        f"in train_data={train_uri}. Give other images, or ask only for "
+        "protocols=clusters."
     )
 
 
 def check_source(config, argument, source):
-    """Raises ValueError where `source` lacks what a protocol needs.
+    """Raises ValueError if `source` lacks what a protocol needs.
 
     Args:
       config: `EvaluationConfig`.
@@ -121,7 +121,7 @@ def learning(config):
 
 
 def _short(protocol, figures):
-    """The most telling figures of a protocol, in a line."""
+    """The most important figures of a protocol, in a line."""
     return ", ".join(
         f"{column.figure} {figures[column.figure]:.3f}"
         for column in PROTOCOLS[protocol].columns(figures)

@@ -1,7 +1,7 @@
-"""A backbone and the images that judge it; features are made once.
+"""A backbone and the images it is measured on; features are computed once.
 
 Protocols see features and labels. Only SwAV's linear protocol goes back to the
-images, for fresh crops in each epoch.
+images, for new crops in each epoch.
 """
 
 import functools
@@ -23,7 +23,7 @@ class Subject:
     Args:
       backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
       train: `data.Source` that protocols may learn from, or None.
-      test: `data.Source` that gives the figures.
+      test: `data.Source` on which figures are measured.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
         `data.default_resize(image_size)`.
@@ -73,7 +73,7 @@ def extract_features(
 
     Args:
       backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`;
-        traced without AutoGraph, so that it branches on tensors by `tf.cond`.
+        traced without AutoGraph, so it must branch on tensors by `tf.cond`.
       source: `data.Source`.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
@@ -84,8 +84,8 @@ def extract_features(
       float32 `[N, F]`.
 
     Raises:
-      ValueError: if the backbone gives anything but finite rows of numbers.
-      OSError: if images are gone, with those that were to stand in for them.
+      ValueError: if the backbone returns anything but finite rows of numbers.
+      OSError: if images are gone, and their replacements too.
     """
     batch_size = min(batch_size, source.num_images)
     batches = data.evaluation_batches(
@@ -99,8 +99,9 @@ def extract_features(
     def forward(images):
         return tf.cast(backbone(as_floats(images)), tf.float32)
 
-    # Batches have one shape. Traced at its first call, it would be one more
-    # new function at this place, of which TensorFlow warns after a few passes.
+    # Batches have one shape. If it were traced at its first call, it would be
+    # one more new function at this place, and TensorFlow warns after a few of
+    # them.
     forward = forward.get_concrete_function(batches.element_spec["images"])
     features = None
     for batch in batches:
@@ -116,11 +117,12 @@ def extract_features(
 
 
 def pixels(images):
-    """The baseline without a network: the image's own pixels in a row.
+    """The baseline without a network: the image's own pixels, flattened.
 
-    Larger images are averaged down to `PIXEL_SIDE`. Divided by the root of
-    their number, so that rows are at most 1 long and SGD's published rate is
-    stable; cosines, standardised features and clusters do not change by that.
+    Larger images are averaged down to `PIXEL_SIDE`. Values are divided by the
+    root of their number, so that rows have at most length 1 and SGD's published
+    rate is stable. This does not change cosines, standardised features or
+    clusters.
 
     Args:
       images: float32 `[B, S, S, 3]` in [0, 1].
@@ -139,7 +141,7 @@ def pixels(images):
 def _check_rank(rows):
     if rows.shape.rank != 2:
         raise ValueError(
-            "a backbone gives features [B, F]. Received: shape "
+            "a backbone must return features [B, F]. Received: shape "
             f"{rows.shape}. Wrap it in tfclust.backbones.adapt."
         )
 

@@ -4,14 +4,14 @@ from tfclust.evaluation.protocols.table import PROTOCOLS
 
 
 def format_table(results):
-    """A table with a column a backbone and a line a figure.
+    """A table with a column per backbone and a line per figure.
 
     Args:
       results: what `evaluate` returns.
 
     Returns:
-      str, without a newline at the end. Accuracies in percent; the others as
-      they are, 1 being perfect.
+      str, without a newline at the end. Accuracies are in percent; for the
+      others 1 is perfect.
     """
     lines = [["", *results]]
     for protocol, column in _rows(results):
@@ -45,7 +45,7 @@ def _rows(results):
 
 
 def _aligned(line, widths):
-    """The first column to the left, numbers to the right."""
+    """The first column aligned to the left, numbers to the right."""
     first, *others = (
         text.ljust(width) if column == 0 else text.rjust(width)
         for column, (text, width) in enumerate(zip(line, widths, strict=True))

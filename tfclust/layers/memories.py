@@ -1,8 +1,8 @@
 """State with a row for each training image.
 
-Device memories are non-trainable weights, so that checkpoints hold them. They
-are written with values that every replica has gathered: all write the same, and
-the first replica's write is the one that counts.
+Device memories are non-trainable weights, so checkpoints contain them. They are
+written with values that every replica has gathered: all write the same, and the
+first replica's write counts.
 """
 
 import numpy as np
@@ -15,12 +15,12 @@ _SAME_EVERYWHERE = "only_first_replica"
 
 
 class RowMemory(layers.Layer):
-    """Integers `[N, H]` by image, -1 where nothing is known.
+    """Integers `[N, H]` by image index, -1 if unknown.
 
     Args:
       num_images: int N.
       num_heads: int H.
-      dtype: of the values; floats are 0 where nothing is known.
+      dtype: of the values; floats are 0 if unknown.
     """
 
     def __init__(self, num_images, num_heads, *, name, dtype="int32"):
@@ -40,7 +40,7 @@ class RowMemory(layers.Layer):
         return tf.gather(self.rows.value, index)
 
     def write(self, index, values):
-        """Writes `values` `[B, H]` at `index` `[B]`; the last of equals wins.
+        """Writes `values` `[B, H]` at `index` `[B]`; the last row wins.
 
         `index` is the global batch, the same on every replica.
         """
@@ -52,8 +52,8 @@ class RowMemory(layers.Layer):
     def write_from_host(self, index, values):
         """Writes `values` `[b, H]` at `index` `[b]` between two steps.
 
-        Both are host arrays, the same on every host, and no index comes twice:
-        ODC's labels, of which a step changes a few.
+        Both are host arrays, the same on every host, and no index occurs twice:
+        for ODC's labels, of which a step changes a few.
         """
         rows = self.rows.value
         strategy = getattr(rows, "distribute_strategy", None)
@@ -73,12 +73,12 @@ class RowMemory(layers.Layer):
 
 
 class VoteMemory(layers.Layer):
-    """The few clusters that each image had over epochs, with their weights.
+    """The few clusters that each image had over the epochs, with weights.
 
     Args:
       num_images: int N.
       num_heads: int H.
-      num_votes: int J, clusters kept of an image and a head.
+      num_votes: int J, clusters kept for an image and a head.
 
     Source: CoKe, the second stage; see `ops.online_kmeans.add_vote`.
     """
@@ -101,7 +101,7 @@ class VoteMemory(layers.Layer):
     def read_or(self, labels, index):
         """Clusters and their shares `[B, H, J]` in the label of each image.
 
-        An image without votes has `labels` `[B, H, 1]`, with the whole share.
+        An image without votes gets `labels` `[B, H, 1]` with a share of 1.
         """
         votes = self.read(index)
         shares = online_kmeans.vote_shares(votes)
@@ -113,7 +113,7 @@ class VoteMemory(layers.Layer):
         )
 
     def add(self, index, labels, past_epochs, when):
-        """Takes in one epoch's labels `[B, H]` where scalar bool `when` holds.
+        """Adds one epoch's labels `[B, H]` if scalar bool `when` is True.
 
         Args:
           index: `[B]`, the global batch, the same on every replica.
@@ -142,8 +142,9 @@ class HostMemory:
         self.array = np.full(shape, fill, dtype)
 
     def write(self, index, values):
-        """Writes `values` at `index`; of equal indices the last row wins."""
-        # NumPy leaves the order of repeated indices open: keep the last only.
+        """Writes `values` at `index`; if an index repeats, the last row
+        wins."""
+        # NumPy does not define the order for repeated indices: keep the last.
         flipped, first = np.unique(index[::-1], return_index=True)
         self.array[flipped] = values[::-1][first]
 
@@ -151,8 +152,8 @@ class HostMemory:
 class ProjectionBank(HostMemory):
     """Unit projections of an epoch's global views, `[N, G, D]` by image.
 
-    The last incomplete batch of an epoch is left out: `visited` tells whose
-    rows are of the epoch, and is state beside the rows.
+    The last incomplete batch of an epoch is left out: `visited` tells which
+    rows belong to the epoch, and is state like the rows.
 
     Args:
       num_images: int N.
@@ -168,7 +169,7 @@ class ProjectionBank(HostMemory):
         self.visited = HostMemory((num_images,), np.bool_)
 
     def fill(self, rows):
-        """Takes `[N, G, D]` of a pass over all images."""
+        """Stores `[N, G, D]` from a pass over all images."""
         self.array[...] = rows
         self.visited.array[:] = True
 
@@ -184,19 +185,19 @@ class ProjectionBank(HostMemory):
         return rows
 
     def of_view(self, rows, head):
-        """`[n, D]` of images `rows`, of the view that a head looks at.
+        """`[n, D]` for images `rows`, from the view that belongs to a head.
 
-        Head h looks at view h mod G.
+        Head h uses view h mod G.
         """
         return self.array[rows, head % self.array.shape[1]]
 
 
 def last_occurrence(index):
-    """For each entry the position at which its value occurs last, `[B]` int32.
+    """For each entry, the last position of its value, `[B]` int32.
 
-    Writing rows gathered at these positions gives one result in any order.
+    Writing rows gathered at these positions gives the same result in any order.
     """
-    order = tf.argsort(index, stable=True)  # equals stay in batch order
+    order = tf.argsort(index, stable=True)  # equal ones keep batch order
     ordered = tf.gather(index, order)
     ends = tf.searchsorted(ordered, index, side="right") - 1
     return tf.gather(order, ends)

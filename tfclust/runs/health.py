@@ -1,12 +1,12 @@
 """What a run's figures mean, in plain words, with the remedy.
 
 Symptoms and remedies are those that users of the reference repositories met;
-each sentence has its test. Here are figures and symptoms; what helps stands
+each sentence has a test. Figures and symptoms are here; what helps is listed
 with the method's knobs (`MethodConfig.remedies`). A method without clusters has
-no figures of them, and no symptoms.
+no figures of clusters, and none of their symptoms.
 """
 
-FLAT_SHARE = 0.99  # loss / ln K of a net that has learnt nothing is 1
+FLAT_SHARE = 0.99  # of chance; a network that has learnt nothing has 1
 FLAT_EPOCHS = 3
 COLLAPSED_SHARE = 0.1  # of K, effective clusters
 COLLAPSED_EPOCHS = 3  # in a row, after which --stop_on_collapse ends a run
@@ -20,12 +20,12 @@ RISE = 1.1  # loss of this epoch over that of the last
 
 
 def health(history, config):
-    """Sentences on the last of the epochs' figures; none if all is well.
+    """Sentences on the last epoch's figures; none if all is well.
 
     Args:
       history: list of dicts, the figures of the epochs so far, as in
         `metrics.jsonl`.
-      config: the method's config, which knows the remedies.
+      config: the method's config, which has the remedies.
 
     Returns:
       list of str.
@@ -36,11 +36,11 @@ def health(history, config):
 
 
 def lasting_collapse(history, config):
-    """The sentence on collapse if the last epochs all have it, or None.
+    """The sentence on collapse if the last epochs all show it, else None.
 
-    Counted in effective clusters by raw score, which identical projections
-    leave at 1. A loss at ln K alone does not count: a run that warms up has it.
-    Arguments are those of `health`.
+    Collapse is judged by effective clusters by raw score: identical projections
+    leave 1. A loss at chance does not count, since a run that warms up has it
+    too. Arguments are those of `health`.
     """
     last = history[-COLLAPSED_EPOCHS:]
     seen = [_collapsed([logs], config) for logs in last]
@@ -60,8 +60,8 @@ def _flat(history, config):
     if share is None or logs["epoch"] < FLAT_EPOCHS or share < FLAT_SHARE:
         return None
     return (
-        f"Nothing is learnt so far: the loss is {share:.2f} of ln K, which is "
-        "chance"
+        f"Nothing has been learnt so far: the loss is {share:.2f} of chance, "
+        "the loss of uniform predictions"
     )
 
 
@@ -71,11 +71,11 @@ def _collapsed(history, config):
     if effective is None:
         return None
     count = _open_k(logs, config)
-    # Two clusters cannot be more than two in effect.
+    # Two clusters cannot have more than two effective ones.
     if effective >= min(max(2.0, COLLAPSED_SHARE * count), 0.75 * count):
         return None
     return (
-        f"The images collapse into {effective:.1f} clusters in effect, of "
+        f"The images collapse into {effective:.1f} effective clusters of "
         f"{count:g}"
     )
 
@@ -92,7 +92,7 @@ def _empty(history, config):
     if logs.get("empty_clusters") is None:
         return None
     count = _open_k(logs, config)
-    # Those that a clustering did not find are not missing.
+    # Clusters that a clustering did not find are not missing.
     empty = logs["empty_clusters"] - (_mean_k(config) - count)
     if empty < EMPTY_SHARE * count:
         return None
@@ -108,8 +108,8 @@ def _restless(history, config):
     if nmi is None or logs["epoch"] < RESTLESS_EPOCHS or nmi >= RESTLESS_NMI:
         return None
     return (
-        f"Clusters do not settle: those of two epochs agree at NMI {nmi:.2f}, "
-        "where 0.4 and more is usual"
+        f"Clusters do not settle: two epochs agree with an NMI of {nmi:.2f}, "
+        "where 0.4 or more is usual"
     )
 
 
@@ -123,7 +123,7 @@ def _rising(history, config):
 
 
 def _unlabelled(history, config):
-    """Whether a clustering leaves many images out: noise, small clusters."""
+    """Whether a clustering leaves out many images: noise, small clusters."""
     share = history[-1].get("unlabelled_share") or 0.0
     if share < UNLABELLED_SHARE:
         return None
@@ -131,7 +131,7 @@ def _unlabelled(history, config):
 
 
 def _waiting(logs):
-    """Whether the processors do not make crops as fast as a step takes them."""
+    """Whether the processors crop images more slowly than steps use them."""
     wait = logs.get("input_wait_milliseconds") or 0.0
     step = logs.get("step_milliseconds") or 0.0
     if wait <= WAITING_SHARE * (wait + step):
@@ -153,7 +153,7 @@ def _mean_k(config):
     return sum(config.num_clusters) / len(config.num_clusters)
 
 
-# What each sees in the figures, or None; in the order of the sentences.
+# Each gives what it sees in the figures, or None; in the order of sentences.
 SYMPTOMS = {
     "flat": _flat,
     "collapsed": _collapsed,

@@ -127,7 +127,7 @@ def _refuse_unknown(given, known, method):
         close = difflib.get_close_matches(name, known, n=1)
         raise ValueError(
             f"a recipe of {method} has no knob {name}."
-            + (f" It is read by {', '.join(readers)} alone." if readers else "")
+            + (f" It is read only by {', '.join(readers)}." if readers else "")
             + (f" Did you mean {close[0]}?" if close and not readers else "")
         )
 

@@ -74,7 +74,7 @@ def check_stream(recipe, source):
     if not methods.METHODS[run.method].takes_streams:
         able = [n for n, m in methods.METHODS.items() if m.takes_streams]
         raise ValueError(
-            f"method={run.method} keeps something of each image by its index, "
+            f"method={run.method} keeps something for each image by its index, "
             f"which a stream does not have. Received: data={run.data}. Write "
             "tfrecord: in place of tfrecord_stream:, or take method="
             f"{' or '.join(able)}."

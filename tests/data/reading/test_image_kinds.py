@@ -249,9 +249,9 @@ def test_images_by_another_ending_are_listed_and_other_files_are_not(tmp_path):
     source = data.open_source(f"folder:{tmp_path}", max_bad_share=0)
     assert source.manifest().names == ["a.png"]
     assert source.skipped == [
-        ("b.txt", "a PNG by another ending than its own"),
-        ("d.photo", "a JPEG by another ending than its own"),
-        ("set/c", "a PNG by another ending than its own"),
+        ("b.txt", "a PNG with another file extension"),
+        ("d.photo", "a JPEG with another file extension"),
+        ("set/c", "a PNG with another file extension"),
     ]
 
 
@@ -288,7 +288,7 @@ def test_links_are_followed_and_looping_ones_left_out(tmp_path):
     assert source.skipped == [
         ("one.png", reason),
         ("other.png", reason),
-        ("round/", "a link to a folder that is read already"),
+        ("round/", "a link to a folder that has been read already"),
     ]
 
 

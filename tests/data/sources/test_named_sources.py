@@ -63,7 +63,7 @@ def test_grey_images_and_columns_of_labels_are_taken(archive):
         ("?images=floats", "uint8.*floats of type float64"),
         ("?images=y", "uint8.*y of type int64"),
         ("?images=x&labels=short", "short.*shape \\(5,\\) for 6 images"),
-        ("?images=x&labels=class_names", "one integer an image"),
+        ("?images=x&labels=class_names", "one integer per image"),
         ("?images=objects", "array of Python objects"),
         ("?images=x&images=grey", "each once"),
         ("?image=x", "takes images, labels"),
@@ -83,7 +83,7 @@ def test_files_that_are_no_archive_are_refused(tmp_path):
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "zip.npz").write_bytes(b"PK\x03\x04 and no more")
     for name in ("one.npy", "text.npz", "empty.npz", "zip.npz", ""):
-        with pytest.raises(ValueError, match="no readable NumPy archive"):
+        with pytest.raises(ValueError, match="not a readable NumPy archive"):
             data.open_source(f"npz:{tmp_path}/{name}?images=x")
 
 
@@ -202,6 +202,6 @@ def test_what_a_set_does_not_have_is_told(fashion, name, query, words):
 
 def test_names_that_tfds_does_not_know_are_refused(tmp_path):
     with pytest.raises(
-        ValueError, match="no_such_set is no data set of Tensor"
+        ValueError, match="no_such_set is not a data set of Tensor"
     ):
         data.open_source(f"tfds:no_such_set?data_dir={tmp_path}")

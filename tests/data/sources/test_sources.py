@@ -160,8 +160,8 @@ def test_class_shares_keep_what_was_told_of_the_images(tmp_path):
     ("labels", "shares", "words"),
     [
         (None, (1.0, 0.5), "without labels"),
-        ([0, 1, 1], (1.0,), "one number a class, 2 for"),
-        ([-1, 1, 1], (1.0,), "one number a class, 2 for"),
+        ([0, 1, 1], (1.0,), "one number per class, 2 for"),
+        ([-1, 1, 1], (1.0,), "one number per class, 2 for"),
         ([0, 1, 1], (0.0, 0.1), "must leave an image"),
     ],
 )

@@ -119,7 +119,7 @@ def test_streams_that_are_none_are_refused(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:-20], gzip.compress(whole)[:-9]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is no whole TFRecord file"):
+        with pytest.raises(ValueError, match="is not a complete TFRecord file"):
             data.open_source(uri)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="a stream needs a record"):
@@ -191,7 +191,7 @@ def test_a_method_in_python_refuses_a_stream_that_it_cannot_use(tmp_path):
     )
     method = methods.DeepClusterV2(backbone, num_clusters=4, hidden_width=8)
     method.compile(optimizer=optimizers.LARS(learning_rate=0.1))
-    with pytest.raises(ValueError, match="keeps something of each.*take SwAV"):
+    with pytest.raises(ValueError, match="keeps something for each.*use SwAV"):
         method.fit(views, steps=1)
 
 

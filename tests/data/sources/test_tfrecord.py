@@ -101,7 +101,7 @@ def test_files_that_are_no_image_records_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"filename \(bytes\), picture"):
         opening("other")
     write_records(tmp_path / "text", [b"no example"])
-    with pytest.raises(ValueError, match="no tf.train.Example"):
+    with pytest.raises(ValueError, match="not a tf.train.Example"):
         opening("text")
 
 

@@ -29,7 +29,7 @@ def teller_of(history):
 def test_line_of_an_epoch_names_what_matters():
     line = console.epoch_line({**FIGURES, "knn_accuracy": 0.971}, CONFIG)
     assert line == (
-        "epoch 6 · loss 2.000 (0.50 of ln K) · 50.0 of 60 clusters · "
+        "epoch 6 · loss 2.000 (0.50 of chance) · 50.0 of 60 clusters · "
         "kNN 97.1% · 1,234 images/s"
     )
 
@@ -42,8 +42,8 @@ def test_remedy_is_told_once_while_its_symptom_lasts(capsys):
         history.append({**FIGURES, "loss_over_log_k": 1.0 if flat else 0.5})
         teller.on_epoch_end(0)
         spoken.append("".join(capsys.readouterr().out.splitlines()[1:]))
-    assert "chance. Lower --epsilon" in spoken[0]
-    assert spoken[1].endswith("which is chance (as before).")
+    assert "uniform predictions. Lower --epsilon" in spoken[0]
+    assert spoken[1].endswith("uniform predictions (as before).")
     assert spoken[2] == ""
     assert "Lower --epsilon" in spoken[3]
 

@@ -2,7 +2,7 @@
 
 Sizes are read from the first bytes before anything is decoded, so that a
 decompression bomb costs nothing. Images above `LARGE_PIXELS` are decoded one
-after the other, so that memory holds one of them, not one a core.
+after the other, so that memory holds one of them, not one per core.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ from tfclust.runtime import cores, quiet
 # 512 MiB of RGB; Pillow refuses the same.
 MAX_PIXELS = (1 << 29) // 3
 LARGE_PIXELS = 1 << 24
-_CHUNK = 16  # images a call: enough to hide the call, little memory
+_CHUNK = 16  # images per call: enough to hide the call's cost, little memory
 _BEGINS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -36,7 +36,7 @@ _large = threading.Lock()
 
 
 class Checks(NamedTuple):
-    """What the check found, a row an image; a reason where it is none."""
+    """What the check found, a row per image; a reason if it is bad."""
 
     heights: np.ndarray  # int32 [n], upright
     widths: np.ndarray  # int32 [n]
@@ -47,7 +47,7 @@ class Checks(NamedTuple):
     digests: np.ndarray  # int64 [n], of the stored bytes
 
     def rows(self, kept):
-        """Those rows alone."""
+        """Only those rows."""
         return Checks(*(column[kept] for column in self))
 
     @classmethod
@@ -58,7 +58,7 @@ class Checks(NamedTuple):
 
 
 def as_checks(rows):
-    """`Checks` of rows of its columns."""
+    """`Checks` from rows of its columns."""
     columns = list(zip(*rows, strict=True)) or [()] * len(Checks._fields)
     kinds = (np.int32, np.int32, bool, np.int32, bool, np.str_, np.int64)
     return Checks(*map(np.array, columns, kinds))
@@ -68,7 +68,7 @@ def check_images(read, count, count_done=None):
     """Decodes every image once, in parallel.
 
     Args:
-      read: function of a position -> bytes; OSError is taken as a reason.
+      read: function of a position -> bytes; an OSError counts as a reason.
       count: int, positions from 0.
       count_done: called with how many more are done, or None.
 
@@ -99,13 +99,13 @@ def check_images(read, count, count_done=None):
 
 
 def still_good(data, row):
-    """Whether changed bytes are an image such as was checked; by Pillow.
+    """Whether changed bytes are still an image as it was checked; by Pillow.
 
-    Called where TensorFlow may have no thread to spare.
+    Called where TensorFlow may have no free thread.
 
     Args:
       data: bytes.
-      row: its row of `Checks`; the digest is of the bytes before.
+      row: its row of `Checks`; the digest is of the earlier bytes.
     """
     header = read_header(data)
     if _refusal(data, header) is not None:
@@ -114,7 +114,7 @@ def still_good(data, row):
         size = decoding.decode_by_pillow(data).shape[:2]
     except Exception:  # Pillow's errors are of a dozen classes
         return False
-    # TensorFlow wants a PNG's last bytes too, which Pillow lets go.
+    # TensorFlow also needs a PNG's last bytes, which Pillow does not.
     ends = header.kind != "PNG" or data.rstrip(b"\0")[-8:-4] == b"IEND"
     return ends and _row(header, size) == tuple(row)[:-1]
 
@@ -150,7 +150,7 @@ def _digest(data):
 
 
 def _refusal(data, header):
-    """Why bytes are no image to decode; None if they may be one."""
+    """Why bytes are not an image to decode; None if they may be one."""
     if not data:
         return "empty"
     if header is None:
@@ -182,7 +182,7 @@ def _bad(reason):
 
 
 def _row(header, size):
-    """That of a good image of `size`, height and width as stored; no digest."""
+    """The row of a good image of stored height and width `size`; no digest."""
     height, width = size if header.orientation < 5 else size[::-1]
     jpeg = header.kind == "JPEG" and not header.careful
     turn, careful = header.orientation, header.careful
@@ -209,7 +209,7 @@ def _checked_alone(data, header):
 
 
 def _checked_together(small):
-    """Rows of {position: (data, header)}, in one call if all are good."""
+    """Rows for {position: (data, header)}, in one call if all are good."""
     if not small:
         return {}
     try:
@@ -231,10 +231,11 @@ def _sizes_of(data):
     """int32 `[n, 2]`, height and width; an error if one cannot be decoded."""
 
     def size_of_jpeg(encoded):
-        # An eighth of the size reads the whole stream, at less arithmetic.
+        # Decoding at an eighth of the size reads the whole stream with less
+        # arithmetic.
         small = tf.io.decode_jpeg(encoded, channels=3, ratio=8)
-        # The larger is the image's own; its result must depend on the pixels,
-        # for TensorFlow leaves out what is a control dependency alone.
+        # The larger size is the image's own. The result must depend on the
+        # pixels, because TensorFlow drops mere control dependencies.
         whole = tf.io.extract_jpeg_shape(encoded)[:2]
         return tf.maximum(whole, tf.shape(small)[:2])
 

@@ -9,8 +9,8 @@ asked for the file's own number of channels, TensorFlow 2.21 writes beyond its
 buffer there.
 
 JPEGs can be decoded at a half, a quarter or an eighth of their size: libjpeg
-then leaves out high frequencies of the cosine transform, which is quick and
-free of aliasing.
+then leaves out high frequencies of the cosine transform, which is fast and free
+of aliasing.
 """
 
 import functools
@@ -50,9 +50,9 @@ def formats():
 
 
 def decode(data, ratio=None):
-    """uint8 `[H, W, 3]` of encoded bytes, decoded `ratio` times smaller.
+    """uint8 `[H, W, 3]` from encoded bytes, decoded `ratio` times smaller.
 
-    Traceable; pixels as they are stored, whatever EXIF says of their turn.
+    Traceable; pixels as they are stored, whatever EXIF says about their turn.
 
     Args:
       data: scalar string tensor.
@@ -60,8 +60,8 @@ def decode(data, ratio=None):
         for 1.
 
     Raises:
-      tf.errors.InvalidArgumentError: if it is no whole image, or it moves and
-        is no GIF.
+      tf.errors.InvalidArgumentError: if it is not a complete image, or it is
+      animated and not a GIF.
     """
     if ratio is None:
         return _decode_any(data)
@@ -77,7 +77,7 @@ def decode(data, ratio=None):
 
 
 def decode_checked(data, ratio, orientation, careful):
-    """uint8 `[H, W, 3]`, upright, of bytes that the check found good.
+    """uint8 `[H, W, 3]`, upright, from bytes that the check found good.
 
     Args:
       data: scalar string tensor. ratio: as in `decode`.
@@ -86,12 +86,12 @@ def decode_checked(data, ratio, orientation, careful):
     """
 
     def bytes_by_pillow(data):
-        # Bytes in a pipeline, an array of them in eager mode. NumPy's own kind
-        # of bytes would lose the zeros at their end.
+        # Bytes in a pipeline, an array of them in eager mode. NumPy's own bytes
+        # type would lose the zeros at their end.
         return decode_by_pillow(data if type(data) is bytes else data.item())
 
     def by_pillow():
-        # A function with a state would be called by one thread at a time.
+        # A stateful function would be called by one thread at a time.
         image = tf.numpy_function(
             bytes_by_pillow,
             [data],
@@ -105,13 +105,13 @@ def decode_checked(data, ratio, orientation, careful):
 
 
 def decode_by_pillow(data):
-    """uint8 array `[H, W, 3]` of encoded bytes, as they are stored.
+    """uint8 array `[H, W, 3]` from encoded bytes, as they are stored.
 
     TIFF, AVIF and HEIC are turned upright: in these, other things than EXIF
     may ask for it.
 
     Raises:
-      Exception: of many classes, if it is no whole image.
+      Exception: of many classes, if it is not a complete image.
     """
     with Image.open(io.BytesIO(data), formats=formats()) as file:
         image: Image.Image = file
@@ -136,8 +136,8 @@ def upright(image, orientation):
     """`image` `[H, W, 3]` turned as EXIF's `orientation`, 1 to 8, asks."""
 
     def exchange():
-        # Each column a batch of its own. oneDNN complains of a transpose of
-        # uint8 where there is no AVX-512.
+        # Each column is a batch of its own. Without AVX-512, oneDNN complains
+        # about a transpose of uint8.
         columns = [1, tf.shape(image)[1]]
         exchanged = tf.space_to_batch(image[None], columns, [[0, 0], [0, 0]])
         return exchanged[:, :, 0]
@@ -145,7 +145,7 @@ def upright(image, orientation):
     def turned():
         aside = orientation >= 5
         exchanged = tf.cond(aside, exchange, lambda: image)
-        # After the exchange: which turns mirror rows, which columns.
+        # After the exchange: which orientations mirror rows, which columns.
         columns = tf.reduce_any(orientation == [2, 3, 6, 7])
         rows = tf.reduce_any(orientation == [3, 4, 7, 8])
         return tf.raw_ops.Reverse(
@@ -173,7 +173,7 @@ def _decode_any(data):
 
 
 def _on_white(image):
-    """uint8 `[H, W, 3]` of grey or RGB, with or without alpha."""
+    """uint8 `[H, W, 3]` from grey or RGB, with or without alpha."""
     channels = tf.shape(image)[-1]
 
     def mixed():
@@ -192,7 +192,7 @@ def _on_white(image):
 
 
 def _is_still_webp(data):
-    """Whether a scalar string begins as a WebP that does not move."""
+    """Whether a scalar string starts as a WebP that is not animated."""
     # RIFF, 4 bytes of length, WEBP, the first part's name, its length, flags.
     head = tf.strings.substr(data, 0, _WEBP_FLAGS_AT + 1)
     head = tf.io.decode_raw(head, tf.uint8, fixed_length=_WEBP_FLAGS_AT + 1)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfclust.runtime.terminal import one_line
 
 NO_LABEL = -1
-_LOOKED_THROUGH = 256  # examples, for one with an image
+_LOOKED_THROUGH = 256  # examples, in search of one with an image
 
 
 class Keys(NamedTuple):
@@ -21,10 +21,10 @@ KEYS = Keys()
 
 
 class Examples:
-    """Reads serialised examples, and refuses those of which none has an image.
+    """Reads serialised examples, and refuses them if none has an image.
 
-    That shows after the first few hundred, so that nobody waits for the last of
-    a million; or when its context ends, where there are fewer.
+    It does so after the first few hundred, so that nobody waits for the last of
+    a million; or at the end of its context, if there are fewer.
 
     Args:
       keys: `Keys`.
@@ -43,11 +43,11 @@ class Examples:
           record: bytes. path: str, of its file, for the error.
 
         Returns:
-          bytes, None for a record that is no example with one image; and int,
-          -1 where there is no label.
+          bytes, None for a record that is not an example with one image; and
+          int, -1 if there is no label.
 
         Raises:
-          ValueError: if it is the last of so many without an image.
+          ValueError: if it is the last of so many without any image.
         """
         image, label = _image_and_label(record, self._keys)
         if not self._found and not self._num_without:
@@ -70,10 +70,10 @@ class Examples:
 
 
 def _image_and_label(record, keys):
-    """Of a serialised example; no image where it is none, or has not one.
+    """Those of a serialised example; no image if it is not one or has none.
 
-    Protobuf reads it: TensorFlow's own parser of examples ends the process
-    (segmentation fault) on some damaged ones whose checksums are right.
+    Protobuf reads it: on some damaged examples with correct checksums,
+    TensorFlow's own parser ends the process with a segmentation fault.
     """
     nothing = None, NO_LABEL
     try:
@@ -89,10 +89,10 @@ def _image_and_label(record, keys):
 
 
 def _only_value(features, name, kind):
-    """The value of a feature; None where there is none of that name.
+    """The value of a feature; None if there is none of that name.
 
     Raises:
-      ValueError: if it has several values, or such of another kind.
+      ValueError: if it has several values, or values of another kind.
     """
     if not name or name not in features:
         return None
@@ -100,7 +100,7 @@ def _only_value(features, name, kind):
     found = feature.WhichOneof("kind")
     values = getattr(feature, kind).value
     if found not in (None, kind) or len(values) > 1:
-        raise ValueError(f"{name} holds no single value of {kind}.")
+        raise ValueError(f"{name} does not hold a single value of {kind}.")
     return values[0] if values else None
 
 
@@ -109,7 +109,7 @@ def _wrong_features(record, path, keys):
         features = tf.train.Example.FromString(record).features.feature
         found = f"features {', '.join(_in_words(features)) or 'none'}"
     except Exception:  # protobuf's own error classes differ by version
-        found = "a record that is no tf.train.Example"
+        found = "a record that is not a tf.train.Example"
     return (
         f"{one_line(path)}: records must be tf.train.Examples with one "
         f"{one_line(keys.image)} (bytes) and optionally one "

@@ -1,16 +1,16 @@
 """Image files from disk: regular ones, up to a number of bytes.
 
-A pipe has no end, a device neither, and a file with holes may claim more than
-memory holds. What such a name stands for is asked before it is opened, since
-opening alone may wait for a writer, or wind a tape.
+A pipe or a device has no end, and a sparse file may claim more bytes than
+memory holds. So the kind of a file is checked before it is opened, because even
+opening may wait for a writer or rewind a tape.
 """
 
 import errno
 import os
 import stat
 
-# As many as the largest image has decoded (`checking.MAX_PIXELS`): no image
-# that passes the check is stored in more, but for odd ones of few colours.
+# As many as the largest image has when decoded (`checking.MAX_PIXELS`): no
+# image that passes the check is stored in more, except odd ones.
 MAX_FILE_BYTES = 1 << 29
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -26,14 +26,14 @@ def read_regular(path, limit=None):
 
     Args:
       path: str or path; links are followed.
-      limit: int, so many bytes from its begin; None for all of them.
+      limit: int, read only this many bytes from the start; None for all.
 
     Raises:
-      OSError: if it cannot be opened, is of another kind, or all of it is
-        wanted and it is larger than `MAX_FILE_BYTES`.
+      OSError: if it cannot be opened, is of another kind, or is to be read
+        whole and is larger than `MAX_FILE_BYTES`.
     """
     _check_kind(os.stat(path))
-    # Should it have become a pipe since, opening it must not wait either.
+    # If it has become a pipe since, opening it must still not wait.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         found = os.fstat(file.fileno())
         _check_kind(found)

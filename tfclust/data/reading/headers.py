@@ -1,4 +1,4 @@
-"""What an encoded image says of itself before its pixels: kind, size, turn.
+"""What an encoded image says about itself before its pixels: kind, size, turn.
 
 Reads the first bytes of JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF and HEIC, so that
 a picture of a billion pixels is refused before memory is asked for it, and so
@@ -24,8 +24,8 @@ _ORIENTATION = 0x0112
 _SHORT = 3  # EXIF's type of two bytes
 _EXIF_BEGINS = b"Exif\0\0"
 _TURNS = range(1, 9)
-# Baseline, extended and progressive frames coded by Huffman: what TensorFlow's
-# libjpeg reads. Others are arithmetic or lossless.
+# Baseline, extended and progressive frames with Huffman coding: what
+# TensorFlow's libjpeg reads. Others are arithmetic or lossless.
 _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)  # tables among the numbers of frames
 _PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
@@ -40,11 +40,11 @@ class Header(NamedTuple):
     height: int  # pixels as stored
     width: int
     orientation: int = 1  # EXIF's, 1 to 8
-    careful: bool = False  # TensorFlow would decode it otherwise or not
+    careful: bool = False  # TensorFlow would decode it wrongly or not at all
 
 
 def read_header(data):
-    """The `Header` of encoded bytes; None if they begin no image."""
+    """The `Header` of encoded bytes; None if no image starts like this."""
     for begins, read in _READERS:
         if data.startswith(begins):
             try:
@@ -55,7 +55,7 @@ def read_header(data):
 
 
 def exif_orientation(exif):
-    """Orientation in a TIFF structure; 1 where it names none that exists."""
+    """Orientation in a TIFF structure; 1 if it has no valid one."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(exif[:2]))
     if order is None:
         return 1
@@ -74,10 +74,10 @@ def exif_orientation(exif):
 
 
 def _jpeg(data):
-    """Walks the segments up to the frame's."""
+    """Walks the segments up to that of the frame."""
     orientation, place = 1, 2
     while True:
-        while data[place + 1] == 0xFF:  # a segment may begin with a few
+        while data[place + 1] == 0xFF:  # a segment may start with several
             place += 1
         marker = data[place + 1]
         (length,) = struct.unpack_from(">H", data, place + 2)

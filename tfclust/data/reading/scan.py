@@ -1,8 +1,8 @@
 """The check before step 0: every image decoded once, the result kept on disk.
 
-A kept result is used again where a file's size and time of change are the same;
-it is written every few seconds as the check goes on and where it is
-interrupted, so that the next one goes on. What could not be opened is tried
+A kept result is used again if a file's size and modification time are the same.
+It is written every few seconds during the check, and when the check is
+interrupted, so that the next one can resume. What could not be opened is tried
 again each time.
 """
 
@@ -28,7 +28,7 @@ _NAMES_SHOWN = 3
 
 
 class UnreadableImages(ValueError):
-    """Too many images cannot be read; `skipped` holds (name, reason) of all."""
+    """Too many images cannot be read; `skipped` has (name, reason) of all."""
 
     def __init__(self, message, skipped):
         super().__init__(message)
@@ -36,10 +36,10 @@ class UnreadableImages(ValueError):
 
 
 def checking(what, total, done=0):
-    """A line that tells of a check; `update` it with so many more images.
+    """A progress line for a check; `update` it with the number of new images.
 
     Args:
-      what: str or path, what they belong to.
+      what: str or path, what the images belong to.
       total: int, images. done: int, known from before.
     """
     return progress.line(f"Checking {one_line(what)}", total, done)
@@ -51,7 +51,7 @@ def checked_files(root, names, paths, stats, cache_dir):
     Args:
       root: the folder they belong to; gives the cache its name.
       names: list of str, relative paths. paths: list of str, to open.
-      stats: list of `os.stat_result`, None where there is none to be had.
+      stats: list of `os.stat_result`, None where it could not be read.
       cache_dir: folder of the cache, or None.
 
     Raises:
@@ -66,7 +66,7 @@ def checked_files(root, names, paths, stats, cache_dir):
     unopened = set()
     missing = [i for i, mark in enumerate(marks) if mark not in known]
     if missing and cache is not None:
-        # Told before the check, which may take an hour.
+        # Reported before the check, which may take an hour.
         with _telling_closed_cache(cache_dir):
             cache.parent.mkdir(parents=True, exist_ok=True)
 
@@ -103,7 +103,7 @@ def _telling_closed_cache(cache_dir):
         yield
     except OSError as error:
         raise ValueError(
-            "cache_dir must be a folder that can be written. Received: "
+            "cache_dir must be a folder that can be written to. Received: "
             f"cache_dir={one_line(cache_dir)}: {error.strerror or error}. "
             "Give another path."
         ) from error
@@ -112,7 +112,7 @@ def _telling_closed_cache(cache_dir):
 def in_blocks(count, check, keep):
     """Calls `check` with slices of `count`, and `keep` now and then.
 
-    `keep` is called at the end too, and where the check is interrupted.
+    `keep` is also called at the end, and when the check is interrupted.
     """
     kept_at = time.monotonic()
     try:
@@ -159,7 +159,7 @@ def read_npz(path, names):
 
 
 def write_npz(path, **arrays):
-    """Writes arrays to `path` at once or not at all."""
+    """Writes arrays to `path`, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as file:
         np.savez(file, version=np.array(VERSION), **arrays)
@@ -172,7 +172,7 @@ def _cache_path(root, cache_dir):
 
 
 def _read_cache(path):
-    """`{mark: row of Checks}`; empty where there is none that makes sense."""
+    """`{mark: row of Checks}`; empty if there is no usable cache."""
     stored = path and read_npz(path, ["marks", "ends", *Checks._fields])
     checks = stored and checks_in(stored)
     if not checks:
@@ -194,7 +194,7 @@ def _read_cache(path):
 
 
 def checks_in(stored):
-    """`Checks` of arrays by name; None if a check never wrote such."""
+    """`Checks` from arrays by name; None if no check ever wrote such arrays."""
     checks = Checks(*(stored[name] for name in Checks._fields))
     if (
         _types(checks) != _types(as_checks([]))
@@ -213,15 +213,15 @@ def checks_in(stored):
 
 
 def _types(checks):
-    """Those of the columns, of text whatever its width."""
+    """The types of the columns; for text, whatever its width."""
     kinds = [column.dtype for column in checks]
     return [kind.type if kind.kind == "U" else kind for kind in kinds]
 
 
 def _cached(known):
-    """Arrays of what `_read_cache` gives.
+    """Arrays from what `_read_cache` returns.
 
-    Marks are bytes in a row: NumPy's text is as wide as the longest name.
+    Marks are joined bytes: NumPy's text is as wide as the longest name.
     """
     marks = [os.fsencode(mark) for mark in known]
     return {

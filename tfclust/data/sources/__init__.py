@@ -1,1 +1,1 @@
-"""Where images come from, a file a kind; `uris` opens them by a word."""
+"""Where images come from, a file per kind; `uris` opens them by their URI."""

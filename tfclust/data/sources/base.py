@@ -1,8 +1,8 @@
-"""Where images come from: N images, each addressed by an index that stays.
+"""Where images come from: N images, each addressed by a fixed index.
 
 A source knows every image's size before the first step, since each is checked
 once (`scan`), and gives pixels inside a `tf.data` pipeline. Labels are for
-evaluation; no batch of training carries them.
+evaluation; no training batch contains them.
 """
 
 import functools
@@ -24,7 +24,7 @@ LOST = "Is the disk still there?"
 
 
 class Manifest(NamedTuple):
-    """What the images are, in index order, wherever the folder lies."""
+    """What the images are, in index order, wherever the folder is."""
 
     names: list  # relative path, or shard and offset, or position
     num_bytes: np.ndarray  # int64 [N], as stored
@@ -34,17 +34,17 @@ class Manifest(NamedTuple):
 
     @classmethod
     def of_checked(cls, names, num_bytes, checks):
-        """That of stored images, by their rows of `Checks`."""
+        """The `Manifest` of stored images, from their rows of `Checks`."""
         num_bytes = np.asarray(num_bytes, np.int64)
         found = checks.heights, checks.widths, checks.digests
         return cls(names, num_bytes, *found)
 
 
 class Source:
-    """N images with stable indices; the kinds fill in `image`.
+    """N images with stable indices; subclasses implement `image`.
 
     Attributes:
-      uri: str, as the user would write it.
+      uri: str, as a user would write it.
       num_images: int, N.
       labels: int64 `[N]`, or None. For evaluation only.
       class_names: tuple of str, or None.
@@ -58,7 +58,7 @@ class Source:
       failures: dict of name -> reason, images that could no longer be read
         after the check.
       missing: bool `[N]`, images that could not be read into `stored()`.
-      is_stream: bool, whether an epoch has other images than the one before.
+      is_stream: bool, whether each epoch has different images.
     """
 
     is_stream = False
@@ -108,26 +108,26 @@ class Source:
         return digest.hexdigest()
 
     def identities(self):
-        """What each image is, so that another source's can be told the same.
+        """What each image is, to recognise the same image in another source.
 
         Returns:
-          list of N hashable values: the pixels' digest of an array, the file
-          on the disk, and with it the place in the file, of a stored one.
+          list of N hashable values: for an array, the digest of its pixels; for
+          a stored image, the file on the disk and its place in that file.
         """
         return [(self.uri, name) for name in self._manifest.names]
 
     def num_shared(self, other):
-        """How many of its images the source `other` holds too.
+        """How many of its images the source `other` also has.
 
-        Images are the same where their `identities` are, however they were
-        reached; so are all of them where the manifests are equal, as in a copy.
+        Images are the same if their `identities` are, however they were
+        reached. If the manifests are equal, as in a copy, all of them are.
         """
         if self.manifest_hash == other.manifest_hash:
             return self.num_images
         return len(set(self.identities()) & set(other.identities()))
 
     def begin_epoch(self, epoch):
-        """Before the batches of an epoch are made; for streams."""
+        """Called before the batches of an epoch are made; for streams."""
 
     def column(self, name):
         """`heights`, `widths` or `jpeg` as a tensor for a pipeline."""
@@ -148,32 +148,32 @@ class Source:
         raise NotImplementedError
 
     def fetch(self, indices, may_fail=False):
-        """The first of some images that can be read, inside a pipeline.
+        """The first of several images that can be read, inside a pipeline.
 
         Args:
-          indices: int64 tensor `[n]`, the image and others in its stead.
-          may_fail: whether none of them may be readable; else that is an
-            error.
+          indices: int64 tensor `[n]`, the image and others to replace it.
+          may_fail: whether it is allowed that none can be read; otherwise that
+            is an error.
 
         Returns:
-          What `fetched` takes, a scalar string; and which of `indices` it is
-          of, a scalar int32, n where none can be read.
+          What `fetched` takes, a scalar string; and which of `indices` it
+          belongs to, a scalar int32, n if none can be read.
         """
-        del indices, may_fail  # images in memory can be read
+        del indices, may_fail  # images in memory can always be read
         return tf.constant(""), tf.constant(0)
 
     def fetched(self, data, index, ratio=None):
-        """The pixels of image `index`, of which `fetch` gave `data`."""
+        """The pixels of image `index`, for which `fetch` returned `data`."""
         del data
         return self.image(index, ratio)
 
     def _lost(self, position, num_others):
-        """The error of an image and those in its stead that are all gone."""
+        """The error for an image whose replacements are all gone too."""
         name = self._manifest.names[position]
         reason = self.failures.get(name)
         return OSError(
             f"{self.uri}: {one_line(name)} cannot be read ({reason}), "
-            f"nor can {num_others} others drawn in its stead. {LOST}"
+            f"nor can {num_others} others drawn to replace it. {LOST}"
         )
 
     def when_failing(self, say):
@@ -188,14 +188,14 @@ class Source:
                 self._when_failing(name, reason)
 
     def stored(self):
-        """All images with a pixel of replicated edge, decoded once and kept.
+        """All images with a repeated border pixel, decoded once and kept.
 
         Returns:
-          uint8 tensor `[N, H + 2, W + 2, 3]` on the CPU, or None where sizes
+          uint8 tensor `[N, H + 2, W + 2, 3]` on the CPU, or None if sizes
           differ or the images need more than `STORE_LIMIT_BYTES`.
 
         Raises:
-          OSError: if the disk of the images goes away.
+          OSError: if the disk of the images disappears.
         """
         if self._store is None and self._fits_in_store():
             with tf.init_scope(), tf.device("CPU:0"):
@@ -242,7 +242,7 @@ class ArraySource(Source):
         `[H, W, 3]` or `[H, W]` of any sizes.
       labels: int `[N]`, or None.
       class_names: names of the labels, or None.
-      uri: str, how to call it.
+      uri: str, the name to show for it.
 
     Raises:
       ValueError: if images are not uint8 of such shapes, there are none, or
@@ -284,7 +284,7 @@ class ArraySource(Source):
 
     @functools.cached_property
     def _flat(self):
-        """All pixels in one row, where each image begins, and its size."""
+        """All pixels in one array, where each image starts, and its size."""
         lengths = self._manifest.num_bytes
         sizes = np.stack([self.heights, self.widths], axis=1)
         with tf.init_scope(), tf.device("CPU:0"):
@@ -298,8 +298,9 @@ class ArraySource(Source):
 def with_edge(pixels):
     """uint8 tensor `[N, H+2, W+2, 3]`, `pixels` with their border doubled.
 
-    `crop_and_resize` fills what it reads outside with a constant; half a pixel
-    beyond the outermost centres, an image continues as its border.
+    `crop_and_resize` uses a constant for what it reads outside; but up to half
+    a pixel beyond the outermost pixel centres, an image should continue with
+    its border.
     """
     return tf.constant(np.pad(pixels, [(0, 0), (1, 1), (1, 1), (0, 0)], "edge"))
 
@@ -336,13 +337,13 @@ def _checked_labels(labels, num_images):
     labels = np.asarray(labels)
     if labels.shape != (num_images,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            "labels must be one integer an image. Received: type "
+            "labels must be one integer per image. Received: type "
             f"{labels.dtype} and shape {labels.shape} for {num_images} images."
         )
     largest = int(labels.max(initial=0))
     if largest > _LARGEST_LABEL:
         raise ValueError(
-            f"labels must be at most {_LARGEST_LABEL:,}, for they are kept as "
+            f"labels must be at most {_LARGEST_LABEL:,}, to fit into "
             f"int64. Received: {largest:,}. Count the classes from 0."
         )
     return labels.astype(np.int64)

@@ -19,7 +19,7 @@ _TEST_EVERY = 5
 
 
 def open_uri(asked):
-    """The source of `digits:?split=...`; takes a `schemes.Asked`."""
+    """The source for `digits:?split=...`; takes a `schemes.Asked`."""
     return open_digits(_split(asked), asked.max_images, asked.argument)
 
 
@@ -28,8 +28,8 @@ def open_digits(split, max_images=None, argument="data"):
 
     Args:
       split: "train", "test" or "all".
-      max_images: int, only the first so many; None for all.
-      argument: str, what the split was given in, for errors.
+      max_images: int, only the first this many; None for all.
+      argument: str, the argument that named the split, for errors.
 
     Raises:
       ValueError: if there is no such split.
@@ -57,7 +57,7 @@ def open_digits(split, max_images=None, argument="data"):
 
 
 def _split(asked):
-    """The word after `?split=`, "train" where there is none."""
+    """The word after `?split=`; "train" if there is none."""
     rest = asked.path
     query = urllib.parse.parse_qsl(
         rest.removeprefix("?"), keep_blank_values=True

@@ -1,8 +1,8 @@
-"""Sources of encoded images, which are read anew at each use.
+"""Sources of encoded images, which are read again at each use.
 
-Between the check and a later use a file may vanish, change or lose its disk.
-`fetch` then takes the next of the images that the caller names in its stead,
-and lists the failure; it opens no image as another one than was checked.
+Between the check and a later use, a file may disappear, change or lose its
+disk. `fetch` then takes the next of the replacements that the caller names, and
+lists the failure. It never uses an image that differs from what was checked.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ CHANGED = "changed since the check"
 
 @contextlib.contextmanager
 def telling_lost_images():
-    """Says in a sentence that images are gone, where TensorFlow fails.
+    """A context that turns TensorFlow's failure into "images are gone".
 
-    What a pipeline's Python raises comes out as an error of TensorFlow's, with
-    a trace in its message.
+    What Python code in a pipeline raises comes out as an error of TensorFlow's,
+    with a trace in its message.
 
     Raises:
-      OSError: in place of that error.
+      OSError: instead of that error.
     """
     try:
         yield
@@ -37,7 +37,7 @@ def telling_lost_images():
 
 
 class EncodedSource(Source):
-    """A source of encoded images; the kinds fill in `read`.
+    """A source of encoded images; subclasses implement `read`.
 
     Args:
       uri, manifest: as for `Source`.
@@ -53,7 +53,7 @@ class EncodedSource(Source):
             self._careful = tf.constant(checks.careful)
 
     def read(self, position):
-        """The bytes of an image, and whether they are surely as checked.
+        """The bytes of an image, and whether they are certainly as checked.
 
         Raises:
           OSError: if they cannot be read.
@@ -69,7 +69,7 @@ class EncodedSource(Source):
             self._first_that_may_fail if may_fail else self._first,
             [indices],
             [tf.string, tf.int32],
-            # A function with a state would be called by one thread at a time.
+            # A stateful function would be called by one thread at a time.
             stateful=False,
         )
         return tf.ensure_shape(data, []), tf.ensure_shape(choice, [])

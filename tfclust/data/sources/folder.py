@@ -1,9 +1,9 @@
 """`folder:/path`: image files in a folder, at any depth.
 
-Images are counted in the order of their relative paths. Links are followed, and
-each folder is read once, however many links lead to it. Where every image lies
-in a sub-folder of the root, and there are two such sub-folders or more, their
-names are the labels, for evaluation only; else there are no labels.
+Images are numbered in the order of their relative paths. Links are followed,
+and each folder is read once, however many links lead to it. If every image lies
+in a sub-folder of the root, and there are two or more such sub-folders, their
+names are the labels, for evaluation only; otherwise there are no labels.
 """
 
 import collections
@@ -36,12 +36,12 @@ class FolderSource(EncodedSource):
 
     Args:
       root: path; `~` stands for the home folder.
-      max_images: int, so many files, evenly spaced over the sorted names so
-        that each class keeps its share; None for all.
+      max_images: int, take this many files, evenly spaced over the sorted names
+        so that each class keeps its share; None for all.
       cache_dir: folder where the check's result is kept; None for nowhere.
       max_bad_share: float, the share of unreadable files above which the
         folder is refused.
-      argument: str, what the folder was given as, for errors.
+      argument: str, the argument that named the folder, for errors.
 
     Raises:
       FileNotFoundError: if there is no such folder, or it holds no image.
@@ -97,7 +97,7 @@ class FolderSource(EncodedSource):
 
 
 def open_uri(asked):
-    """The `FolderSource` of `folder:/path`; takes a `schemes.Asked`."""
+    """The `FolderSource` for `folder:/path`; takes a `schemes.Asked`."""
     return FolderSource(
         asked.path,
         max_images=asked.max_images,
@@ -162,7 +162,7 @@ def _in_words(names):
 
 
 def _unopened(folder, errors):
-    """(name, reason) of folders, of which nobody knows what they hold."""
+    """(name, reason) of folders whose contents are unknown."""
     found = []
     for error in errors:
         name = os.path.relpath(error.filename, folder)
@@ -173,13 +173,13 @@ def _unopened(folder, errors):
 
 def _read_already(folder, paths):
     """(name, reason) of links to folders that have another name here."""
-    reason = "a link to a folder that is read already"
+    reason = "a link to a folder that has been read already"
     names = [os.path.relpath(path, folder) for path in paths]
     return [(f"{one_line(name)}/", reason) for name in sorted(names)]
 
 
 def _images_by_another_ending(folder, names):
-    """(name, reason) of the files that are images by their first bytes."""
+    """(name, reason) of the files whose first bytes are those of an image."""
     found = []
     for name in names:
         try:
@@ -188,7 +188,7 @@ def _images_by_another_ending(folder, names):
             continue
         header = read_header(begin)
         if header is not None:
-            reason = f"a {header.kind} by another ending than its own"
+            reason = f"a {header.kind} with another file extension"
             found.append((one_line(name), reason))
     return found
 
@@ -196,9 +196,10 @@ def _images_by_another_ending(folder, names):
 def _walk(folder, tell_error, tell_again):
     """(path, names of files) of `folder` and all below it, each folder once.
 
-    Those that lie there come before those that links lead to, and the links in
-    the order of their paths: so whatever a disk lists first, a folder has one
-    name. `tell_again` is called with a link to a folder that has one already.
+    Real folders come before those that links lead to, and links come in the
+    order of their paths. So a folder gets the same name, whatever a disk lists
+    first. `tell_again` is called with a link to a folder that has a name
+    already.
     """
     waiting, links = [os.fspath(folder)], list[str]()
     names: dict[tuple[int, int], str] = {}
@@ -229,12 +230,12 @@ def _walk(folder, tell_error, tell_again):
 def _leads_to_folder(entry):
     try:
         return entry.is_dir()
-    except OSError:  # links round in a circle
+    except OSError:  # links that go round in a circle
         return False
 
 
 def _stat(path):
-    """None for a link to nothing and what may not be looked at."""
+    """`os.stat`; None for a link to nothing or if it is not permitted."""
     try:
         return os.stat(path)
     except OSError:

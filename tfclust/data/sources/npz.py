@@ -1,8 +1,8 @@
 """`npz:/file?images=x_train&labels=y_train`: arrays of a NumPy file.
 
 Images are uint8 `[N, H, W]`, `[N, H, W, 1]` or `[N, H, W, 3]`; labels integers
-`[N]` or `[N, 1]`. Names of classes are taken from an array `class_names`, where
-there is one. Everything is read into memory.
+`[N]` or `[N, 1]`. Class names are taken from an array `class_names`, if there
+is one. Everything is read into memory.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _CLASS_NAMES = "class_names"
 
 
 def open_uri(asked):
-    """The source of `npz:/file?images=...`; takes a `schemes.Asked`."""
+    """The source for `npz:/file?images=...`; takes a `schemes.Asked`."""
     if "images" not in asked.words:
         raise ValueError(
             f"{asked.argument}={one_line(asked.uri)} does not say which array "
@@ -35,19 +35,19 @@ def open_uri(asked):
 
 
 def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
-    """The `ArraySource` of two arrays in a file.
+    """The `ArraySource` for two arrays in a file.
 
     Args:
       path: `~` stands for the home folder.
       images: str, name of the array of images.
-      labels: str, name of that of labels; None for none.
-      max_images: int, only the first so many; None for all.
-      argument: str, what the file was given as, for errors.
+      labels: str, name of the array of labels; None for no labels.
+      max_images: int, only the first this many; None for all.
+      argument: str, the argument that named the file, for errors.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is no NumPy archive, has no such arrays, or they are
-        no images or labels.
+      ValueError: if it is not a NumPy archive, has no such arrays, or they are
+        not images or labels.
     """
     shown = one_line(path)
     asked = f"{argument}=npz:{shown}"
@@ -63,7 +63,7 @@ def open_npz(path, images, labels=None, *, max_images=None, argument="data"):
         pixels = pixels[..., 0]
     _check(asked, images, pixels, labels, numbers)
     if numbers is not None and classes and numbers.max() >= len(classes):
-        classes = None  # they are not these labels' names
+        classes = None  # they do not name these labels
     uri = f"npz:{shown}?images={one_line(images)}"
     return ArraySource(
         pixels,
@@ -80,8 +80,8 @@ def _opened(file, asked):
         raise FileNotFoundError(
             f"{asked}: expected a NumPy archive (.npz). Found nothing there."
         )
-    if not os.path.isfile(file):  # a pipe would be waited for
-        raise _unreadable(asked, "it is no file")
+    if not os.path.isfile(file):  # opening a pipe would wait
+        raise _unreadable(asked, "it is not a file")
     with contextlib.ExitStack() as stack:
         try:
             if not zipfile.is_zipfile(file):
@@ -103,8 +103,8 @@ def _array(arrays, name, what, asked):
         kind = _refuse_claims(arrays, name)
         if not kind.hasobject:
             return np.atleast_1d(arrays[name])
-    # What damaged archives raise is of a dozen classes: RuntimeError where
-    # they are encrypted, NotImplementedError for a compression, LZMAError.
+    # Damaged archives raise errors of a dozen classes: RuntimeError if they are
+    # encrypted, NotImplementedError for a compression, LZMAError.
     except Exception as error:
         raise _unreadable(asked, error) from error
     raise ValueError(  # they could run code
@@ -114,11 +114,11 @@ def _array(arrays, name, what, asked):
 
 
 def _refuse_claims(arrays, name):
-    """The type that an array's header names; no memory is asked for it.
+    """The type in an array's header, without allocating memory for the array.
 
     Raises:
-      ValueError: if it promises other bytes than follow it, or more than the
-        computer has memory for.
+      ValueError: if it claims another number of bytes than follow it, or more
+        than the computer has memory for.
     """
     stored = arrays.zip
     if name not in stored.namelist():
@@ -130,14 +130,14 @@ def _refuse_claims(arrays, name):
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version)
         if read is None:
-            raise ValueError(f"{name} is of an unknown version, {version}")
+            raise ValueError(f"{name} has an unknown version, {version}")
         shape, _, kind = read(file)
         found = stored.getinfo(name).file_size - file.tell()
     claimed = kind.itemsize
     for length in shape:  # as Python's numbers, which do not overflow
         claimed *= length
     if not kind.hasobject and claimed != found:
-        raise ValueError(f"{name} says {claimed:,} bytes and has {found:,}")
+        raise ValueError(f"{name} claims {claimed:,} bytes but has {found:,}")
     if claimed > cores.memory_bytes():
         raise ValueError(
             f"{name} needs {claimed:,} bytes of memory, more than there is"
@@ -146,10 +146,10 @@ def _refuse_claims(arrays, name):
 
 
 def _unreadable(asked, error):
-    """The ValueError of a file; `error` is what NumPy or zipfile says."""
+    """The ValueError for a file; `error` is what NumPy or zipfile says."""
     why = str(error) or type(error).__name__
     return ValueError(
-        f"{asked} is no readable NumPy archive (.npz): "
+        f"{asked} is not a readable NumPy archive (.npz): "
         f"{one_line(why)[:200]}. Write it with numpy.savez."
     )
 
@@ -161,13 +161,13 @@ def _class_names(arrays):
         if _refuse_claims(arrays, _CLASS_NAMES).hasobject:
             return None
         names = arrays[_CLASS_NAMES]
-    except Exception:  # damaged, of a dozen classes; they are only names
+    except Exception:  # damaged, a dozen classes; these are only names
         return None
     return [one_line(str(name)) for name in np.atleast_1d(names)]
 
 
 def _check(asked, images, pixels, labels, numbers):
-    """Refuses by the arrays' names; `ArraySource` does by its arguments'."""
+    """Refuses with the arrays' names; `ArraySource` knows only its own."""
     is_image = pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[3] == 3)
     if pixels.dtype != np.uint8 or not is_image or 0 in pixels.shape:
         raise ValueError(
@@ -179,7 +179,7 @@ def _check(asked, images, pixels, labels, numbers):
         numbers.dtype.kind not in "iu" or numbers.shape != pixels.shape[:1]
     ):
         raise ValueError(
-            f"{asked}: labels must be one integer an image. Received: {labels} "
-            f"of type {numbers.dtype} and shape {numbers.shape} for "
+            f"{asked}: labels must be one integer per image. Received: "
+            f"{labels} of type {numbers.dtype} and shape {numbers.shape} for "
             f"{len(pixels)} images."
         )

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from tfclust.data.sources.base import Manifest, Source
 
-_HELD_OUT_EVERY = 5  # without a second source, every fifth image is a test
+_HELD_OUT_EVERY = 5  # without a second source, every fifth image is for tests
 
 
 class Sample(Source):
-    """So many images of a source, such as evenly spaced over it."""
+    """Some images of a source, for example evenly spaced ones."""
 
     def __init__(self, source, rows):
         names, *columns = source.manifest()
@@ -37,7 +37,7 @@ class Sample(Source):
 
     @failures.setter
     def failures(self, found):
-        """They are the whole source's."""
+        """Those of the whole source."""
 
     def when_failing(self, say):
         self._source.when_failing(say)
@@ -53,10 +53,10 @@ class Sample(Source):
 
 
 def with_class_shares(source, shares):
-    """The first images of each class, so many as its share.
+    """The first images of each class, as many as its share.
 
     For studies of uneven data: a share of 0.5 for the last of ten classes is
-    the light case of SeLa (Asano et al. 2020).
+    the light case in SeLa (Asano et al. 2020).
 
     Args:
       source: a `Source` with labels.
@@ -67,8 +67,8 @@ def with_class_shares(source, shares):
       rounded. Images without a label, -1, are left out.
 
     Raises:
-      ValueError: if there are no labels, other than C classes, or no image is
-        left.
+      ValueError: if there are no labels, the number of classes is not C, or no
+        image is left.
     """
     given = ",".join(f"{share:g}" for share in shares)
     if source.labels is None:
@@ -80,7 +80,7 @@ def with_class_shares(source, shares):
     num_classes = int(source.labels.max()) + 1
     if len(shares) != num_classes:
         raise ValueError(
-            f"class_shares must be one number a class, {num_classes} for "
+            f"class_shares must be one number per class, {num_classes} for "
             f"{source.uri}. Received: {len(shares)}, class_shares={given}."
         )
     kept = np.zeros(source.num_images, bool)
@@ -103,10 +103,10 @@ class Parts(NamedTuple):
 
 
 def held_out(source, rows=None):
-    """Every fifth image to test on, where there is no second source.
+    """Every fifth image to test on, if there is no second source.
 
-    Images of class folders are in the order of their classes, so that each
-    class keeps its share.
+    Images of class folders are in the order of their classes, so each class
+    keeps its share.
 
     Args:
       source: a `Source` of at least two images.

@@ -1,8 +1,8 @@
 """The kinds of `--data` URIs: one table, and what a URI says by itself.
 
-Imports no TensorFlow, so that a slip of the pen is refused at once. A source is
-a file here, whose `open_uri` takes an `Asked` and gives a `Source`, and a line
-in `SCHEMES`.
+Does not import TensorFlow, so that a typing mistake is refused at once. A
+source is a file here, whose `open_uri` takes an `Asked` and returns a `Source`,
+and a line in `SCHEMES`.
 """
 
 import os
@@ -14,31 +14,31 @@ from tfclust.runtime.terminal import one_line
 
 
 class Asked(NamedTuple):
-    """What a source is asked for."""
+    """What is asked of a source."""
 
     uri: str  # as it was given
     path: str  # what follows the scheme, without the words
     words: dict  # `{word: text}` of what follows the last `?`
-    max_images: int | None  # so many of the images; None for all
-    cache_dir: str | None  # for what cannot lie beside the data
-    max_bad_share: float  # of the images; with more unreadable ones it refuses
-    argument: str  # what the URI was given as, for errors
+    max_images: int | None  # this many of the images; None for all
+    cache_dir: str | None  # for files that cannot be kept beside the data
+    max_bad_share: float  # of the images; more unreadable ones are refused
+    argument: str  # the argument that gave the URI, for errors
 
 
 class Scheme(NamedTuple):
     """A kind of URI, `<scheme>:<path>?<word>=<text>&...`.
 
     Attributes:
-      words: those that may follow a `?`; none for a URI whose rest is a path
-        as it stands.
+      words: words that may follow a `?`; none if everything after the colon is
+        a path.
       open: the module of `tfclust.data.sources` whose `open_uri` opens it; by
         name, since most import TensorFlow.
       help: an example of such a URI.
       needs_path: whether something must follow the colon.
-      check: function of path and argument that refuses what is not there,
-        before TensorFlow is imported; or None.
-      note: a word on it for `--help`; such a one is not offered where a URI is
-        no good.
+      check: function of path and argument that refuses a missing place before
+        TensorFlow is imported; or None.
+      note: a remark for `--help`; a scheme that has one is not suggested in
+        errors.
     """
 
     words: tuple[str, ...]
@@ -50,7 +50,7 @@ class Scheme(NamedTuple):
 
 
 def check_folder(folder, argument):
-    """Raises FileNotFoundError where `folder`, a path, is none."""
+    """Raises FileNotFoundError if the path `folder` is not a folder."""
     folder = folders.expanded(folder)
     if not os.path.isdir(folder):
         what = "a file" if os.path.exists(folder) else "nothing"
@@ -87,7 +87,7 @@ def examples(*, noted=False):
     """A URI of each kind, in words.
 
     Args:
-      noted: whether those that have a `note` are among them, with it.
+      noted: whether to include those that have a `note`, with it.
     """
     *others, last = [
         scheme.help + (f" ({scheme.note})" if scheme.note else "")
@@ -98,14 +98,14 @@ def examples(*, noted=False):
 
 
 def check_uri(uri, argument="data"):
-    """Refuses a URI without a scheme or a path, or whose folder is not there.
+    """Refuses a URI without a scheme or a path, or whose folder is missing.
 
     Args:
       uri: str, as `open_source` takes it.
-      argument: str, what `uri` was given as, for errors.
+      argument: str, the argument that gave `uri`, for errors.
 
     Raises:
-      FileNotFoundError: if `folder:` is told no folder.
+      FileNotFoundError: if `folder:` does not name a folder.
       ValueError: if the scheme is unknown or nothing follows it.
     """
     scheme, rest = parted(uri, argument)
@@ -115,7 +115,7 @@ def check_uri(uri, argument="data"):
 
 
 def parted(uri, argument):
-    """Scheme of a URI, and what follows; see `check_uri`."""
+    """The scheme of a URI, and what follows it; see `check_uri`."""
     scheme, colon, rest = uri.partition(":")
     if scheme not in SCHEMES and _is_folder(uri):
         return "folder", uri
@@ -128,7 +128,7 @@ def parted(uri, argument):
     needs_path = SCHEMES[scheme].needs_path
     if needs_path and "\0" in uri:
         raise ValueError(
-            f"{argument} must name a path, which has no character 0. Received: "
+            f"{argument} must name a path without null characters. Received: "
             f"{argument}={shown}."
         )
     if needs_path and not rest:
@@ -149,7 +149,7 @@ def _is_folder(uri):
 def _suggestion(uri):
     try:
         path = str(folders.expanded(uri))
-    except ValueError:  # the home of nobody: no path
+    except ValueError:  # an unknown user's home: not a path
         return ""
     shown = one_line(uri)
     if os.path.isfile(path) and path.endswith(".npz"):

@@ -1,4 +1,4 @@
-"""Images in files of many, each reached by its place in one of them."""
+"""Images in files that hold many, each reached by its place in a file."""
 
 import os
 
@@ -10,13 +10,13 @@ from tfclust.data.sources.encoded import EncodedSource
 
 
 class ShardSource(EncodedSource):
-    """Images at known bytes of files; other kinds fill in `read_at`.
+    """Images at known bytes of files; other kinds override `read_at`.
 
     Args:
       uri: str.
-      files: list of str, what the user knows of them.
-      paths: list of str, what is read; `files` but for unpacked ones.
-      numbers: int `[N]`, which path an image is in.
+      files: list of str, the files as the user knows them.
+      paths: list of str, the files that are read: `files`, or unpacked ones.
+      numbers: int `[N]`, which of the paths an image is in.
       names: list of N str.
       index: `ShardIndex` of N images.
       max_bad_share: float, the share of unreadable images above which they

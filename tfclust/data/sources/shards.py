@@ -1,10 +1,10 @@
 """Where the images of a TFRecord file lie, found once and kept.
 
-A TFRecord file can only be read from its begin; so an index of where each
-image's bytes lie, and what the check found of them, is made once, beside the
-file or in the run's folder. It is good as long as the file's size and time of
-change stay; one that was interrupted goes on. Records that are damaged or hold
-no image are rows too, with the reason in place of a size.
+A TFRecord file can only be read from the start. So an index of where each
+image's bytes lie, with the result of its check, is made once, beside the file
+or in the run's folder. It is valid as long as the file's size and modification
+time stay the same; an interrupted one is completed. Records that are damaged or
+hold no image have rows too, with the reason instead of a size.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from tfclust.data.reading.records import FOOTER_BYTES, HEADER_BYTES
 from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 
-# In place of the length of an image that is not there.
+# Codes used as the length of an image that is missing.
 _IS_DAMAGED, HAS_NO_IMAGE = -1, -2
 
 
@@ -36,7 +36,7 @@ class ShardIndex(NamedTuple):
     checks: Checks
 
     def rows(self, kept):
-        """Those rows alone."""
+        """Only those rows."""
         return ShardIndex(
             self.offsets[kept],
             self.lengths[kept],
@@ -66,10 +66,10 @@ def shard_index(path, cache_dir=None, keys=KEYS, make=None):
       path: str. cache_dir: folder, or None.
       keys: `Keys` of its examples.
       make: function of (path, keys, started, keep) that finds and checks the
-        images; None for that of TFRecord files.
+        images; None for the one for TFRecord files.
 
     Raises:
-      ValueError: if it is no whole TFRecord file, or has other features.
+      ValueError: if it is not a complete TFRecord file, or has other features.
     """
     stat = os.stat(path)
     mark = np.array([stat.st_size, stat.st_mtime_ns], np.int64)
@@ -84,7 +84,7 @@ def shard_index(path, cache_dir=None, keys=KEYS, make=None):
             and np.array_equal(stored["mark"], mark)
             and np.array_equal(stored["features"], features)
         ):
-            # An offset of other kinds may be anything.
+            # For other kinds of files an offset may be anything.
             limit = np.inf if make else stat.st_size
             started = _index_from(stored, limit)
             if started is None:
@@ -100,14 +100,14 @@ def shard_index(path, cache_dir=None, keys=KEYS, make=None):
                     place, mark=mark, features=features, **_arrays(index)
                 )
                 break
-            except OSError:  # a folder that cannot be written: try the next
+            except OSError:  # this folder cannot be written to: try the next
                 continue
 
     return (make or _make_index)(path, keys, started, keep)
 
 
 def _index_places(path, cache_dir):
-    """Where an index may lie: beside the file, else in the cache."""
+    """Where an index may be: beside the file, otherwise in the cache."""
     path = pathlib.Path(path)
     places = [path.with_name(f".{path.name}.index.npz")]
     if cache_dir is not None:
@@ -116,7 +116,7 @@ def _index_places(path, cache_dir):
 
 
 def cache_place(path, cache_dir, ending):
-    """Where in the cache something that belongs to `path` lies."""
+    """The place in the cache of something that belongs to `path`."""
     path = pathlib.Path(path)
     whole = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return folders.expanded(cache_dir) / f"{path.name}.{whole}{ending}"
@@ -128,9 +128,9 @@ def _arrays(index):
 
 
 def _index_from(stored, limit):
-    """The `ShardIndex` in arrays by name; None if a check never wrote such.
+    """The `ShardIndex` from arrays by name; None if no check ever wrote them.
 
-    `limit` is the file's size, beyond which nothing lies.
+    `limit` is the file's size, beyond which nothing can be.
     """
     checks = scan.checks_in(stored)
     offsets, lengths = stored["offsets"], stored["lengths"]
@@ -151,7 +151,7 @@ def _index_from(stored, limit):
 def _make_index(path, keys, started, keep):
     """Finds the images and checks those that `started` does not have."""
     with open(path, "rb") as file:
-        # So is a file that a writer closed without a record.
+        # A file that a writer closed without any record is empty too.
         if os.fstat(file.fileno()).st_size == 0:
             keep(NO_IMAGES)
             return NO_IMAGES
@@ -175,14 +175,14 @@ def _make_index(path, keys, started, keep):
 
 
 def reason(length, keys):
-    """Why a record with this in place of a length has no image."""
+    """Why a record with this code as its length has no image."""
     if length == _IS_DAMAGED:
         return records_of.DAMAGED
-    return f"no tf.train.Example with one {one_line(keys.image)} (bytes)"
+    return f"not a tf.train.Example with one {one_line(keys.image)} (bytes)"
 
 
 def checked(read, index, name, keep):
-    """`index` with the checks that it lacks yet.
+    """`index` with the checks that it still lacks.
 
     Args:
       read: function of a row -> bytes.
@@ -207,7 +207,7 @@ def checked(read, index, name, keep):
 
 
 def _record_bounds(data, path):
-    """(begin, length) of each record's data."""
+    """(start, length) of each record's data."""
     bounds: list[tuple[int, int]] = []
     position = 0
     while position < len(data):
@@ -228,7 +228,7 @@ def _record_bounds(data, path):
 def _images_in(data, bounds, path, keys):
     """Offset, length and label of the encoded image in each record.
 
-    The lengths of those that are none say why, for `reason`.
+    If there is none, the length is a code that says why, for `reason`.
     """
     rows = []
     with Examples(keys) as examples:
@@ -242,7 +242,7 @@ def _images_in(data, bounds, path, keys):
             if image is None:
                 rows.append((begin, HAS_NO_IMAGE, NO_LABEL))
             else:
-                # Its bytes lie there in one piece, as protobuf has them.
+                # Its bytes are there in one piece, as protobuf stores them.
                 place = begin + record.find(image)
                 rows.append((place, len(image), label))
     return zip(*rows, strict=True)

@@ -1,14 +1,14 @@
-"""`tfrecord_stream:/glob?window=10000`: TFRecord files read from begin to end.
+"""`tfrecord_stream:/glob?window=10000`: TFRecord files read from start to end.
 
-For sets that nobody wants to go through before the first step, packed by gzip
-or not, of unknown length. An epoch is a window of so many records: the next
-ones of the files, which follow one another in another order in each pass. In
-its window an image has an index, and the order of an epoch shuffles it; so
-(seed, step) stays the whole data position. A run that goes on passes over the
-records before its window by their lengths alone.
+For data sets that nobody wants to read through before the first step, gzipped
+or not, of unknown length. An epoch is a window: the next `window` records of
+the files, which are read in a different order in each pass. Within its window
+an image has an index, and the order of an epoch shuffles the window; so (seed,
+step) is still the whole position in the data. A resumed run skips the records
+before its window by their lengths alone.
 
-Each window is checked before its first step. In the stead of a bad record its
-index holds another of the window, drawn from (window, index).
+Each window is checked before its first step. A bad record is replaced by
+another of the window, drawn from (window, index).
 """
 
 import gzip
@@ -38,11 +38,11 @@ _MAX_WINDOW = 10**9  # a window is kept in memory
 
 
 def open_uri(asked):
-    """The source of `tfrecord_stream:/glob`; takes a `schemes.Asked`."""
+    """The source for `tfrecord_stream:/glob`; takes a `schemes.Asked`."""
     if asked.max_images is not None:
         raise ValueError(
-            f"{asked.argument}={one_line(asked.uri)} is a stream, of which "
-            "max_images takes no part. Received: max_images="
+            f"{asked.argument}={one_line(asked.uri)} is a stream, and "
+            "max_images does not apply to it. Received: max_images="
             f"{asked.max_images}. Give fewer --steps."
         )
     return StreamSource(
@@ -66,19 +66,19 @@ def _number(asked, name):
 
 
 class StreamSource(EncodedSource):
-    """A window of a stream of records; `begin_epoch` goes on to another.
+    """A window of a stream of records; `begin_epoch` moves to another.
 
     Args:
       pattern: path or glob; `~` stands for the home folder.
       window: int, records in an epoch. Their bytes are kept in memory.
       max_bad_share: float, the share of unreadable images in a window above
         which it is refused.
-      argument: str, what the files were given as, for errors.
+      argument: str, the argument that named the files, for errors.
 
     Raises:
       FileNotFoundError: if no file matches.
-      ValueError: if a file is no whole TFRecord file or lacks images, there
-        are no records, or too many images cannot be read.
+      ValueError: if a file is not a complete TFRecord file or has no images,
+        there are no records, or too many images cannot be read.
     """
 
     is_stream = True
@@ -123,7 +123,7 @@ class StreamSource(EncodedSource):
         return self._columns[name]
 
     def stored(self):
-        return None  # the next epoch has other images
+        return None  # the next epoch has different images
 
     def begin_epoch(self, epoch):
         if epoch == self._window:
@@ -178,7 +178,7 @@ class StreamSource(EncodedSource):
 
 
 class _Records:
-    """Records of files in a row, pass after pass; goes forward, or anew."""
+    """Records of files in a row, pass after pass; goes forward or restarts."""
 
     def __init__(self, files):
         self._files = files
@@ -187,7 +187,7 @@ class _Records:
     def at(self, first, count):
         """(name, encoded image, "") of `count` records from number `first`.
 
-        In place of the third why a record has no image, which then is b"".
+        If a record has no image, the second is b"" and the third says why.
         """
         if first < self._next:
             self._start()
@@ -229,8 +229,8 @@ class _Records:
 def _records_of(path):
     """(path, name, function that reads the record) of each, in order.
 
-    Called before the next one, or not at all; it gives None for a record whose
-    checksum is another.
+    The function is called before the next record is taken, or not at all. It
+    returns None for a record whose checksum does not match.
     """
     packed = is_packed(path)
     name = one_line(os.path.basename(path))
@@ -258,7 +258,7 @@ def _records_of(path):
 def _read(file, length, path, number, may_end=False):
     parts, missing = [], length
     try:
-        # In pieces: what a header announces need not be there.
+        # In pieces: what a header announces may not exist.
         while missing and (part := file.read(min(missing, _PIECE_BYTES))):
             parts.append(part)
             missing -= len(part)
@@ -271,7 +271,7 @@ def _read(file, length, path, number, may_end=False):
 
 def _seek(file, place, path, number):
     try:
-        file.seek(place)  # reads on where the file is packed
+        file.seek(place)  # in a gzip file this reads up to there
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _not_whole(path, number) from error
 
@@ -281,7 +281,7 @@ def _not_whole(path, number):
 
 
 def _image_of(record, path, examples):
-    """The encoded image in a record and "", or b"" and why there is none."""
+    """The encoded image in a record and ""; or b"" and why there is none."""
     if record is None:
         return b"", records.DAMAGED
     image, _ = examples.read(record, path)

@@ -1,8 +1,8 @@
 """`tfds:name[/config]?split=train`: data sets of TensorFlow Datasets.
 
-The images are reached at random in the files that TFDS has written, TFRecord
-or ArrayRecord, and called by their TFDS ids (file and number in it). A data
-set that is not prepared yet is, once; which may download it.
+The images are read in any order from the files that TFDS has written, TFRecord
+or ArrayRecord, and named by their TFDS ids (file and number in it). A data set
+that is not prepared yet is prepared once, which may download it.
 """
 
 import os
@@ -30,7 +30,7 @@ class _ArrayRecordSource(ShardSource):
         super().__init__(*arguments)
 
     def read_at(self, path, offset, length):
-        stat = os.stat(path)  # a reader keeps a file that is gone
+        stat = os.stat(path)  # a reader keeps a deleted file open
         if path not in self._readers:
             self._readers[path] = _reader(path)
         record = self._readers[path][offset]
@@ -38,7 +38,7 @@ class _ArrayRecordSource(ShardSource):
 
 
 def open_uri(asked):
-    """The source of `tfds:name?split=...`; takes a `schemes.Asked`."""
+    """The source for `tfds:name?split=...`; takes a `schemes.Asked`."""
     return open_tfds(
         asked.path,
         **asked.words,
@@ -64,18 +64,18 @@ def open_tfds(
     """The source of a split of a data set.
 
     Args:
-      name: str, as TFDS calls it, with configuration and version where it
-        has some; or the folder of a prepared one.
+      name: str, as TFDS calls it, with configuration and version if it has
+        them; or the folder of a prepared data set.
       split: str, such as train, test or train[:10%].
-      data_dir: where data sets are kept; None for TFDS's own place.
+      data_dir: where data sets are kept; None for TFDS's own folder.
       image: str, which feature is the image; None for the only one.
-      label: str, which is the label; None for the only class label.
-      max_images: int, the first so many; None for all.
-      cache_dir: folder for indices where the files' own folder cannot be
-        written; None for none.
+      label: str, which feature is the label; None for the only class label.
+      max_images: int, only the first this many; None for all.
+      cache_dir: folder for indices if the files' own folder cannot be written
+        to; None for none.
       max_bad_share: float, the share of unreadable images above which the
         split is refused.
-      argument: str, what the data set was given as, for errors.
+      argument: str, the argument that named the data set, for errors.
 
     Raises:
       ValueError: if there is no such data set, split or image, or too many
@@ -117,7 +117,7 @@ def open_tfds(
 
 def _builder(name, data_dir, asked):
     """A prepared builder."""
-    # Its import takes seconds, which other sources need not wait.
+    # Its import takes seconds, for which other sources need not wait.
     import tensorflow_datasets as tfds
 
     if not (sys.stderr and sys.stderr.isatty()):
@@ -129,10 +129,10 @@ def _builder(name, data_dir, asked):
         if os.path.isdir(folder) and os.path.isabs(folder):
             return tfds.builder_from_directory(folder)
         builder = tfds.builder(name, data_dir=data_dir)
-    except Exception as error:  # of a dozen classes, some of them private
+    except Exception as error:  # a dozen classes, some of them private
         raise ValueError(
-            f"{asked} is no data set of TensorFlow Datasets "
-            f"{tfds.__version__}, or none of its configurations: "
+            f"{asked} is not a data set of TensorFlow Datasets "
+            f"{tfds.__version__}, or not one of its configurations: "
             f"{_first_line(error)}"
         ) from error
     if not builder.is_prepared():
@@ -141,14 +141,15 @@ def _builder(name, data_dir, asked):
         except Exception as error:
             raise ValueError(
                 f"{asked} is not in {builder.data_dir} and cannot be prepared "
-                f"({_first_line(error)}). Prepare it where there is a network, "
-                f"tfds build {name}, and name its place: ?data_dir=<folder>."
+                f"({_first_line(error)}). Prepare it on a computer with "
+                f"network access by tfds build {name}, and name its folder: "
+                "?data_dir=<folder>."
             ) from error
     return builder
 
 
 def _instructions(builder, split, asked):
-    """Which records of which files a split is."""
+    """Which records of which files make up a split."""
     try:
         parts = builder.info.splits[split].file_instructions
     except Exception as error:
@@ -159,7 +160,7 @@ def _instructions(builder, split, asked):
         ) from error
     if not parts:
         raise ValueError(
-            f"{asked} has no images in split={split}. Give a larger part."
+            f"{asked} has no images in split={split}. Ask for a larger part."
         )
     return parts
 
@@ -171,7 +172,7 @@ def _keys(features, image, label, asked):
     image = _feature(features, image, tfds.features.Image, "image", asked)
     if image is None:
         raise ValueError(
-            f"{asked} has no image by itself. Found: {', '.join(features)}."
+            f"{asked} has no image feature. Found: {', '.join(features)}."
         )
     label = _feature(features, label, tfds.features.ClassLabel, "label", asked)
     names = None if label is None else tuple(features[label].names)
@@ -179,7 +180,7 @@ def _keys(features, image, label, asked):
 
 
 def _feature(features, name, kind, what, asked):
-    """The feature that is meant; None where there is none."""
+    """The feature that is meant; None if there is none."""
     found = [key for key in features if isinstance(features[key], kind)]
     if name is None and len(found) < 2:
         return found[0] if found else None
@@ -203,7 +204,7 @@ def _image_of(record, key):
 
 
 def _make_index(path, keys, started, keep):
-    """As that of TFRecord files; offsets are numbers of records."""
+    """As for TFRecord files; but offsets are record numbers."""
     reader = _reader(path)
     if started is None:
         lengths: list[int] = []

@@ -1,9 +1,8 @@
 """`tfrecord:/glob`: images in TFRecord files, read in any order.
 
 Records are `tf.train.Example`s with `image/encoded` and, optionally,
-`image/class/label`. Files packed by gzip are unpacked once, into the run's
-folder or beside the file: nothing within a packed file can be reached but from
-its begin.
+`image/class/label`. Gzip files are unpacked once, into the run's folder or
+beside the file, because a gzip file can only be read from the start.
 """
 
 import glob
@@ -30,16 +29,16 @@ class TFRecordSource(ShardSource):
 
     Args:
       pattern: path or glob; `~` stands for the home folder.
-      max_images: int, the first so many; None for all.
-      cache_dir: folder for unpacked files, and for indices where the files'
-        own folder cannot be written; None for none.
+      max_images: int, only the first this many; None for all.
+      cache_dir: folder for unpacked files, and for indices if the files' own
+        folder cannot be written to; None for none.
       max_bad_share: float, the share of unreadable images above which the
         files are refused.
-      argument: str, what the files were given as, for errors.
+      argument: str, the argument that named the files, for errors.
 
     Raises:
       FileNotFoundError: if no file matches.
-      ValueError: if a file is no whole TFRecord file or lacks images,
+      ValueError: if a file is not a complete TFRecord file or has no images,
         all files are empty, or too many images cannot be read.
     """
 
@@ -82,7 +81,7 @@ def _length(index):
 
 
 def open_uri(asked):
-    """The `TFRecordSource` of `tfrecord:/glob`; takes a `schemes.Asked`."""
+    """The `TFRecordSource` for `tfrecord:/glob`; takes a `schemes.Asked`."""
     return TFRecordSource(
         asked.path,
         max_images=asked.max_images,
@@ -110,17 +109,17 @@ def matching_files(pattern, argument):
 
 
 def is_packed(path):
-    """Whether gzip packed a file."""
+    """Whether a file is a gzip file."""
     with open(path, "rb") as file:
         return file.read(len(_GZIP_BEGINS)) == _GZIP_BEGINS
 
 
 def _unpacked(path, cache_dir):
-    """`path`, or the file it was unpacked to where gzip packed it."""
+    """`path`; for a gzip file, the file to which it was unpacked."""
     if not is_packed(path):
         return path
     stat, file_path = os.stat(path), pathlib.Path(path)
-    # The mark is in the name: another file by the same name is unpacked anew.
+    # The mark is in the name, so another file of the same name is unpacked too.
     ending = f".{stat.st_size:x}-{stat.st_mtime_ns:x}.unpacked"
     places = [file_path.with_name(f".{file_path.name}{ending}")]
     if cache_dir is not None:
@@ -141,9 +140,9 @@ def _unpacked(path, cache_dir):
         except OSError as error:
             refused = error
     raise ValueError(
-        f"{one_line(path)} is packed by gzip and must be unpacked to be "
+        f"{one_line(path)} is a gzip file and must be unpacked to be "
         f"read in any order, but {one_line(places[-1].parent)} cannot be "
-        f"written ({refused.strerror}). Give a cache_dir, or unpack it."
+        f"written to ({refused.strerror}). Give a cache_dir, or unpack it."
     )
 
 

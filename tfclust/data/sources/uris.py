@@ -25,22 +25,22 @@ def open_source(
         glob`, `npz:/file?images=<array>&labels=<array>` or
         `tfds:name[/config]?split=<split>&data_dir=<folder>`, or
         `tfrecord_stream:/path or glob?window=<records>`. Paths may be relative
-        or begin with `~`.
-      max_images: int, so many of the images (`folder:` takes them evenly
-        spaced, the others from the begin); None for all.
-      class_shares: floats in [0, 1], the share of each class of these that is
-        kept, by label (`parts.with_class_shares`); empty for all.
+        or start with `~`.
+      max_images: int, take this many images (`folder:` takes them evenly
+        spaced, the others from the start); None for all.
+      class_shares: floats in [0, 1], the share of each class that is kept of
+        these, by label (`parts.with_class_shares`); empty for all.
       cache_dir: folder where the check's result, offset indices and unpacked
-        files are kept if they cannot lie beside the data; None for nowhere.
+        files are kept if they cannot be kept beside the data; None for nowhere.
       max_bad_share: float in [0, 1]; more unreadable images are refused, fewer
         are left out and listed in `skipped`.
-      argument: str, what `uri` was given as, for errors.
+      argument: str, the argument that gave `uri`, for errors.
 
     Returns:
       `Source`.
 
     Raises:
-      FileNotFoundError: if nothing lies there.
+      FileNotFoundError: if nothing is there.
       UnreadableImages: a ValueError, if too many images cannot be read.
       ValueError: if `uri`, `max_images` or `class_shares` makes no sense, or
         the data cannot be read.
@@ -65,11 +65,11 @@ def _open(uri, max_images, cache_dir, max_bad_share, argument):
 
 
 def _words(argument, uri, rest, known):
-    """What stands before the last `?`, and the words after it as a dict."""
+    """What comes before the last `?`, and the words after it as a dict."""
     path, mark, query = rest.rpartition("?")
     if not mark:
         path, query = rest, ""
-    # A plus is a plus here, and no space.
+    # Here a plus is a plus, not a space.
     pairs = urllib.parse.parse_qsl(
         query.replace("+", "%2B"), keep_blank_values=True
     )

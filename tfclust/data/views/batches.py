@@ -16,7 +16,7 @@ from tfclust.data.views.sizes import checked_resize
 from tfclust.runtime import parallel
 
 _DEFAULT_SIZE = 224
-# A crop may enlarge an image so far: CIFAR's 32 px at 224 px is 7 times.
+# A crop may enlarge an image this much: CIFAR's 32 px at 224 px is 7 times.
 _LARGEST_MAGNIFICATION = 8
 
 
@@ -110,7 +110,7 @@ class Views:
           start_step: int, batches of the epoch to leave out.
           order: int `[>= steps_per_epoch * B]`, image indices; None for a
             permutation keyed by (seed, epoch).
-          num_shards: int, replicas that share a global batch: b = B /
+          num_shards: int, replicas that share a global batch, with b = B /
             num_shards rows each.
           shard: int, which of them this is.
 
@@ -120,8 +120,8 @@ class Views:
           `index`, int64 `[b]`.
 
         Raises:
-          ValueError: if rows do not come out even, or `order` is too short or
-            holds no index.
+          ValueError: if rows cannot be divided evenly, or `order` is too short
+            or holds values that are not indices.
         """
         rows = pipeline.rows_of(self.batch_size, num_shards, shard)
         self.source.begin_epoch(epoch)
@@ -157,11 +157,11 @@ class Views:
           kind: "train", the global views, drawn from (seed, draw, row of the
             pass) with numbers that training never uses; or "eval", resized
             centre crops.
-          batch_size: int, global; None for that of training.
-          draw: int, such as the step; another draw, other views.
+          batch_size: int, global; None for training's.
+          draw: int, such as the step; another draw gives other views.
           shuffle: whether the order is a permutation keyed by (seed, draw), as
-            batch norm needs it in train mode: folders stand by class, and a
-            batch of one class would lose what tells it from the others.
+            batch norm needs it in train mode: folders are sorted by class, and
+            a batch of one class would lose what tells it from the others.
           num_shards, shard: as in `batches`.
 
         Returns:
@@ -169,7 +169,7 @@ class Views:
           `[b]`. "eval": `images` uint8 `[b, S, S, 3]`, `index` and `mask`.
 
         Raises:
-          ValueError: if `kind` is neither, or rows do not come out even.
+          ValueError: if `kind` is neither, or rows cannot be divided evenly.
         """
         if kind not in ("train", "eval"):
             raise ValueError(
@@ -207,8 +207,8 @@ class Views:
     def on_device(self, batch):
         """The images of a batch, with their colours changed; under XLA.
 
-        May be called in a `tf.function`, in `strategy.run`, and in a function
-        that XLA compiles as a whole.
+        May be called inside a `tf.function`, inside `strategy.run`, and inside
+        a function that XLA compiles as a whole.
 
         Args:
           batch: an element of `batches` or `extraction_batches`.
@@ -241,7 +241,7 @@ class Views:
             )
         if order.min() < 0 or order.max() >= self.num_images:
             raise ValueError(
-                f"order holds indices in [0, {self.num_images}). Received: "
+                f"order must hold indices in [0, {self.num_images}). Received: "
                 f"{order.min()} to {order.max()}."
             )
         with tf.device("CPU:0"):
@@ -254,7 +254,7 @@ class Views:
         )
 
     def _cutter(self, num_sizes):
-        """The cutter of the first `num_sizes` sizes, made once."""
+        """The cutter for the first `num_sizes` sizes, made once."""
         if num_sizes not in self._cutters:
             groups = self._groups[:num_sizes]
             views = groups[-1].end

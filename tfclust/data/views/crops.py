@@ -31,8 +31,8 @@ def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
     Returns:
       float32 `[b, V, 4]`: top, left, height, width in pixels, in the image.
     """
-    # In float64: the last bit of float32's exp depends on a number's place in
-    # the tensor, and so on how a batch is split.
+    # In float64: the last bit of float32's exp depends on a number's position
+    # in the tensor, and so on how a batch is split.
     uniforms = tf.cast(uniforms, tf.float64)
     share, tilt, place = tf.split(uniforms, [NUM_TRIES, NUM_TRIES, 2], axis=-1)
     image_h = tf.cast(heights, tf.float64)[:, None, None]  # [b, 1, 1]
@@ -44,7 +44,7 @@ def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
     ratio = tf.exp((2 * tilt - 1) * np.log(aspect_ratio))
     crop_w, crop_h = tf.sqrt(area * ratio), tf.sqrt(area / ratio)
     fits = (crop_w <= image_w) & (crop_h <= image_h)
-    # After the tries: the largest crop of an allowed ratio, at the centre.
+    # If no try fits: the largest crop of an allowed ratio, at the centre.
     last_ratio = image_w / image_h
     last_ratio = tf.clip_by_value(last_ratio, 1 / aspect_ratio, aspect_ratio)
     last_w = tf.minimum(image_w, image_h * last_ratio)
@@ -65,7 +65,7 @@ def random_boxes(uniforms, heights, widths, scales, aspect_ratio):
 def dct_ratio(boxes, view_sizes, jpeg):
     """By how much each image is decoded smaller: 8, 4, 2 or 1.
 
-    The largest at which none of the image's crops has to be enlarged for it.
+    The largest ratio at which none of the image's crops has to be enlarged.
 
     Args:
       boxes: float32 `[b, V, 4]`. view_sizes: int array `[V]`.
@@ -199,7 +199,7 @@ def rotate(views, angles):
 
     Args:
       views: uint8 `[m, S, S, 3]`.
-      angles: float32 `[m]`, radians, counter-clockwise as one looks at it.
+      angles: float32 `[m]`, radians, counter-clockwise as seen.
 
     Returns:
       uint8 `[m, S, S, 3]`.

@@ -1,8 +1,8 @@
 """Images as evaluation and a deployed model see them: resized, then the centre.
 
 The short side is resized with antialiasing (`tf.image.resize`, whose triangle
-kernel is Pillow's), then the centre is cut out. Where an image can no longer
-be read, the row holds another, drawn from (step, row) of the pass.
+kernel is Pillow's), then the centre is cut out. If an image can no longer be
+read, the row holds another, drawn from (step, row) of the pass.
 """
 
 import tensorflow as tf
@@ -12,13 +12,13 @@ from tfclust.data.views.sizes import checked_resize
 from tfclust.runtime import parallel
 
 _KEY = sampling.key_of(0, "evaluation")
-_LONG = 8  # long side to short side, beyond which the part is cut out first
+_LONG = 8  # long to short side; above that, the part is cut out first
 
 
 def resized_sides(height, width, short_side):
-    """Height and width with the short one at `short_side`, rounded down.
+    """Height and width with the shorter one at `short_side`, rounded down.
 
-    int64: a line of 10 million pixels would leave int32.
+    int64: a line of 10 million pixels would overflow int32.
     """
     height, width = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
     short = tf.minimum(height, width)
@@ -28,10 +28,10 @@ def resized_sides(height, width, short_side):
 def centred(images, resize_size, image_size):
     """Images for evaluation.
 
-    Of images whose long side is more than 8 times the short one the part is
-    taken first that the crop will see: a line of 4,000 pixels, resized whole,
-    would be 256 x 1,024,000. Single pixels then may differ by 1 grey level
-    from those of the whole, whose places float32 rounds more coarsely.
+    If the long side is more than 8 times the short one, the part that the crop
+    will see is cut out first: a line of 4,000 pixels, resized whole, would
+    become 256 x 1,024,000. Single pixels may then differ by 1 grey level from
+    those of the whole image, whose positions float32 rounds more coarsely.
 
     Args:
       images: uint8 `[..., H, W, 3]`, rank 3 or 4.
@@ -65,21 +65,21 @@ def centred(images, resize_size, image_size):
 
 
 def _resized_part(images, sides, begin, size):
-    """Of `images`, resized to `sides`, float32 `[..., size, size, 3]`.
+    """A part of `images` resized to `sides`, float32 `[..., size, size, 3]`.
 
-    No more is computed than that. Places are float64, which has room for both
-    a pixel's number and its fraction.
+    Nothing else is computed. Positions are float64, which has room for both a
+    pixel's number and its fraction.
 
     Args:
       images: uint8 `[..., H, W, 3]`.
       sides: int64 `[2]`, resized height and width.
-      begin: int64 `[2]`, the part's first row and column among them.
+      begin: int64 `[2]`, the part's first row and column in them.
       size: int.
     """
     shape = tf.shape(images, out_type=tf.int64)[-3:-1]
     scale = tf.cast(sides, tf.float64) / tf.cast(shape, tf.float64)
     start = tf.cast(begin, tf.float64)
-    # The triangle reaches one pixel of the larger grid; one more is to spare.
+    # The triangle reaches one pixel of the larger grid; one more is a reserve.
     reach = tf.maximum(1 / scale, 1) + 1
     first = tf.cast(tf.floor(start / scale - reach), tf.int64)
     last = tf.cast(tf.math.ceil((start + size) / scale + reach), tf.int64)
@@ -121,8 +121,8 @@ def evaluation_batches(source, *, image_size, batch_size, resize_size=None):
       `[b]`, `mask` bool `[b]`.
 
     Raises:
-      ValueError: if `resize_size` is smaller than `image_size`, or rows do not
-        come out even.
+      ValueError: if `resize_size` is smaller than `image_size`, or rows cannot
+        be divided evenly.
     """
     rows = pipeline.rows_of(batch_size, 1, 0)
     elements = pass_over_all(source.num_images, batch_size, rows)

@@ -1,15 +1,15 @@
-"""Colour, grey, blur and solarise, on the device, an image's numbers each.
+"""Colour, grey, blur and solarise on the device, each image by its numbers.
 
 The host draws the numbers (`sample`), the device applies them to whole batches
 under XLA (`apply`). The steps are those of torchvision's `ColorJitter` in
 random order, then grey, Gaussian blur and solarise, as in SimCLR, SwAV and
 BYOL.
 
-`fused`: brightness, contrast, saturation, hue and grey of a view compose to ONE
-affine map of RGB. Differs from the papers: values are clipped once at the end
-and not after each step, and hue turns in the YIQ plane. `sequential`: the
-papers' steps one by one, hue in HSV; differs only in float arithmetic where
-Pillow rounds to whole grey levels after each step.
+`fused`: brightness, contrast, saturation, hue and grey of a view are combined
+into ONE affine map of RGB. Differs from the papers: values are clipped once at
+the end and not after each step, and hue is rotated in the YIQ plane.
+`sequential`: the papers' steps one by one, hue in HSV; differs only in that it
+keeps floats where Pillow rounds to whole grey levels after each step.
 """
 
 import itertools
@@ -42,7 +42,7 @@ _SOLARISE_FROM = 128 / 255
 
 
 class Steps(NamedTuple):
-    """Which steps a group of views can meet; the others are left out."""
+    """Which steps a group of views may need; the others are left out."""
 
     color: bool
     blur_radius: int  # pixels; 0 for no blur
@@ -73,8 +73,8 @@ def sample(uniforms, chain):
       chain: `config.Chain` of V views.
 
     Returns:
-      float32 `[b, V, NUM_PARAMETERS]`; factors 1 and zeros where a step does
-      not happen.
+      float32 `[b, V, NUM_PARAMETERS]`; factors of 1 and zeros if a step is not
+      applied.
     """
     parts = tf.split(uniforms, [1, 4, 1, 1, 1, 1, 1], axis=-1)
     jitters, amounts, order, greys, blurs, sigma, solarises = parts
@@ -114,22 +114,22 @@ def apply(views, parameters, steps):
     Returns:
       float32 `[n, b, S, S, 3]` in [0, 1].
     """
-    # Two compiled functions: within one, XLA works out the colours anew for
-    # each pixel of the blur's window.
+    # Two compiled functions: within one, XLA would compute the colours again
+    # for each pixel of the blur's window.
     images = _colored(views, parameters, steps)
     if steps.blur_radius or steps.solarise:
         images = _blurred(images, parameters, steps)
     return images
 
 
-# Compiled: the pixels are gone through once, not twice.
+# Compiled, so that the pixels are read once, not twice.
 to_float = tf.function(as_floats, jit_compile=True, autograph=False)
 
 
 @tf.function(jit_compile=True, autograph=False)
 def _colored(views, parameters, steps):
     """Colour and grey: uint8 `[b, n, S, S, 3]` to float `[n, b, S, S, 3]`."""
-    # A transpose of uint8 makes oneDNN complain where there is no AVX-512.
+    # Without AVX-512, oneDNN complains about a transpose of uint8.
     views = tf.stack(tf.unstack(views, axis=1))  # [n, b, S, S, 3]
     images = as_floats(_flat(views))
     if steps.color:
@@ -162,7 +162,7 @@ def _numbers(parameters):
 def _change_at_once(images, numbers):
     """Brightness, contrast, saturation, hue and grey as one affine map."""
     linear, offset = _affine(numbers, tf.reduce_mean(images, axis=[1, 2]))
-    # Written out: a 3 x 3 product an image is too small for a matrix kernel.
+    # Written out: a 3 x 3 product per image is too small for a matrix kernel.
     red, green, blue = (images[..., i, None] for i in range(3))
     columns = (linear[:, None, None, :, i] for i in range(3))
     to_red, to_green, to_blue = columns  # [m, 1, 1, 3]
@@ -209,7 +209,7 @@ def _affine(numbers, means):
 
 
 def _hue_turn(turns):
-    """`[m, 3, 3]`: a turn by `turns` `[m]` in the IQ plane of YIQ."""
+    """`[m, 3, 3]`: a rotation by `turns` `[m]` in the IQ plane of YIQ."""
     angle = 2 * np.pi * turns
     cos, sin = tf.cos(angle), tf.sin(angle)
     one, none = tf.ones_like(cos), tf.zeros_like(cos)
@@ -223,8 +223,8 @@ def _change_in_turn(images, numbers):
     order = tf.gather(_ORDERS, tf.cast(numbers[:, ORDER], tf.int32))  # [m, 4]
     place_of_hue = tf.argmax(tf.cast(order == HUE, tf.int32), axis=1)
     place_of_hue = tf.cast(place_of_hue, tf.int32)
-    # Hue is the dear step. It is taken once, between the blends before and the
-    # blends after it; a blend on the other side of it does nothing.
+    # Hue is the expensive step. It is computed once, between the blends before
+    # and the blends after it; a blend on the wrong side of it does nothing.
     for place in range(3):
         images = _blend(images, numbers, order, place, place < place_of_hue)
     images = _turn_hue(images, numbers[:, HUE])
@@ -235,7 +235,7 @@ def _change_in_turn(images, numbers):
 
 
 def _blend(images, numbers, order, place, due):
-    """Brightness, contrast or saturation, whichever stands at `place`.
+    """Brightness, contrast or saturation, whichever is due at `place`.
 
     Each is a blend of the image with black, its mean grey or its own grey.
     """
@@ -268,7 +268,7 @@ def _blur(images, sigmas, radius):
     weights = tf.exp(-(distance**2) / (2 * tf.maximum(sigmas, 1e-3) ** 2))
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)  # [m, 2r + 1]
     size, channels = images.shape[2:]
-    # Rows of pixels and channels as one axis: long enough for wide registers.
+    # Pixels of a row and channels as one axis: long enough for wide registers.
     rows = tf.reshape(images, [-1, size, size * channels])
     margin = [radius, radius]
     rows = tf.pad(rows, [[0, 0], margin, [0, 0]], "SYMMETRIC")
@@ -278,7 +278,7 @@ def _blur(images, sigmas, radius):
     rows = tf.reshape(images, [-1, size, (size + 2 * radius) * channels])
     rows = _weighted_shifts(rows, weights, axis=2, stride=channels)
     images = tf.reshape(rows, [-1, size, size, channels])
-    return tf.minimum(images, 1.0)  # weights sum to 1 but for rounding
+    return tf.minimum(images, 1.0)  # weights sum to 1 except for rounding
 
 
 def _weighted_shifts(rows, weights, *, axis, stride):

@@ -1,12 +1,12 @@
 """`tf.data` pipelines: rows of a pass -> plans -> cropped batches.
 
-A pass is a row of elements, each a shard's consecutive rows of a global batch.
-For each element a plan is drawn at once (which images, boxes, mirrored,
+A pass is a sequence of elements, each a shard's consecutive rows of a global
+batch. For each element a plan is drawn at once (images, boxes, mirroring,
 photometric numbers); then the crops are cut, either for the whole element from
 the decoded store, or image by image in parallel.
 
 An image that can no longer be read is replaced by another, drawn from (seed,
-step, row) and cut by the row's own numbers, so that a run stays repeatable.
+step, row) and cropped with the row's own numbers, so a run stays repeatable.
 """
 
 from typing import NamedTuple
@@ -18,9 +18,9 @@ from tfclust.data.views import crops, photometric, sampling
 from tfclust.runtime import parallel
 
 # Numbers drawn for a view: its box, mirrored or not, the photometric ones, and
-# its turn; a multiple of 4, as `keyed_uniform` wants it.
+# its rotation; a multiple of 4, as `keyed_uniform` requires.
 NUM_UNIFORMS = 36
-_PLACE = ("step", "first_row")  # of a row, what its numbers are drawn from
+_PLACE = ("step", "first_row")  # a row's numbers are drawn from these
 
 
 class Rows(NamedTuple):
@@ -34,7 +34,7 @@ def rows_of(batch_size, num_shards, shard):
     """`Rows` of a shard.
 
     Raises:
-      ValueError: if the rows do not come out even.
+      ValueError: if the rows cannot be divided evenly.
     """
     if not 0 <= shard < num_shards:
         raise ValueError(
@@ -44,7 +44,7 @@ def rows_of(batch_size, num_shards, shard):
     num, rest = divmod(batch_size, num_shards)
     if rest or num < 1:
         raise ValueError(
-            "batch_size must be a multiple of num_shards, so that each has as "
+            "batch_size must be a multiple of num_shards, so that all have as "
             f"many rows. Received: batch_size={batch_size}, "
             f"num_shards={num_shards}."
         )
@@ -92,11 +92,11 @@ class Cutter:
 
         Args:
           rows_dataset: elements `{"step", "first_row", "index" [b], ...}`;
-            entries beyond these come along.
+            further entries are passed on.
           num_rows: int b.
           key: int from `sampling.key_of`.
-          keep_index: whether `index` stays the row's where another image is
-            read in its stead.
+          keep_index: whether `index` stays the row's own if another image is
+            read instead.
 
         Returns:
           Dataset of `{"views", "photometric", "index", ...}`.
@@ -111,7 +111,7 @@ class Cutter:
     def _traced(self, num_rows, key, keep_index):
         """The functions over rows and over images, traced once for a run.
 
-        An epoch makes a new dataset, which would trace them anew.
+        Each epoch makes a new dataset, which would trace them again.
         """
         kind = (num_rows, key, keep_index)
         if kind not in self._functions:
@@ -135,9 +135,9 @@ class Cutter:
         return self._functions[kind]
 
     def _never_antialiased(self):
-        """Whether even the largest crops shrink too little for it.
+        """Whether even the largest crops shrink too little for antialiasing.
 
-        Crops from the store are plain, so others are cut image by image.
+        Crops from the store are plain; any others are cut image by image.
         """
         heights, widths = self._source.heights, self._source.widths
         longest = int(max(heights.max(), widths.max()))
@@ -151,7 +151,7 @@ class Cutter:
     def _boxes(self, rows, num_rows, key):
         """Boxes `[b, V, 4]`, mirrored `[b, V]`, photometric numbers, angles.
 
-        Angles are a list of one `[b, V]`, or empty where no view is turned.
+        Angles are a list of one `[b, V]`, or empty if no view is rotated.
         """
         uniforms = sampling.keyed_uniform(
             key,
@@ -180,7 +180,7 @@ class Cutter:
         return boxes, mirrored, numbers, angles
 
     def _finish(self, rows, numbers):
-        """What is handed on of rows, with their photometric numbers."""
+        """The entries of rows that are passed on, with photometric numbers."""
         rows = {k: v for k, v in rows.items() if k not in _PLACE}
         rows["photometric"] = tuple(
             numbers[:, group.begin : group.end] for group in self._groups
@@ -188,7 +188,7 @@ class Cutter:
         return rows
 
     def _wanted(self, rows, num_rows, key):
-        """Indices `[b, 1 + n]`: the row's own image and those in its stead."""
+        """Indices `[b, 1 + n]`: the row's own image and its replacements."""
         others = sampling.replacements(
             key,
             rows["step"],
@@ -199,7 +199,7 @@ class Cutter:
         return tf.concat([rows["index"][:, None], others], axis=1)
 
     def _from_store(self, rows, num_rows, key, keep_index):
-        """Crops of all rows from the store, one call a size."""
+        """Crops of all rows from the store, one call per size."""
         index = rows["index"]
         if self._source.missing.any():
             wanted = self._wanted(rows, num_rows, key)
@@ -224,7 +224,7 @@ class Cutter:
         return {**self._finish(rows, numbers), "views": tuple(views)}
 
     def _plan(self, rows, num_rows, key, keep_index):
-        """Rows, what may stand in their stead, and what `_cut_image` needs."""
+        """Rows, their possible replacements, and what `_cut_image` needs."""
         del keep_index  # nothing is read yet
         boxes, mirrored, numbers, angles = self._boxes(rows, num_rows, key)
         plan = (*self._whole_pixels(rows["index"], boxes), mirrored, *angles)
@@ -289,7 +289,7 @@ class Cutter:
 
 
 def first_present(wanted, missing):
-    """Of each row of indices `[b, n]` the first that is not `missing` `[N]`."""
+    """For each row of indices `[b, n]` the first not in `missing` `[N]`."""
     present = tf.gather(tf.constant(~missing), wanted)
     first = tf.argmax(tf.cast(present, tf.int32), axis=1)
     return tf.gather(wanted, first, batch_dims=1)
@@ -306,7 +306,7 @@ def pass_rows(
       batch_size: int, global.
       index_of: function of positions int64 `[b]` in the pass -> index `[b]`.
       start_step: int, batches of the pass to leave out.
-      steps_before: int, what `step` is at the pass's begin.
+      steps_before: int, the value of `step` at the start of the pass.
 
     Returns:
       Dataset of `{"step", "first_row", "index"}`.

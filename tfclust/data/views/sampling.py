@@ -1,9 +1,9 @@
-"""Which image stands where, and the random numbers of each view.
+"""The order of the images, and the random numbers of each view.
 
-Nothing here has a state: the order of an epoch is a function of (seed, epoch),
-and every random number one of (seed, step, row in the global batch, view). So
-(seed, step) is the whole data position, and neither the number of replicas nor
-the number of threads changes a bit.
+Nothing here has state: the order of an epoch is a function of (seed, epoch),
+and every random number is a function of (seed, step, row in the global batch,
+view). So (seed, step) is the whole position in the data, and neither the number
+of replicas nor the number of threads changes a bit.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ def key_of(seed, purpose):
 
 
 def keyed_uniform(key, step, first_row, *, num_rows, num_views, num_values):
-    """Uniform numbers for `num_rows` rows that follow `first_row`.
+    """Uniform numbers for `num_rows` rows from `first_row` on.
 
-    The counter of Philox (Salmon et al. 2011) is set to the row, so a slice
-    of the batch draws what the whole batch would draw there.
+    The counter of Philox (Salmon et al. 2011) is set to the row, so a slice of
+    the batch gets the numbers that the whole batch would get there.
 
     Args:
       key: int from `key_of`.
@@ -49,10 +49,10 @@ def keyed_uniform(key, step, first_row, *, num_rows, num_views, num_values):
 
 
 def replacements(key, step, first_row, *, num_rows, num_images):
-    """Images to take, in this order, where a row's own cannot be read.
+    """Images to take, in this order, if a row's own cannot be read.
 
     Args:
-      key: int from `key_of`, that of the rows' numbers.
+      key: int from `key_of`, the one for the rows' numbers.
       step, first_row, num_rows: as in `keyed_uniform`.
       num_images: int N.
 
@@ -77,8 +77,8 @@ def shuffled(positions, seed, epoch, num_images, of="epoch"):
     Args:
       positions: int64 `[b]`, in [0, num_images).
       seed: int. epoch: int. num_images: int.
-      of: "epoch"; or another word, such as "pass", whose permutations are
-        others than those of epochs, with its number in the place of `epoch`.
+      of: "epoch"; or another word, such as "pass", which has permutations of
+        its own, with its number given as `epoch`.
 
     Returns:
       int64 `[b]`.

@@ -1,6 +1,6 @@
-"""Sizes of an image that is resized, and of which the centre is cut out.
+"""Sizes of an image that is resized before its centre is cut out.
 
-Imports no TensorFlow: recipes are checked before it is there.
+Does not import TensorFlow: recipes are checked before it is imported.
 """
 
 
@@ -10,7 +10,7 @@ def default_resize(image_size):
 
 
 def checked_resize(image_size, resize_size):
-    """`resize_size`, or the default for `image_size` where it is None.
+    """`resize_size`, or the default for `image_size` if it is None.
 
     Raises:
       ValueError: if the resized image is smaller than the crop.

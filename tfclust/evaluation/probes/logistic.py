@@ -4,9 +4,9 @@ As Kornblith et al. 2019 (arXiv:1805.08974) and CLIP (arXiv:2103.00020) probe:
 L-BFGS, the L2 penalty chosen on held-out TRAINING images, then a fit on all of
 them. No test label takes part in any choice.
 
-Features are standardised with the training set's mean and deviation: backbones
-differ in scale by orders of magnitude, and one grid of penalties, and few
-iterations, serve them all only when columns are alike.
+Features are standardised with the training set's mean and standard deviation:
+the scales of backbones differ by orders of magnitude, and one grid of penalties
+and a few iterations suit them all only if the columns are alike.
 """
 
 from typing import NamedTuple
@@ -20,9 +20,9 @@ import tensorflow as tf
 from tfclust.evaluation.rows import checked_rows
 
 # Strong to weak, each fit starting from the one before; the next is tried as
-# long as the held-out images' loss falls.
+# long as the held-out loss falls.
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
-_HELD_OUT = 5  # one image in so many, of each class
+_HELD_OUT = 5  # one image in this many is held out, of each class
 # An eigenvalue problem of 4,096 columns takes half a minute; wider features
 # take more iterations instead.
 _WIDEST_ROTATION = 4096
@@ -55,16 +55,16 @@ def logistic_regression(
 ):
     """Multinomial logistic regression by L-BFGS on standardised features.
 
-    Minimises mean cross-entropy + penalty / 2 * |kernel|^2. The penalty is the
-    one, of `penalties` in turn, after which the cross-entropy of a held-out
-    fifth of the training images rises.
+    Minimises mean cross-entropy + penalty / 2 * |kernel|^2. `penalties` are
+    tried in turn; the one after which the cross-entropy of a held-out fifth of
+    the training images rises is used.
 
     Args:
       train_features: `[N, F]` float.
       train_labels: `[N]` int, of at least two classes.
       test_features: `[Q, F]` float.
       test_labels: `[Q]` int.
-      penalties: positive floats, strong to weak; one is taken as it is.
+      penalties: positive floats, strong to weak; a single one is used as it is.
       max_iters: int, L-BFGS iterations of a fit.
       seed: int, decides which images are held out.
 
@@ -81,7 +81,7 @@ def logistic_regression(
     if len(classes) < 2:
         raise ValueError(
             "train_labels must hold at least two classes for a linear probe. "
-            f"Received: label {classes[0]} alone."
+            f"Received: only label {classes[0]}."
         )
     rows, test_rows = _standardised(rows, test_rows)
     if rows.shape[1] <= _WIDEST_ROTATION:
@@ -125,8 +125,8 @@ def fit(
       num_classes: int C.
       penalty: positive float.
       max_iters: int.
-      tolerance: float, stop where no entry of the gradient by scaled weights
-        is larger.
+      tolerance: float, stop when no entry of the gradient by scaled weights is
+        larger.
       start: `Weights` to start from; None for zeros.
 
     Returns:
@@ -145,7 +145,7 @@ def fit(
         start.ravel(),
         jac=True,
         method="L-BFGS-B",
-        # The value is float32: steps smaller than its rounding lead nowhere.
+        # The value is float32: steps smaller than its rounding do not help.
         options={"maxiter": max_iters, "gtol": tolerance, "ftol": 1e-9},
     )
     weights = result.x.reshape(width + 1, num_classes) * scale
@@ -159,10 +159,10 @@ def logits(weights, rows):
 
 
 def _standardised(rows, test_rows):
-    """Both with the training rows' mean 0 and deviation 1 in each column."""
+    """Both scaled so that the training columns have mean 0 and deviation 1."""
     mean = rows.mean(axis=0, dtype=np.float64)
     deviation = rows.std(axis=0, dtype=np.float64)
-    # A column that never changes tells nothing; 0 leaves it out.
+    # A constant column has no information; 0 leaves it out.
     varies = deviation > 1e-6 * np.abs(mean)
     scale = np.where(varies, 1.0 / np.where(varies, deviation, 1.0), 0.0)
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
@@ -170,10 +170,11 @@ def _standardised(rows, test_rows):
 
 
 def _on_principal_axes(rows, test_rows):
-    """Both turned so that the training rows' columns are uncorrelated.
+    """Both rotated so that the training rows' columns are uncorrelated.
 
-    The penalty does not see a turn, so the minimum is the same, and is found
-    in tens of iterations: neighbouring pixels alone need hundreds.
+    A rotation does not change the penalty, so the minimum is the same, but is
+    found in tens of iterations: neighbouring pixels, for example, need
+    hundreds.
     """
     products = tf.matmul(rows, rows, transpose_a=True).numpy() / len(rows)
     _, axes = scipy.linalg.eigh(products, driver="evd")  # [F, F]

@@ -1,8 +1,8 @@
 """The linear probe of SwAV and DeepCluster-v2: SGD on random crops.
 
-facebookresearch/swav `eval_linear.py` at 06b1b7c. Differs: the last epoch
-counts, not the best by test accuracy, which stands beside it under its own
-name; an epoch leaves out the images that do not fill a batch.
+Follows facebookresearch/swav `eval_linear.py` at 06b1b7c. Differs: the last
+epoch counts, not the best by test accuracy, which is given beside it under its
+own name; an epoch leaves out the images that do not fill a batch.
 """
 
 import math
@@ -59,10 +59,10 @@ def sgd_probe(
       epochs: int. 100 in SwAV.
       learning_rate: float, of the first epoch. 0.3 in SwAV, at batch 256.
       weight_decay: float, L2 inside the momentum. 1e-6 in SwAV.
-      batch_size: int. 256 in SwAV; all images where there are fewer.
+      batch_size: int. 256 in SwAV; all images if there are fewer.
       seed: int, of the crops and the kernel.
-      test_every_epoch: whether to look for the best epoch as well; otherwise
-        `best_epoch_top1` is that of the last.
+      test_every_epoch: whether to find the best epoch as well; otherwise
+        `best_epoch_top1` is the last epoch's.
 
     Returns:
       `SGDResult`.
@@ -70,7 +70,7 @@ def sgd_probe(
     Raises:
       ValueError: if shapes do not fit, features are not finite, or there is
         only one class.
-      OSError: if images are gone, with those that were to stand in for them.
+      OSError: if images are gone, and their replacements too.
 
     Source:
       Caron et al. 2020, arXiv:2006.09882, A.3, and swav `eval_linear.py`.

@@ -1,10 +1,10 @@
-"""How well clusters of frozen features agree with labels that nobody used.
+"""How well clusters of frozen features agree with labels that were not used.
 
 k-means on the test source's features, with as many clusters as classes, then
-NMI, AMI, ARI and the accuracy of the best one-to-one naming of clusters
-(Hungarian method). NMI is that of DeepCluster (Caron et al. 2018,
-arXiv:1807.05520, section 4.1), I / sqrt(H H'); with the arithmetic mean below
-the line, scikit-learn's default today, it stands beside it by name.
+NMI, AMI, ARI and the accuracy of the best one-to-one match of clusters to
+classes (Hungarian method). NMI is DeepCluster's (Caron et al. 2018,
+arXiv:1807.05520, section 4.1), I / sqrt(H H'). The variant that divides by the
+arithmetic mean, scikit-learn's default today, is given beside it.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.rows import checked_rows
 from tfclust.options import check, option
 
-# Lloyd's iterations settle well before; `_TOLERANCE` ends them.
+# Lloyd's iterations converge well before this; `_TOLERANCE` ends them.
 _MAX_ITERS = 300
 _TOLERANCE = 1e-4
 
@@ -30,7 +30,7 @@ class Config:
     )
     cluster_restarts: int = option(
         10,
-        "Starts of k-means, of which the one with the least inertia counts.",
+        "Starts of k-means; the one with the lowest inertia counts.",
         lower=1,
     )
 
@@ -55,9 +55,9 @@ def evaluate_clusters(
 ):
     """Clusters features by k-means and compares the clusters with labels.
 
-    Rows are brought to unit length, so that distances order as the cosines of
-    `evaluate_knn` do. Each restart begins with k-means++; the one with the
-    least inertia counts, which looks at no label.
+    Rows are scaled to unit length, so that distances have the same order as the
+    cosines of `evaluate_knn`. Each restart begins with k-means++. The one with
+    the lowest inertia counts, which uses no label.
 
     Args:
       features: `[N, F]` float.
@@ -85,7 +85,7 @@ def evaluate_clusters(
         num_clusters = len(np.unique(labels))
     if not 2 <= num_clusters <= len(features):
         raise ValueError(
-            "clusters are at least 2 and at most the images they are made of. "
+            "clusters must be at least 2 and at most as many as the images. "
             f"Received: {num_clusters} clusters, {len(features)} test images. "
             "Set evaluation_clusters, or give more images."
         )
@@ -124,7 +124,7 @@ def run(subject, config):
 
 
 def columns(figures):
-    """Agreement by each of its measures."""
+    """Agreement by each measure."""
     means = f"{figures['num_clusters']}-means"
     return (
         Column(f"{means}, NMI (geometric)", "nmi", short="NMI"),

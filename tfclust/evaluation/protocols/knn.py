@@ -1,7 +1,8 @@
 """Weighted k-nearest-neighbour classification of frozen features.
 
-Wu et al. 2018 (arXiv:1805.01978), section 3.4, as DINO's `eval_knn.py` has it:
-features to unit length, neighbours by cosine, a vote of exp(cosine / T) each.
+Wu et al. 2018 (arXiv:1805.01978), section 3.4, as in DINO's `eval_knn.py`:
+features of unit length, neighbours by cosine, each with a vote of exp(cosine /
+T).
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ class Config:
 
 
 class KNNResult(NamedTuple):
-    """Share of test rows classified right, and the class of each `[Q]`."""
+    """Share of test rows classified correctly, and the class of each `[Q]`."""
 
     top1: float
     predictions: np.ndarray
@@ -54,7 +55,7 @@ def evaluate_knn(
     """Classifies test rows by their nearest training rows.
 
     A neighbour with cosine s votes exp(s / temperature) for its class; the
-    class with the largest sum wins, of equal ones the smallest label.
+    class with the largest sum wins; if sums are equal, the smallest label.
 
     Args:
       train_features: `[N, F]` float, the bank.
@@ -119,13 +120,13 @@ def online_knn(
     num_neighbors=20,
     temperature=0.07,
 ):
-    """Accuracy of `evaluate_knn`, for a look at each epoch.
+    """Accuracy of `evaluate_knn`, for each epoch.
 
-    The caller caps the bank; one with fewer rows than `num_neighbors` votes as
-    a whole.
+    The caller limits the bank; if it has fewer rows than `num_neighbors`, all
+    of them vote.
 
     Returns:
-      float, share of queries classified right.
+      float, share of queries classified correctly.
     """
     result = evaluate_knn(
         bank_features,
@@ -156,7 +157,7 @@ def run(subject, config):
 
 
 def columns(figures):
-    """The share classified right."""
+    """The share classified correctly."""
     name = f"{figures['num_neighbors']}-NN"
     title = f"weighted {name}, top-1 %"
     return (Column(title, "top1", percent=True, short=name),)
@@ -185,7 +186,7 @@ PROTOCOL = Protocol(
 def _winners(distances, neighbor_classes, num_classes, temperature):
     """The class with the largest sum of votes, int64 `[Q]`."""
     winners = np.empty(len(distances), np.int64)
-    # Relative to the nearest: a factor that all votes share, and no overflow.
+    # Relative to the nearest: one common factor for all votes, no overflow.
     relative = distances[:, :1] - distances
     weights = np.exp(relative / np.float64(temperature))  # [Q, k]
     for begin in range(0, len(weights), _VOTE_ROWS):

@@ -1,7 +1,7 @@
-"""The linear probe: how well one linear layer reads frozen features.
+"""The linear probe: how well one linear layer classifies frozen features.
 
-Two of them: `lbfgs`, for sets that fit in memory (`probes/logistic.py`), and
-`sgd`, that of SwAV and DeepCluster-v2 (`probes/sgd.py`).
+There are two: `lbfgs`, for data sets that fit in memory (`probes/logistic.py`),
+and `sgd`, that of SwAV and DeepCluster-v2 (`probes/sgd.py`).
 """
 
 import dataclasses
@@ -9,8 +9,8 @@ import dataclasses
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.options import check, option
 
-# From here on `auto` means SGD: features of all images beside their copies
-# would need many gigabytes.
+# From this size on `auto` means SGD: the features of all images and their
+# copies would need many gigabytes.
 LARGE_SET = 50_000
 _TITLES = {"lbfgs": "L-BFGS", "sgd": "SGD"}
 
@@ -22,11 +22,15 @@ class Config:
     linear_protocol: str = option(
         "auto",
         "Logistic regression by L-BFGS on features of centre crops, or SwAV's "
-        "SGD on random crops; auto: lbfgs below 50,000 training images.",
+        "SGD on random crops; auto uses lbfgs below 50,000 training images.",
         choices=("auto", "lbfgs", "sgd"),
     )
     linear_epochs: int = option(
-        100, "Of the SGD probe.", unit="epochs", source="SwAV, A.3", lower=1
+        100,
+        "Epochs of the SGD probe.",
+        unit="epochs",
+        source="SwAV, A.3",
+        lower=1,
     )
     linear_rate: float = option(
         0.3,
@@ -35,10 +39,16 @@ class Config:
         lower=0.0,
     )
     linear_weight_decay: float = option(
-        1e-6, "Of the SGD probe.", source="SwAV, eval_linear.py", lower=0.0
+        1e-6,
+        "Weight decay of the SGD probe.",
+        source="SwAV, eval_linear.py",
+        lower=0.0,
     )
     linear_batch_size: int = option(
-        256, "Of the SGD probe.", source="SwAV, eval_linear.py", lower=1
+        256,
+        "Batch size of the SGD probe.",
+        source="SwAV, eval_linear.py",
+        lower=1,
     )
 
     def __post_init__(self):
@@ -55,7 +65,7 @@ def run(subject, config):
 
 
 def columns(figures):
-    """The share classified right."""
+    """The share classified correctly."""
     title = f"linear probe ({_TITLES[figures['protocol']]}), top-1 %"
     return (Column(title, "top1", percent=True, short="linear"),)
 

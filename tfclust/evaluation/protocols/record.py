@@ -1,8 +1,8 @@
-"""What an evaluation must know of a protocol; each stands beside its code.
+"""What an evaluation must know about a protocol; kept beside its code.
 
 A protocol is one file here, which ends with its `PROTOCOL`, and a line in
 `table.py`. Commands read the knobs before TensorFlow is imported, which takes
-seconds; so these files import it within functions alone.
+seconds; so these files import it only inside functions.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ class Column(NamedTuple):
     title: str
     figure: str  # its name in what `run` returns
     percent: bool = False
-    short: str = ""  # heading in the table of a sweep; empty for none there
-    said: bool = True  # whether the line that says a protocol is done has it
+    short: str = ""  # heading in a sweep's table; empty to leave it out there
+    said: bool = True  # whether it is in the line that reports the protocol
 
 
 class Protocol(NamedTuple):
@@ -24,15 +24,16 @@ class Protocol(NamedTuple):
 
     Attributes:
       run: function of a `Subject` and the `EvaluationConfig`, which has the
-        knobs of `Config` among its own; gives a dict of figures for JSON.
+        knobs of `Config` among its own; returns a dict of figures for JSON.
       Config: frozen dataclass of its knobs. They become flags of one command,
-        so that their names must tell them from other protocols' knobs.
+        so their names must differ from those of other protocols' knobs.
       learns: whether it learns from training images.
-      columns: function of what `run` gave -> its `Column`s, most telling first.
+      columns: function of what `run` returned -> its `Column`s, the most
+        important first.
       words: what it measures, for `--help`.
       check: function of the `EvaluationConfig` and the training `data.Source`
-        that raises ValueError where they do not fit; None if nothing can be
-        wrong with them. Called before any forward pass.
+        that raises ValueError if they do not fit together; None if nothing can
+        be wrong with them. Called before any forward pass.
     """
 
     run: Callable

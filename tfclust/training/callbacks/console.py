@@ -1,4 +1,4 @@
-"""What a run says while it trains: a line an epoch, and sentences on it."""
+"""What a run says while it trains: a line per epoch, and sentences on it."""
 
 import time
 
@@ -13,7 +13,7 @@ _REDRAW_SECONDS = 0.2
 
 
 class Console(keras.callbacks.Callback):
-    """A line an epoch, sentences on it, and a moving line on a terminal.
+    """A line per epoch, sentences on it, and a moving line on a terminal.
 
     Args:
       history: list of the epochs' figures, the latest last.
@@ -76,7 +76,9 @@ class Console(keras.callbacks.Callback):
 
 
 def epoch_line(figures, config):
-    """The figures of an epoch in one line; those that it lacks are left out.
+    """The figures of an epoch in one line, without those that it lacks.
+
+    "of chance" is the loss divided by that of uniform predictions.
 
     Args:
       figures: dict, as in `metrics.jsonl`.
@@ -89,7 +91,7 @@ def epoch_line(figures, config):
     }
     loss, share = f"loss {told['loss']}", told.get("loss_over_log_k")
     parts = [f"epoch {told['epoch']}"]
-    parts.append(f"{loss} ({share} of ln K)" if share else loss)
+    parts.append(f"{loss} ({share} of chance)" if share else loss)
     clusters = told.get("effective_clusters")
     if clusters:
         count = np.mean(config.num_clusters)
