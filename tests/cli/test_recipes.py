@@ -6,7 +6,6 @@ import json
 import pytest
 
 from tests.support import processes
-from tests.support.marks import slow
 from tests.support.processes import ROOT, run_in_subprocess
 from tfclust import data, methods, optimizers, sweep
 from tfclust.cli import flags, recipe_flags
@@ -73,11 +72,8 @@ def test_every_run_of_a_sweep_is_a_recipe(file):
     assert recipe.run.method == max(named, key=len)
 
 
-@pytest.mark.parametrize(
-    "file",
-    [file if file.stem == "swav" else slow(file) for file in SMOKE],
-    ids=lambda file: file.stem,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("file", SMOKE, ids=lambda file: file.stem)
 def test_smoke_recipe_trains_to_its_end(file, tmp_path):
     arguments = ["-m", "tfclust.train", f"--flagfile={file}"]
     done = processes.run([*arguments, f"--workdir={tmp_path}"])

@@ -165,6 +165,7 @@ def test_figures_on_other_images_are_not_taken_for_these(swept):
         running.sweep(same, elsewhere)
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_saves_its_runs_and_leaves_no_process(tmp_path):
     process = processes.start(
         [

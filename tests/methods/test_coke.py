@@ -23,7 +23,7 @@ OTHERS_OF_TABLE_2 = [
 ]
 
 
-def test_three_steps_of_views_and_crops_match_numpy_within_1e_4(eager):
+def test_three_steps_of_views_and_crops_match_numpy_within_1e_4():
     method = contract_run.build(
         "coke",
         rate=0.03,
@@ -47,7 +47,7 @@ def test_table_2_matches_numpy_within_1e_4(eager, of_labels, of_centroids):
         loss_centroids=of_centroids,
         **PUBLISHED,
     )
-    views = contract_run.views(batch_size=32, **SINGLE)
+    views = contract_run.views(batch_size=32, seed=1, **SINGLE)
     oracle = assert_steps_match(method, views, rates=[0.03] * 4)
     assert oracle.relabelled > 8  # else the cases do not differ
 

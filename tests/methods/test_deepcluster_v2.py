@@ -111,7 +111,7 @@ def test_prototypes_are_the_centroids_and_no_step_moves_them():
         np.testing.assert_allclose(np.linalg.norm(before, axis=0), 1, atol=1e-5)
 
 
-def test_images_the_last_epoch_missed_are_ignored():
+def test_images_the_last_epoch_missed_are_ignored(eager):
     method = contract_run.build("deepcluster_v2")
     views = contract_run.views(num_images=40)  # two steps of 16 an epoch
     method.fit(views, steps=3)

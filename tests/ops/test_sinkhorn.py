@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, special
 
+from tests.support.marks import slow
 from tfclust.ops.sinkhorn import balanced_codes, hard_codes
 
 # Scores / epsilon reach 100 at most here; float32 resolves 100 to 4e-6, and so
@@ -74,7 +75,7 @@ def hard_scores(draw):
     return scores
 
 
-@pytest.mark.parametrize("epsilon", [0.01, 0.02, 0.05, 0.5])
+@pytest.mark.parametrize("epsilon", [0.01, slow(0.02), 0.05, slow(0.5)])
 def test_codes_match_the_plain_loop_to_1e_5(epsilon):
     @settings(max_examples=40, deadline=None)  # the first of a shape compiles
     @given(hard_scores())

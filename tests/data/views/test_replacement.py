@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.support.image_files import encoded, example, write_records
+from tests.support.marks import slow
 from tfclust import data
 from tfclust.data.views import sampling
 from tfclust.evaluation import sgd_probe
@@ -49,7 +50,18 @@ def read(views, **where):
     return index, np.concatenate([b["views"][0] for b in batches])
 
 
-@pytest.fixture(params=[False, True], ids=["by image", "kept in memory"])
+BY_IMAGE, IN_MEMORY = False, True  # of sizes of their own, or of one
+FOR_BOTH = pytest.mark.parametrize(
+    "failing",
+    [slow(BY_IMAGE), IN_MEMORY],
+    indirect=True,
+    ids=["by image", "kept in memory"],
+)
+
+
+@pytest.fixture(
+    params=[BY_IMAGE, IN_MEMORY], ids=["by image", "kept in memory"]
+)
 def failing(request, tmp_path):
     """A folder's source, one of whose images has vanished; and that before."""
     whole = write_folder(tmp_path / "set", request.param)
@@ -72,6 +84,7 @@ def test_a_vanished_image_is_replaced_and_listed(failing):
     assert source.failures == {f"{GONE:02d}.png": "No such file or directory"}
 
 
+@FOR_BOTH
 def test_replacements_depend_on_seed_step_and_row_alone(failing):
     source, _ = failing
     index, views = read(views_of(source))
@@ -86,6 +99,7 @@ def test_replacements_depend_on_seed_step_and_row_alone(failing):
     np.testing.assert_array_equal(together, index)
 
 
+@FOR_BOTH
 def test_a_pass_over_all_keeps_the_index_of_a_vanished_image(failing):
     source, _ = failing
     views = views_of(source)
