@@ -154,6 +154,18 @@ def test_compiled_step_equals_the_plain_one(name):
     contract_run.assert_close(*states)
 
 
+def test_a_source_in_place_of_views_is_met_with_the_way_out():
+    method = contract_run.build("swav")
+    with pytest.raises(TypeError, match=r"Received: ArraySource.*Views\("):
+        method.fit(contract_run.digits(16), epochs=1)
+
+
+def test_a_method_without_an_optimizer_says_how_to_compile_it():
+    method = methods.SwAV(contract_run.tiny_backbone(), num_clusters=5)
+    with pytest.raises(ValueError, match=r"Write method\.compile\("):
+        method.fit(contract_run.views(), epochs=1)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_optimizer_that_accumulates_gradients_is_refused(wrapped):
     method = contract_run.build("swav")

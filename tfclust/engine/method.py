@@ -232,8 +232,9 @@ class Method(keras.Model):
         """Creates memories and optimizer slots for `views`; once per run.
 
         Raises:
-          ValueError: if the backbone is too deep for the views, or the method
-            cannot use them.
+          TypeError: if `views` is not `data.Views`.
+          ValueError: if the method is not compiled, the backbone is too deep
+            for the views, or the method cannot use them.
         """
         if self.views is views:
             return
@@ -241,6 +242,17 @@ class Method(keras.Model):
             raise ValueError(
                 "a method trains on one set of views: its memories have a row "
                 "for each image. Build a new method around method.backbone."
+            )
+        if not hasattr(views, "num_global_views"):
+            raise TypeError(
+                "a method trains on views of images. Received: "
+                f"{type(views).__name__}. Write tfclust.data.Views(source, "
+                "batch_size=64) around it."
+            )
+        if self.optimizer is None:
+            raise ValueError(
+                "the method needs an optimizer. Received: none. Write "
+                "method.compile(optimizer=tfclust.optimizers.LARS(0.6)) first."
             )
         source = getattr(views, "source", None)  # a run read again has none
         if source is not None and source.is_stream and not self.takes_streams:
