@@ -22,6 +22,7 @@ from tfclust.engine.extraction import Extractor
 from tfclust.engine.forward import forward
 from tfclust.engine.losses import global_mean
 from tfclust.engine.monitor import Monitor
+from tfclust.engine.preparing import check
 from tfclust.engine.teacher import Teacher
 from tfclust.layers import projectors
 from tfclust.runtime import replicas
@@ -238,32 +239,7 @@ class Method(keras.Model):
         """
         if self.views is views:
             return
-        if self.views is not None:
-            raise ValueError(
-                "a method trains on one set of views: its memories have a row "
-                "for each image. Build a new method around method.backbone."
-            )
-        if not hasattr(views, "num_global_views"):
-            raise TypeError(
-                "a method trains on views of images. Received: "
-                f"{type(views).__name__}. Write tfclust.data.Views(source, "
-                "batch_size=64) around it."
-            )
-        if self.optimizer is None:
-            raise ValueError(
-                "the method needs an optimizer. Received: none. Write "
-                "method.compile(optimizer=tfclust.optimizers.LARS(0.6)) first."
-            )
-        source = getattr(views, "source", None)  # a run read again has none
-        if source is not None and source.is_stream and not self.takes_streams:
-            raise ValueError(
-                f"{self.name} keeps something for each image by its index, "
-                f"which a stream does not have. Received: {source.uri}. Write "
-                "tfrecord: instead of tfrecord_stream:, or use SwAV."
-            )
-        for size in sorted(getattr(views, "view_sizes", ())):
-            backbones.check_size(self.backbone, "view_sizes", size)
-        backbones.check_size(self.backbone, "image_size", views.image_size)
+        check(self, views)
         self.views = views
         with self.distribute_strategy.scope():
             self.monitor = self.build_monitor(views)
