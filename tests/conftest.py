@@ -55,6 +55,21 @@ def shared_data():
     return SHARED_DATA
 
 
+@pytest.fixture(scope="module")
+def one_block():
+    """`small` has one narrow block: its steps are traced in half the time.
+
+    In this process alone; others' runs would not fit.
+    """
+    import importlib  # not by tests that do without
+
+    small = importlib.import_module("tfclust.backbones.small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(small, "STEM_CHANNELS", 8)
+        patch.setattr(small, "STAGE_CHANNELS", (16,))
+        yield
+
+
 @pytest.fixture
 def eager():
     """No graph is traced: of a tiny network, it costs more than a few steps."""

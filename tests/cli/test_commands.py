@@ -137,6 +137,7 @@ def test_written_config_repeats_the_run(run, tmp_path):
         f"--workdir={tmp_path}",
         "--epochs=1",  # the same until there, but for the rate's schedule
         "--schedule=constant",
+        "--augmentation=none",
     )
     assert again == 0
     written = (tmp_path / "config.flags").read_text()
@@ -145,6 +146,7 @@ def test_written_config_repeats_the_run(run, tmp_path):
         f"--workdir={workdir}",
         "--epochs=2",
         "--schedule=cosine",
+        "--augmentation=swav",
     }
 
 
@@ -220,6 +222,7 @@ def test_readmes_three_lines_serve_own_images(
     monkeypatch.chdir(ROOT)
     images = write_digits(tmp_path / "images", count=150, by_class=by_class)
     shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50", "image_size=32"]
+    shorter += ["augmentation=none"]
     codes, printed = {}, {}
     for name, *arguments in readme_lines(images, tmp_path):
         if name == "train":
