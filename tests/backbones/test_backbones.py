@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.marks import slow
 from tests.support.processes import run_in_subprocess
 from tfclust import backbones
 from tfclust.backbones import resnet
@@ -60,7 +61,7 @@ def test_wide_resnets_have_the_published_millions_of_weights(width, millions):
     assert round(resnet50_weights(width) / 1e6) == millions
 
 
-@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("width", [slow(1), 2])
 def test_width_multiplies_every_convolution(width):
     backbone = backbones.build("resnet50", width=width)
     assert num_trainable(backbone) == resnet50_weights(width)

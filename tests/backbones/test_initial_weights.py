@@ -1,5 +1,7 @@
 """`--init_from`: run folders, SavedModels and files of weights."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,17 @@ def trained(name="small", seed=1, **settings):
     for variable in backbone.weights:
         variable.assign(rng.random(variable.shape))
     return backbone
+
+
+@functools.cache
+def wide():
+    return trained(width=2)
+
+
+@functools.cache
+def source_of(seed=1):
+    """One that several tests read and none changes."""
+    return trained(seed=seed)
 
 
 def write_checkpoint(workdir, step, backbone, *, complete=True):
@@ -63,7 +76,7 @@ def assert_equal(left, right):
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_all_weights_are_read(write, tmp_path):
-    source, target = trained(), trained(seed=2)
+    source, target = source_of(), trained(seed=2)
     loaded = backbones.load_weights(target, write(tmp_path, source))
     assert_equal(target.get_weights(), source.get_weights())
     assert loaded.num_loaded == loaded.num_weights == 50
@@ -71,8 +84,7 @@ def test_all_weights_are_read(write, tmp_path):
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_first_stages_are_read_and_the_others_left(write, tmp_path):
-    source, target = trained(), trained(seed=2)
-    before = trained(seed=2)
+    source, target, before = source_of(), trained(seed=2), source_of(2)
     path = str(write(tmp_path, source))
     loaded = backbones.load_weights(target, path, stages=1)
     stages = [backbones.stages(b) for b in (target, source, before)]
@@ -90,37 +102,37 @@ def test_stage_0_is_the_stem(tmp_path):
 
 
 def test_the_newest_complete_checkpoint_wins(tmp_path):
-    write_checkpoint(tmp_path, 9, trained(seed=1))
-    write_checkpoint(tmp_path, 10, trained(seed=2))
-    write_checkpoint(tmp_path, 11, trained(seed=3), complete=False)
+    write_checkpoint(tmp_path, 9, source_of(1))
+    write_checkpoint(tmp_path, 10, source_of(2))
+    write_checkpoint(tmp_path, 11, source_of(3), complete=False)
     target = trained(seed=4)
     loaded = backbones.load_weights(target, tmp_path)
     assert loaded.path.parent.name == "0000000010"
-    assert_equal(target.get_weights(), trained(seed=2).get_weights())
+    assert_equal(target.get_weights(), source_of(2).get_weights())
 
 
 def test_one_checkpoint_can_be_named(tmp_path):
-    folder = write_checkpoint(tmp_path, 9, trained(seed=1))
-    write_checkpoint(tmp_path, 10, trained(seed=2))
+    folder = write_checkpoint(tmp_path, 9, source_of(1))
+    write_checkpoint(tmp_path, 10, source_of(2))
     target = trained(seed=4)
     backbones.load_weights(target, folder)
-    assert_equal(target.get_weights(), trained(seed=1).get_weights())
+    assert_equal(target.get_weights(), source_of(1).get_weights())
 
 
 def test_the_newest_version_of_a_saved_model_wins(tmp_path):
-    for version, seed in ((2, 5), (10, 6)):
+    for version, seed in ((2, 1), (10, 2)):
         folder = tmp_path / str(version) / "assets.extra"
         folder.mkdir(parents=True)
-        trained(seed=seed).save(folder / "backbone.keras")
-    target = trained()
+        source_of(seed).save(folder / "backbone.keras")
+    target = trained(seed=4)
     backbones.load_weights(target, tmp_path)
-    assert_equal(target.get_weights(), trained(seed=6).get_weights())
+    assert_equal(target.get_weights(), source_of(2).get_weights())
     backbones.load_weights(target, tmp_path / "2")
-    assert_equal(target.get_weights(), trained(seed=5).get_weights())
+    assert_equal(target.get_weights(), source_of(1).get_weights())
 
 
 def test_a_saved_classifier_gives_its_backbone(tmp_path):
-    source = trained()
+    source = source_of()
     classifier = keras.Model(
         source.input, keras.layers.Dense(10)(source.output)
     )
@@ -160,9 +172,9 @@ def test_seeds_of_dropout_do_not_shift_a_runs_positions(tmp_path):
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_other_shapes_are_refused_and_nothing_is_overwritten(write, tmp_path):
-    target = trained(seed=2)
-    before = target.get_weights()
-    path = write(tmp_path, trained(width=2))
+    target = source_of(2)
+    before = [value.copy() for value in target.get_weights()]
+    path = write(tmp_path, wide())
     with pytest.raises(ValueError, match="does not fit backbone small"):
         backbones.load_weights(target, path)
     assert_equal(target.get_weights(), before)
@@ -192,30 +204,30 @@ def test_a_weights_file_of_a_deeper_network_is_refused(tmp_path):
 
 
 def test_missing_weights_are_named(tmp_path):
-    folder = write_checkpoint(tmp_path, 1, trained())
+    folder = write_checkpoint(tmp_path, 1, source_of())
     arrays = dict(np.load(folder / "arrays.npz"))
     del arrays["backbone/0003/moving_mean"]
     np.savez(folder / "arrays.npz", **arrays)
     with pytest.raises(
         ValueError, match=r"stem_conv_bn/moving_mean \(32,\) \(found nothing\)"
     ):
-        backbones.load_weights(trained(seed=2), tmp_path)
+        backbones.load_weights(source_of(2), tmp_path)
 
 
 @pytest.mark.parametrize("stages", [-1, 4])
 def test_stages_beyond_the_last_are_refused(stages, tmp_path):
     with pytest.raises(ValueError, match="between 0 .the stem. and 3"):
-        backbones.load_weights(trained(), tmp_path, stages=stages)
+        backbones.load_weights(source_of(), tmp_path, stages=stages)
 
 
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        backbones.load_weights(trained(), tmp_path / "nowhere")
+        backbones.load_weights(source_of(), tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="Found neither"):
-        backbones.load_weights(trained(), tmp_path)
+        backbones.load_weights(source_of(), tmp_path)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(ValueError, match="must be a run folder"):
-        backbones.load_weights(trained(), tmp_path / "notes.txt")
+        backbones.load_weights(source_of(), tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize("name", ["a.keras", "a.weights.h5", "arrays.npz"])
@@ -223,11 +235,11 @@ def test_damaged_files_are_refused(name, tmp_path):
     (tmp_path / name).write_bytes(b"half a file")
     path = tmp_path if name == "arrays.npz" else tmp_path / name
     with pytest.raises(ValueError, match="init_from="):
-        backbones.load_weights(trained(), path)
+        backbones.load_weights(source_of(), path)
 
 
 def test_a_config_loads_what_it_names(tmp_path):
-    source = trained()
+    source = source_of()
     path = write_keras(tmp_path, source)
     config = backbones.BackboneConfig(
         backbone="small", init_from=str(path), init_stages=2

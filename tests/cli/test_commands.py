@@ -13,11 +13,8 @@ from tests.support.commands import (
     command,
     environment,
     status,
-    write_digits,
 )
 from tests.support.image_files import encoded, example, write_records
-from tests.support.marks import slow
-from tests.support.processes import ROOT
 from tfclust import evaluate, export
 from tfclust.runs import checkpoints
 
@@ -137,6 +134,7 @@ def test_written_config_repeats_the_run(run, tmp_path):
         f"--workdir={tmp_path}",
         "--epochs=1",  # the same until there, but for the rate's schedule
         "--schedule=constant",
+        "--augmentation=none",
     )
     assert again == 0
     written = (tmp_path / "config.flags").read_text()
@@ -145,6 +143,7 @@ def test_written_config_repeats_the_run(run, tmp_path):
         f"--workdir={workdir}",
         "--epochs=2",
         "--schedule=cosine",
+        "--augmentation=swav",
     }
 
 
@@ -198,42 +197,3 @@ def test_largest_seed_trains_and_evaluates(tmp_path):
         "--linear_epochs=1",
     )
     assert (made, measured) == (0, 0)
-
-
-def readme_lines(images, folder):
-    """README's three lines for own images, on `images`, as `status` wants."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("## Your own images")[1].split("##")[0]
-    lines = [s for s in section.splitlines() if ".venv/bin/python" in s]
-    for line in lines:
-        line = line.replace("/my/images", str(images))
-        line = line.replace("runs/mine", f"{folder}/run")
-        line = line.replace("exports/mine", f"{folder}/export")
-        yield [line.split("tfclust.")[1].split()[0], *line.split(" --")[1:]]
-
-
-@pytest.mark.parametrize("by_class", [True, slow(False)])
-def test_readmes_three_lines_serve_own_images(
-    tmp_path, capsys, monkeypatch, by_class
-):
-    """Class folders get figures; without them a line says what is missing."""
-    monkeypatch.chdir(ROOT)
-    images = write_digits(tmp_path / "images", count=150, by_class=by_class)
-    shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50", "image_size=32"]
-    codes, printed = {}, {}
-    for name, *arguments in readme_lines(images, tmp_path):
-        if name == "train":
-            arguments += shorter
-        elif name == "evaluate":
-            arguments += ["cluster_restarts=2", "baselines="]
-        codes[name] = status(name, *(f"--{a}" for a in arguments))
-        printed[name] = capsys.readouterr()
-    assert list(codes.values()) == [0, 0 if by_class else 2, 0], printed
-    told = printed["evaluate"].err
-    if not by_class:
-        assert told.count("\n") == 1 and "class folders" in told
-        return
-    assert told.splitlines()[0].endswith("held out to test on, 30 of 150.")
-    assert "weighted 20-NN, top-1 %" in printed["evaluate"].out
-    figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    assert figures["trained"]["linear"]["top1"] > 0.3  # 0.1 by chance

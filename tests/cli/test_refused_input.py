@@ -8,6 +8,8 @@ from tests.support.commands import TINY, status, write_digits
 from tests.support.image_files import encoded, example, write_records
 from tfclust.training import checks
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
 SHORT = ["--workdir=W", "--epochs=1"]
 
 

@@ -12,7 +12,7 @@ from tfclust.methods.configs import CONFIGS
 
 # Runs commands as `python -m` does, one after the other in one interpreter.
 COMMANDS = """
-import contextlib, io, json, runpy, sys, time
+import contextlib, io, json, runpy, sys
 
 answers = []
 for name, *arguments in json.loads(sys.argv[1]):
@@ -25,7 +25,7 @@ for name, *arguments in json.loads(sys.argv[1]):
     slow = {"tensorflow", "keras", "tensorflow_datasets", "scipy", "sklearn"}
     found = sorted(slow & set(sys.modules))
     answers.append([code, words.getvalue(), found])
-print(json.dumps([answers, time.process_time()]))
+print(json.dumps([answers, len(sys.modules)]))
 """
 ABSENT = "/dev/null/at/all"
 RUN = ("--data=digits:", f"--workdir={ABSENT}", "--epochs=1")
@@ -68,7 +68,7 @@ PACKAGES = (
 
 @pytest.fixture(scope="module")
 def asked():
-    """An answer to each command, and seconds of a core for all together."""
+    """An answer to each command, and the number of modules that all took."""
     lines = json.dumps([command for command, _ in REFUSED + HELP])
     done = processes.run(["-c", COMMANDS, lines], fresh=True)
     assert done.returncode == 0, done.stderr
@@ -89,8 +89,9 @@ def test_help_needs_no_tensorflow(asked):
         assert words in told
 
 
-def test_all_refusals_together_take_less_than_two_seconds_of_a_core(asked):
-    assert asked[1] < 2.0  # one command takes 0.3 s, TensorFlow's import 5 s
+def test_all_refusals_together_import_few_modules(asked):
+    # 330 take 0.5 s of a core; TensorFlow brings thousands, and takes 5 s.
+    assert asked[1] < 500
 
 
 @pytest.mark.parametrize("package", PACKAGES)

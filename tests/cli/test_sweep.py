@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 import time
+import types
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support import processes
 from tests.support.commands import TINY, command, environment, status
 from tfclust import options, sweep
 from tfclust.runs import checkpoints, recipes
+from tfclust.training.sweeps import processes as children
 from tfclust.training.sweeps import running
 from tfclust.training.sweeps.table import format_table
 from tfclust.training.sweeps.variants import variants
@@ -163,6 +165,42 @@ def test_figures_on_other_images_are_not_taken_for_these(swept):
     elsewhere = dataclasses.replace(config, test_data="digits:?split=all")
     with pytest.raises(ValueError, match="test_data=digits:.split=all"):
         running.sweep(same, elsewhere)
+
+
+CHILD = """#!/bin/sh
+trap 'echo saved; exit 130' TERM
+echo "$2"
+while :; do sleep 0.05; done
+"""
+
+
+def test_a_sweep_that_ends_asks_its_child_to_save_and_starts_no_other(
+    tmp_path, monkeypatch
+):
+    program, logs, codes = tmp_path / "python", [], []
+    program.write_text(CHILD)
+    program.chmod(0o755)
+    python = types.SimpleNamespace(executable=str(program))
+    monkeypatch.setattr(children, "sys", python)
+
+    def run(name):
+        logs.append(tmp_path / name)
+        with open(logs[-1], "w") as log:
+            codes.append(pool.call(log, "train"))
+
+    limit = time.monotonic() + 100
+    with pytest.raises(KeyboardInterrupt), children.Processes(1) as pool:
+        for name in ("first", "second"):
+            pool.pool.submit(run, name)
+        while not (logs and logs[0].exists() and logs[0].read_text()):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert codes == [130]
+    assert [log.read_text() for log in logs] == ["tfclust.train\nsaved\n"]
+    assert not pool.children
+    run("third")
+    assert codes == [130, 130] and logs[-1].read_text() == ""
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from tfclust.evaluation import EvaluationConfig
 from tfclust.runs import exporting
 from tfclust.training import measuring, pretraining
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
 
 def test_json_is_replaced_at_once_or_not_at_all(tmp_path):
     path = tmp_path / "new folder" / "evaluation.json"
@@ -47,6 +49,7 @@ def workdir(tmp_path_factory):
         steps=2,
         view_scales=((0.4, 1.0),),
         knn_images=0,
+        augmentation="none",
     )
     pretraining.pretrain(recipe, say=lambda sentence: None)
     return workdir
@@ -69,11 +72,11 @@ def test_command_measures_a_run_and_its_saved_model_alike(
 ):
     other = tmp_path / "other.json"
 
-    fast = "--cluster_restarts=2"
-    assert status_of(f"--workdir={workdir}", fast) == 0
+    fast = "--cluster_restarts=2", "--max_images=100"
+    assert status_of(f"--workdir={workdir}", *fast) == 0
     printed = capsys.readouterr().out
     status = status_of(
-        f"--saved_model={version.parent}", f"--output={other}", fast
+        f"--saved_model={version.parent}", f"--output={other}", *fast
     )
     assert status == 0
 

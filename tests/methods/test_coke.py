@@ -23,7 +23,7 @@ OTHERS_OF_TABLE_2 = [
 ]
 
 
-def test_three_steps_of_views_and_crops_match_numpy_within_1e_4():
+def test_three_steps_of_views_and_crops_match_numpy_within_1e_4(eager):
     method = contract_run.build(
         "coke",
         rate=0.03,

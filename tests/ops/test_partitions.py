@@ -1,7 +1,6 @@
 """Figures of partitions against scikit-learn and hand calculations."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -117,17 +116,19 @@ def test_counts_of_no_rows_give_zeros():
     assert partitions.largest_cluster_share([0, 0]) == 0
 
 
-def test_a_million_rows_take_less_than_the_sorting_of_scikit_learn():
+def test_a_million_rows_are_counted_without_being_sorted(monkeypatch):
+    """As scikit-learn does: 0.7 s against 0.11 s, measured."""
     a, b = related(1_000_000, 1_000, 3_000)
-    start = time.perf_counter()
-    ours = partitions.nmi(a, b)
-    middle = time.perf_counter()
     theirs = metrics.normalized_mutual_info_score(
         a, b, average_method="geometric"
     )
-    end = time.perf_counter()
-    assert ours == pytest.approx(theirs, abs=1e-9)
-    assert middle - start < end - middle  # 0.11 s against 0.7 s, measured
+
+    def sort(*_, **__):
+        raise AssertionError("rows are sorted")
+
+    for name in ("unique", "sort", "argsort", "lexsort"):
+        monkeypatch.setattr(np, name, sort)
+    assert partitions.nmi(a, b) == pytest.approx(theirs, abs=1e-9)
 
 
 def test_unequal_lengths_are_refused_with_both_shapes():

@@ -126,7 +126,7 @@ def test_more_iterations_bring_columns_nearer_to_equal_mass():
     assert off[0] > off[1] > off[2]
 
 
-@pytest.mark.parametrize("epsilon", [0.01, 0.05, 0.5])
+@pytest.mark.parametrize("epsilon", [0.01, 0.05, slow(0.5)])
 @pytest.mark.parametrize(
     ("batch", "num_clusters"),
     [(1, 2), (1, 20_000), (16_384, 2), (16_384, 40), (48, 20_000)],

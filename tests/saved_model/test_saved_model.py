@@ -34,9 +34,16 @@ def test_reload_equals_the_keras_model_to_1e_5(exported):
     assert max(differences) <= 1e-5
 
 
-def test_raw_projections_stay_raw(tmp_path):
-    method = stand_in(unit_projections=False)
-    path = saved_model.save(method, tmp_path, image_size=SIZE)
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    """A method of raw projections with dropout, and its export."""
+    method = stand_in(small_backbone(dropout=0.5), unit_projections=False)
+    folder = tmp_path_factory.mktemp("raw")
+    return method, saved_model.save(method, folder, image_size=SIZE)
+
+
+def test_raw_projections_stay_raw(raw):
+    method, path = raw
     images = some_images()
     loaded = tf.saved_model.load(str(path))
     received = loaded.signatures["images"](images=tf.constant(images))
@@ -152,9 +159,8 @@ def test_training_call_uses_and_moves_batch_statistics(tmp_path):
     )
 
 
-def test_dropout_of_the_backbone_acts_in_training_only(tmp_path):
-    method = stand_in(small_backbone(dropout=0.5))
-    path = saved_model.save(method, tmp_path, image_size=SIZE)
+def test_dropout_of_the_backbone_acts_in_training_only(raw):
+    _, path = raw
     loaded = tf.saved_model.load(str(path))
     images = tf.constant(some_images())
     first, second = (loaded(images, training=True).numpy() for _ in range(2))

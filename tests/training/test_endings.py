@@ -19,6 +19,8 @@ from tests.support.small_runs import (
 from tfclust.runs import checkpoints, health, metrics
 from tfclust.runtime import folders, locks
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
 RESUMED = {
     "swav": {"freeze_steps": 2, "queue_rows": 32, "queue_start_epoch": 0},
     "deepcluster_v2": {"num_clusters": (5, 6)},
@@ -113,7 +115,7 @@ def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
 
 def test_run_on_a_full_disk_ends_and_goes_on_when_there_is_room(tmp_path):
     with contextlib.ExitStack() as disk:
-        fill = At(5, lambda: disk.enter_context(full_disk(100_000)))
+        fill = At(5, lambda: disk.enter_context(full_disk(10_000)))
         with pytest.raises(folders.DiskError, match="step 8 .*point: step 4"):
             quietly(recipe(tmp_path), callbacks=[fill])
     resumed, said = quietly(recipe(tmp_path))

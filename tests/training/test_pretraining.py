@@ -17,6 +17,8 @@ from tfclust.training import pretraining, resuming
 from tfclust.training.callbacks import console
 from tfclust.training.callbacks.label_figures import Sample
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):

@@ -11,6 +11,8 @@ from tests.support.small_runs import quietly, recipe
 from tfclust.runs import metrics, recipes
 from tfclust.training import images
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
 
 def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
     """More clusters than images are a limit that is never reached."""

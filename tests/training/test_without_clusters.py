@@ -15,6 +15,8 @@ from tfclust.methods import configs
 from tfclust.runs import checkpoints, exporting, metrics
 from tfclust.training import measuring
 
+pytestmark = pytest.mark.usefixtures("one_block")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def listed():

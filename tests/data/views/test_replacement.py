@@ -51,17 +51,13 @@ def read(views, **where):
 
 
 BY_IMAGE, IN_MEMORY = False, True  # of sizes of their own, or of one
+KINDS = ["by image", "kept in memory"]
 FOR_BOTH = pytest.mark.parametrize(
-    "failing",
-    [slow(BY_IMAGE), IN_MEMORY],
-    indirect=True,
-    ids=["by image", "kept in memory"],
+    "failing", [slow(BY_IMAGE), IN_MEMORY], indirect=True, ids=KINDS
 )
 
 
-@pytest.fixture(
-    params=[BY_IMAGE, IN_MEMORY], ids=["by image", "kept in memory"]
-)
+@pytest.fixture(params=[BY_IMAGE, IN_MEMORY], ids=KINDS)
 def failing(request, tmp_path):
     """A folder's source, one of whose images has vanished; and that before."""
     whole = write_folder(tmp_path / "set", request.param)

@@ -1,0 +1,51 @@
+"""README's lines for own images, as a person types them."""
+
+import json
+
+import pytest
+
+from tests.support.commands import status, write_digits
+from tests.support.marks import slow
+from tests.support.processes import ROOT
+
+pytestmark = pytest.mark.usefixtures("one_block")
+
+
+def readme_lines(images, folder):
+    """README's three lines for own images, on `images`, as `status` wants."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Your own images")[1].split("##")[0]
+    lines = [s for s in section.splitlines() if ".venv/bin/python" in s]
+    for line in lines:
+        line = line.replace("/my/images", str(images))
+        line = line.replace("runs/mine", f"{folder}/run")
+        line = line.replace("exports/mine", f"{folder}/export")
+        yield [line.split("tfclust.")[1].split()[0], *line.split(" --")[1:]]
+
+
+@pytest.mark.parametrize("by_class", [True, slow(False)])
+def test_readmes_three_lines_serve_own_images(
+    tmp_path, capsys, monkeypatch, by_class
+):
+    """Class folders get figures; without them a line says what is missing."""
+    monkeypatch.chdir(ROOT)
+    images = write_digits(tmp_path / "images", count=150, by_class=by_class)
+    shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50", "image_size=16"]
+    shorter += ["augmentation=none"]
+    codes, printed = {}, {}
+    for name, *arguments in readme_lines(images, tmp_path):
+        if name == "train":
+            arguments += shorter
+        elif name == "evaluate":
+            arguments += ["cluster_restarts=2", "baselines="]
+        codes[name] = status(name, *(f"--{a}" for a in arguments))
+        printed[name] = capsys.readouterr()
+    assert list(codes.values()) == [0, 0 if by_class else 2, 0], printed
+    told = printed["evaluate"].err
+    if not by_class:
+        assert told.count("\n") == 1 and "class folders" in told
+        return
+    assert told.splitlines()[0].endswith("held out to test on, 30 of 150.")
+    assert "weighted 20-NN, top-1 %" in printed["evaluate"].out
+    figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert figures["trained"]["linear"]["top1"] > 0.3  # 0.1 by chance
