@@ -234,7 +234,10 @@ COMMAND = [
             "9 clusters for 10 classes of pseudo_labels=source",
         ),
         (["--pseudo_labels=source", "--max_images=1"], "batch of 16"),
-        (["--method=swav", "--pseudo_labels=source"], "only by method=fixed_labels"),
+        (
+            ["--method=swav", "--pseudo_labels=source"],
+            "only by method=fixed_labels",
+        ),
     ],
 )
 def test_bad_input_exits_with_2_and_one_line(

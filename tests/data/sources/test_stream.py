@@ -166,7 +166,7 @@ def test_an_interrupted_run_on_a_stream_goes_on_the_same(tmp_path):
         (["--method=deepcluster_v2", "--steps=3"], "in place of tfrecord_str"),
         (
             ["--method=odc", "--hidden_width=8", "--steps=3"],
-            "method=odc keeps something of each",
+            "method=odc keeps something for each",
         ),
         (["--epochs=1"], "Give --steps"),
         (["--steps=3", "--eval_data=digits:"], "without labels"),
