@@ -62,8 +62,8 @@ def test_folders_have_names_that_every_disk_takes():
         ("freeze_steps=0|1", "a knob that coke has not"),
         ("min_share=0.4|2", "min_share must be at most 1.0"),
         ("min_share=0.4|much", "min_share=much"),
-        ("method=coke|swav", "vary must leave method"),
-        ("workdir=a|b", "vary must leave workdir"),
+        ("method=coke|swav", "vary must not change method"),
+        ("workdir=a|b", "vary must not change workdir"),
         ("data=|digits:", "data must be given"),
     ],
 )

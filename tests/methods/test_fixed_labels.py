@@ -247,5 +247,7 @@ def test_one_column_of_labels_serves_one_head():
 
 
 def test_classes_must_be_known_outside_a_recipe():
-    with pytest.raises(ValueError, match="num_clusters needs one value a head"):
+    with pytest.raises(
+        ValueError, match="num_clusters needs one value per head"
+    ):
         build(num_clusters=())

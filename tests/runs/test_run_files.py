@@ -69,7 +69,7 @@ def test_line_that_a_kill_cut_off_is_told_and_left_out(tmp_path):
     metrics = progress.Metrics(tmp_path, 12, sentences.append)
     assert len(metrics.history) == 2
     (sentence,) = sentences
-    assert "line 3 of" in sentence and "which ends within it" in sentence
+    assert "line 3 of" in sentence and "which is incomplete" in sentence
     assert os.listdir(tmp_path) != []
     assert not (tmp_path / "metrics.jsonl.aside").exists()
 

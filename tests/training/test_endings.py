@@ -101,7 +101,7 @@ def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
         quietly(wild)
     told = re.search(
         r"the loss is nan at step (\d), with a learning rate of 1e\+29; .* "
-        r"Last good checkpoint: step 4\. .*--allow_config_change then goes on",
+        r"Last good checkpoint: step 4\. .*--allow_config_change then resumes",
         str(error.value),
     )
     assert told and int(told[1]) in (6, 7)

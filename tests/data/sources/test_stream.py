@@ -163,7 +163,7 @@ def test_an_interrupted_run_on_a_stream_goes_on_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method=deepcluster_v2", "--steps=3"], "in place of tfrecord_str"),
+        (["--method=deepcluster_v2", "--steps=3"], "instead of tfrecord_str"),
         (
             ["--method=odc", "--hidden_width=8", "--steps=3"],
             "method=odc keeps something for each",
@@ -201,7 +201,7 @@ def test_evaluation_of_a_stream_is_refused_with_the_way_out(tmp_path, capsys):
     assert status("train", *NO_LABELS, f"--data={uri}", run, "--steps=1") == 0
     capsys.readouterr()
     assert status("evaluate", run) == 2
-    assert "come back to" in capsys.readouterr().err
+    assert "read again" in capsys.readouterr().err
 
 
 def test_sizes_of_a_window_are_those_of_its_images(tmp_path):
