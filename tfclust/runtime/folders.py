@@ -24,7 +24,8 @@ def expanded(path):
     except RuntimeError as error:
         raise ValueError(
             "a path may start with ~ or with ~ and the name of a user. "
-            f"Received: {path}: no such user. Write out the home folder."
+            f"Received: {terminal.one_line(path)}: no such user. Write out the "
+            "home folder."
         ) from error
 
 
