@@ -67,7 +67,7 @@ def spherical_kmeans(
     Returns:
       `KMeansResult`, the same bits at every call on one CPU machine (on a GPU
       with `enable_op_determinism`); on another number of replicas the same
-      but for float32 rounding.
+      except for float32 rounding.
 
     Raises:
       ValueError: if an argument is out of its bounds or rows are not finite.
@@ -126,7 +126,7 @@ def kmeans(
     Returns:
       `KMeansResult`, the same bits at every call on one CPU machine (on a GPU
       with `enable_op_determinism`); on another number of replicas the same
-      but for float32 rounding.
+      except for float32 rounding.
 
     Raises:
       ValueError: if an argument is out of its bounds or rows are not finite.

@@ -21,7 +21,7 @@ BANK_ROWS = 16384
 # Extra candidates: float32 scores of rows that are almost equally far may come
 # in either order.
 _SPARE = 4
-_DIFFERENCES = 2**24  # floats at once when distances are computed anew, 64 MB
+_DIFFERENCES = 2**24  # floats at once when distances are recomputed, 64 MB
 
 
 class Neighbors(NamedTuple):

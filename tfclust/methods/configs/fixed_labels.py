@@ -29,7 +29,7 @@ class FixedLabelsConfig(ClusteringConfig):
         "(the supervised baseline).",
         source="SeLa, sec. 4",
         resume="never",
-        why_never="it is read at a run's start alone",
+        why_never="it is read only at a run's start",
     )
     rotation: bool = option(
         False,
