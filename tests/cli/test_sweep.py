@@ -118,7 +118,7 @@ def test_each_run_is_trained_and_measured(swept):
     assert row["20-NN"] == f"{100 * top1:.1f}"
 
 
-def test_a_run_that_fails_is_told_and_does_not_stop_the_others(swept):
+def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(swept):
     folder, done = swept
     assert done.returncode == 2
     assert done.stderr == ""

@@ -158,7 +158,7 @@ def test_unknown_labels_weigh_nothing():
     )
 
 
-def test_loss_is_told_as_a_share_of_chance_rotation_included():
+def test_loss_is_reported_as_a_share_of_chance_rotation_included():
     for rotation, chance in ((False, np.log(5)), (True, np.log(5 * 4))):
         method = contract_run.build("fixed_labels", rotation=rotation)
         history = method.fit(contract_run.views(), epochs=1).history

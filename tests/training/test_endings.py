@@ -1,4 +1,4 @@
-"""Runs that are stopped, fail or collapse, and what goes on from them."""
+"""Runs that are stopped, fail or collapse, and what resumes from them."""
 
 import contextlib
 import re
@@ -94,7 +94,7 @@ def test_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
 
 
 def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
-    """The rate jumps in the second epoch; the first one's state goes on."""
+    """The rate jumps in the second epoch; the first one's state resumes."""
     knobs = {"schedule": "constant", "learning_rate": 0.1}
     wild = recipe(tmp_path, rate_drops=((1.0, 1e30),), **knobs)
     with pytest.raises(ValueError) as error:

@@ -1,4 +1,4 @@
-"""A recipe becomes a trained method, and a folder that goes on or is loaded."""
+"""A recipe becomes a trained method, and a folder that resumes or is loaded."""
 
 import json
 import pathlib
@@ -232,7 +232,7 @@ def test_run_goes_on_on_another_number_of_replicas(tmp_path, finished):
         )
 
 
-def test_random_layers_of_keras_are_told_on_other_replicas():
+def test_random_layers_of_keras_are_reported_on_other_replicas():
     said = []
     about = {"machine": {"replicas": 2}}
     saved = checkpoints.Checkpoint(

@@ -101,7 +101,7 @@ def test_bad_records_of_a_window_are_replaced_within_it(tmp_path):
     assert numbers_in(views_of(uri), 1) == second
 
 
-def test_bad_records_of_a_window_that_is_refused_are_told(tmp_path):
+def test_bad_records_of_a_window_that_is_refused_are_reported(tmp_path):
     records = [example(encoded(image(i))) for i in range(16)]
     records[9:13] = [example(b"junk")] * 4
     write_records(tmp_path / "a.tfrecord", records)
