@@ -47,7 +47,7 @@ def test_arguments_that_make_no_sense_exit_2_with_one_line(
     assert len(err.splitlines()) == 1
 
 
-def test_all_run_and_a_crash_is_told_by_the_exit_code(folder, capfd):
+def test_all_run_and_a_crash_is_reported_by_the_exit_code(folder, capfd):
     assert runner.main([], folder) == 1
     out, err = capfd.readouterr()
     assert "calm\n" in out  # though the one before it crashed
@@ -82,7 +82,7 @@ def test_workers_take_turns_and_tell_their_processor_seconds(tmp_path):
     assert [len(values) for values in seconds.values()] == [3, 3]
 
 
-def test_a_worker_that_dies_is_told():
+def test_a_worker_that_dies_is_reported():
     with pytest.raises(RuntimeError, match="ended with 3"):
         workers.Worker([sys.executable, "-c", "raise SystemExit(3)"])
 

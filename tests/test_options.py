@@ -143,5 +143,5 @@ def test_kinds_resolve_string_annotations():
     "rule", [{"resume": "never"}, {"resume": "some"}, {"why_never": "so"}]
 )
 def test_knob_that_no_run_may_change_says_why(rule):
-    with pytest.raises(ValueError, match="why_never is for never alone"):
+    with pytest.raises(ValueError, match="why_never is only for never"):
         option(1, "A knob.", **rule)

@@ -1,9 +1,9 @@
 """A knob is a dataclass field that carries its own help, bounds and source.
 
 `option()` is the only place where a default is written. `check()` reads the
-bounds back in `__post_init__`; `parse()` and `text()` turn a value into the
-words of a flag and back, so that the command line, the run's `config.flags`
-and a notebook speak of one thing.
+bounds back in `__post_init__`; `parse()` and `text()` turn the words of a flag
+into a value and back, so that the command line, the run's `config.flags` and a
+notebook mean the same.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What a knob says of itself; kept in the field's metadata."""
+    """What a knob says about itself; kept in the field's metadata."""
 
     help: str
     unit: str = ""
@@ -47,14 +47,14 @@ def option(
     """A frozen-dataclass field with its help, unit, source and bounds.
 
     Args:
-      default: the value when nothing is said; immutable.
+      default: the value if none is given; immutable.
       help: one sentence for `--help`.
       unit: word for the unit, such as "epochs" or "rows".
       source: where the default comes from, such as "SwAV, A.1".
       lower: smallest allowed value (inclusive), also of each tuple entry.
       upper: largest allowed value (inclusive), also of each tuple entry.
       choices: the allowed values; empty for any.
-      resume: whether a run may go on with another value: "free"; "asked", with
+          resume: whether a run may go on with another value: "free"; "asked", with
         `--allow_config_change` alone; or "never".
       why_never: why it never may, for the refusal: the end of a sentence.
 
@@ -68,7 +68,7 @@ def option(
     if resume not in RESUMES or (resume == "never") != bool(why_never):
         raise ValueError(
             f"resume must be one of {', '.join(RESUMES)}, and why_never is "
-            f"for never alone. Received: resume={resume}, "
+            f"only for never. Received: resume={resume}, "
             f"why_never={why_never!r}."
         )
     about = Option(
@@ -87,11 +87,11 @@ def about(config_class):
 
 
 def check(config):
-    """Raises ValueError where a field of `config` leaves its type or bounds.
+    """Raises ValueError if a field of `config` leaves its type or bounds.
 
-    Lists become tuples, NumPy's numbers Python's and paths words, as a flag
-    has them. Call it first in `__post_init__`, before checks that compare
-    fields.
+    Lists become tuples, NumPy numbers become Python numbers, and paths become
+    text, as flags have them. Call it first in `__post_init__`, before checks
+    that compare fields.
     """
     types_of = kinds(type(config))
     for field in dataclasses.fields(config):
@@ -112,7 +112,7 @@ def parse(text_value, kind):
       kind: bool, int, float, str, `X | None`, or `tuple[...]` of these.
 
     Raises:
-      ValueError: when it spells no such value.
+      ValueError: if it does not spell such a value.
     """
     return _parse(text_value, kind, separators=(",", ":"))
 
@@ -215,7 +215,7 @@ def _parse_tuple(words, entry_kinds, separators):
         entry_kinds = (entry_kinds[0],) * len(parts)
     if len(parts) != len(entry_kinds):
         raise ValueError(
-            f"expected {len(entry_kinds)} values parted by '{separator}'"
+            f"expected {len(entry_kinds)} values separated by '{separator}'"
         )
     return tuple(
         _parse(part, kind, deeper)

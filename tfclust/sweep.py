@@ -15,7 +15,7 @@ from tfclust.training.sweeps import running
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
-    """The sweep: which knobs take which values, beside the flags of train."""
+    """The sweep: which knobs take which values, besides the flags of train."""
 
     vary: str = option(
         "",
@@ -24,11 +24,11 @@ class SweepConfig:
     )
     test_data: str = option(
         "",
-        "Labelled images that give the figures; empty for the run's eval_data, "
-        "or every fifth of data's own.",
+        "Labelled images on which figures are measured; empty for the run's "
+        "eval_data, or every fifth image of data.",
     )
     runs_at_once: int = option(
-        1, "Processes that train at a time.", unit="processes", lower=1
+        1, "Number of processes at a time.", unit="processes", lower=1
     )
 
     def __post_init__(self):
@@ -44,8 +44,8 @@ def main():
     """Trains and measures one recipe with several values of its knobs.
 
     Takes the flags of train, and --vary. Each run has a folder in --workdir,
-    with sweep.log; table.md has their figures. Called again, it goes on with
-    what is not done yet.
+    with sweep.log; table.md has the figures. Called again, it does what is not
+    done yet.
     """
     config = flags.read(SweepConfig)
     table, failed = running.sweep(recipe_flags.read(), config)

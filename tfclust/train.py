@@ -14,7 +14,7 @@ def main():
     """Trains a method on unlabelled images.
 
     Writes into --workdir: config.flags, which repeats the run; checkpoints/,
-    from which the same command goes on; metrics.jsonl; tensorboard/.
+    from which the same command resumes; metrics.jsonl; tensorboard/.
     """
     recipe = recipe_flags.read()
     checks.check_alone(recipe)

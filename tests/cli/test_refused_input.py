@@ -1,4 +1,4 @@
-"""Input that a command refuses in one line, or tells and goes on."""
+"""Input that a command refuses in one line, or reports before it continues."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_disk_that_goes_in_training_ends_it_with_one_line(
     assert error.count("\n") == 1 and "Is the disk still there?" in error
 
 
-def test_missing_labels_of_a_few_records_are_told(tmp_path, capsys):
+def test_missing_labels_of_a_few_records_are_reported(tmp_path, capsys):
     image = encoded(np.zeros((8, 8, 3), np.uint8))
     records = [example(image, None if i < 4 else 1) for i in range(20)]
     write_records(tmp_path / "a.tfrecord", records)

@@ -33,7 +33,7 @@ def test_killed_training_saves_exits_with_130_and_goes_on(tmp_path):
     again = processes.start(arguments, env=environment())
     try:
         first = again.stdout.readline()
-        while not first.startswith("Goes on") and time.monotonic() < limit:
+        while not first.startswith("Resumes swav") and time.monotonic() < limit:
             first = again.stdout.readline()
         assert f"from step {step:,}" in first
         # Ctrl-C, once steps are made.
@@ -113,7 +113,7 @@ def test_a_compiled_step_is_refused_on_several_replicas(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "jit_compile=True with 2 replicas. Leave it off" in line
+    assert "jit_compile=True with 2 replicas. Leave it out" in line
 
 
 def start_worker(workdir, ports, index):

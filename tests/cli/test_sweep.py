@@ -64,8 +64,8 @@ def test_folders_have_names_that_every_disk_takes():
         ("freeze_steps=0|1", "a knob that coke has not"),
         ("min_share=0.4|2", "min_share must be at most 1.0"),
         ("min_share=0.4|much", "min_share=much"),
-        ("method=coke|swav", "vary must leave method"),
-        ("workdir=a|b", "vary must leave workdir"),
+        ("method=coke|swav", "vary must not change method"),
+        ("workdir=a|b", "vary must not change workdir"),
         ("data=|digits:", "data must be given"),
     ],
 )
@@ -120,7 +120,7 @@ def test_each_run_is_trained_and_measured(swept):
     assert row["20-NN"] == f"{100 * top1:.1f}"
 
 
-def test_a_run_that_fails_is_told_and_does_not_stop_the_others(swept):
+def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(swept):
     folder, done = swept
     assert done.returncode == 2
     assert done.stderr == ""

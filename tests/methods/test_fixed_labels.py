@@ -158,7 +158,7 @@ def test_unknown_labels_weigh_nothing():
     )
 
 
-def test_loss_is_told_as_a_share_of_chance_rotation_included(eager):
+def test_loss_is_reported_as_a_share_of_chance_rotation_included(eager):
     for rotation, chance in ((False, np.log(5)), (True, np.log(5 * 4))):
         method = contract_run.build("fixed_labels", rotation=rotation)
         views = contract_run.views(num_images=16)  # a step an epoch
@@ -246,5 +246,7 @@ def test_one_column_of_labels_serves_one_head():
 
 
 def test_classes_must_be_known_outside_a_recipe():
-    with pytest.raises(ValueError, match="num_clusters needs one value a head"):
+    with pytest.raises(
+        ValueError, match="num_clusters needs one value per head"
+    ):
         build(num_clusters=())

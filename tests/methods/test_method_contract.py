@@ -48,7 +48,7 @@ def secret_views():
 
 
 class SecretLabels:
-    """A source but for its labels."""
+    """A source without its labels."""
 
     def __init__(self, source):
         self._source = source

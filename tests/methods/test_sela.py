@@ -303,7 +303,7 @@ def test_labels_of_two_heads_at_20_000_images_equal_the_dense_loop():
     assert figures["smallest_label_cluster"] >= 0.8 * images / clusters
 
 
-def test_passes_that_end_early_are_told():
+def test_passes_that_end_early_are_reported():
     method = contract_run.build("sela", label_iters=1, sinkhorn_lambda=1000.0)
     method.fit(contract_run.views(), steps=1)
     assert method.figures()["label_mass_error"] > 0.01

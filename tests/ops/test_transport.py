@@ -182,7 +182,7 @@ def test_a_start_at_the_answer_ends_at_the_first_look():
     assert np.mean(warm.pseudo_labels == cold.pseudo_labels) >= 0.999
 
 
-def test_max_iters_ends_passes_and_the_error_is_told():
+def test_max_iters_ends_passes_and_the_error_is_reported():
     rows, kernel, bias = small()
     result = balanced_labels(rows, kernel, bias, power=25.0, max_iters=2)
     assert result.num_iters == 2

@@ -139,7 +139,7 @@ def test_a_damaged_newer_checkpoint_costs_no_good_one(tmp_path):
     ]
 
 
-def test_names_that_differ_from_the_manifest_are_told(tmp_path):
+def test_names_that_differ_from_the_manifest_are_reported(tmp_path):
     path = checkpoints.save(tmp_path, 5, {"a": np.zeros(1), "b": np.ones(1)})
     np.savez(path / "arrays.npz", b=np.ones(1), c=np.ones(1))
     with pytest.raises(

@@ -50,12 +50,12 @@ def test_healthy_run_is_told_nothing():
         ),
     ],
 )
-def test_bad_figure_is_told_with_its_remedy(figures, symptom, remedy):
+def test_bad_figure_is_reported_with_its_remedy(figures, symptom, remedy):
     (sentence,) = sentences(**figures)
     assert symptom in sentence and remedy in sentence
 
 
-def test_label_steps_that_end_by_their_number_are_told_of():
+def test_label_steps_that_end_by_their_number_are_reported():
     config = SeLa.Config(num_clusters=(60,), label_iters=500)
     figures = {"label_mass_error": 0.001, "label_passes": 500}
     (sentence,) = sentences(config, **figures)
@@ -66,7 +66,7 @@ def test_label_steps_that_end_by_their_number_are_told_of():
     assert "7% off its share" in sentence and "--label_iters" in sentence
 
 
-def test_images_without_a_label_are_told_of():
+def test_images_without_a_label_are_reported():
     config = DeepCluster.Config(num_clusters=(60,))
     (sentence,) = sentences(config, unlabelled_share=0.6)
     assert "60% of the images have no label" in sentence
@@ -143,7 +143,7 @@ def test_sensible_settings_are_told_nothing():
     assert told(CONFIG) == []
 
 
-def test_batch_that_cannot_fill_the_clusters_is_told():
+def test_batch_that_cannot_fill_the_clusters_is_reported():
     config = dataclasses.replace(CONFIG, num_clusters=(300,))
     (sentence,) = told(config)
     assert "64 images cannot fill 300" in sentence
@@ -151,13 +151,13 @@ def test_batch_that_cannot_fill_the_clusters_is_told():
     assert told(dataclasses.replace(config, queue_rows=256)) == []
 
 
-def test_freeze_longer_than_the_run_is_told():
+def test_freeze_longer_than_the_run_is_reported():
     (sentence,) = told(CONFIG, total_steps=100)
     assert "--freeze_steps=100 covers all 100 steps" in sentence
     assert "has 93" in sentence
 
 
-def test_few_images_a_cluster_are_told_where_k_means_runs():
+def test_few_images_a_cluster_are_reported_where_k_means_runs():
     config = DeepClusterV2.Config(num_clusters=(300, 100))
     (sentence,) = told(config)
     assert "20 images per cluster" in sentence and "to 153" in sentence

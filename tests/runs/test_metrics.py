@@ -74,7 +74,7 @@ def test_new_run_drops_the_files_of_one_that_left_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("limit", [100, 700])
-def test_full_disk_is_told_of_and_whole_lines_stay(tmp_path, limit):
+def test_full_disk_is_reported_and_whole_lines_stay(tmp_path, limit):
     """Within a line of metrics.jsonl, and in TensorBoard's file."""
     writer = metrics.Metrics(tmp_path, 0)
     writer.on_epoch_end(0, FIGURES)

@@ -147,7 +147,7 @@ def _flip(path):
 
 
 def _claim_a_huge_array(path):
-    """Damage that would ask for a petabyte is damage, not memory short."""
+    """Damage that would ask for a petabyte is damage, not a lack of memory."""
     file = path / "arrays.npz"
     content = file.read_bytes()
     shape, huge = b"(6,), }" + b" " * 9, b"(600000000000,)}"
@@ -328,7 +328,7 @@ def test_a_run_starts_anew_only_when_told_and_loses_nothing(tmp_path, capsys):
         assert f"{pathlib.PurePath(first).name}.aside" in out
     assert checkpoints.latest(tmp_path).step == 4
     assert pretraining.load_run(tmp_path).step == 4
-    # Once there is a whole one, the flag is no reason to leave it.
+    # Once there is an intact one, the flag is not a reason to ignore it.
     assert status("train", *arguments, "--start_anew") == 0
     out = capsys.readouterr().out
     assert "start_anew changes nothing" in out and "Finished already" in out

@@ -1,4 +1,4 @@
-"""With which other knobs a run may go on; the rule stands with the knob."""
+"""With which changed knobs a run may resume; the rule is part of the knob."""
 
 from tfclust.methods.configs import CONFIGS
 from tfclust.runs import recipes

@@ -49,7 +49,9 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_foreign_lines_of_metrics_are_told_and_kept_elsewhere(tmp_path, what):
+def test_foreign_lines_of_metrics_are_reported_and_kept_elsewhere(
+    tmp_path, what
+):
     first, second, third = encoded(*LINES)
     path = written(tmp_path, first, FOREIGN[what], second, third)
     before = path.read_bytes()
@@ -63,13 +65,13 @@ def test_foreign_lines_of_metrics_are_told_and_kept_elsewhere(tmp_path, what):
     assert "metrics.jsonl.aside" in sentences[1]
 
 
-def test_line_that_a_kill_cut_off_is_told_and_left_out(tmp_path):
+def test_line_that_a_kill_cut_off_is_reported_and_left_out(tmp_path):
     written(tmp_path, *encoded(*LINES[:2], LINES[2][:-5]))
     sentences = []
     metrics = progress.Metrics(tmp_path, 12, sentences.append)
     assert len(metrics.history) == 2
     (sentence,) = sentences
-    assert "line 3 of" in sentence and "which ends within it" in sentence
+    assert "line 3 of" in sentence and "which is incomplete" in sentence
     assert os.listdir(tmp_path) != []
     assert not (tmp_path / "metrics.jsonl.aside").exists()
 

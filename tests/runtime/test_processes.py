@@ -49,12 +49,12 @@ def test_an_error_ends_with_1_and_a_traceback():
     assert done.stderr.endswith("KeyError: 'lost'\n")
 
 
-def test_words_for_an_exit_code_are_told():
+def test_words_for_an_exit_code_are_reported():
     done = processes.run(["-c", "import sys; sys.exit('no room')"])
     assert (done.returncode, done.stderr) == (1, "no room\n")
 
 
-def test_signals_reach_it_and_are_told():
+def test_signals_reach_it_and_are_reported():
     code = "import time; print('up', flush=True); time.sleep(60)"
     process = processes.start(["-c", code])
     assert process.stdout.readline() == "up\n"

@@ -106,7 +106,9 @@ def test_closed_streams_are_none_at_all(monkeypatch):
     assert flags.status(main, ["main.py"]) == 0
 
 
-def test_output_that_a_full_disk_lost_is_told(capsys, monkeypatch, tmp_path):
+def test_output_that_a_full_disk_lost_is_reported(
+    capsys, monkeypatch, tmp_path
+):
     def main():
         print("table", flush=True)
         (tmp_path / "figures").touch()

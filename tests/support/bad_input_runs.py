@@ -246,7 +246,7 @@ for _name, (_damage, _pattern) in _CHECKPOINTS.items():
 for _name in ("evaluate", "export"):
     CASES[f"{_name}, checkpoint cut"] = lambda folder, name=_name: (
         _READERS[name](_run(folder, _CHECKPOINTS["cut"][0])),
-        f"{name}: workdir=.* no checkpoint but 1 damaged",
+        f"{name}: workdir=.* only damaged checkpoints: 1",
     )
     CASES[f"{_name}, workdir a file"] = lambda folder, name=_name: (
         _READERS[name](_file_at(folder / "run")),
@@ -259,7 +259,7 @@ def _file_at(path):
     return path
 
 
-@case("labels of a damaged run", "pseudo_labels=|no checkpoint but 1 damaged")
+@case("labels of a damaged run", "pseudo_labels=|only damaged checkpoints: 1")
 def _(folder):
     run = _run(folder, _CHECKPOINTS["cut"][0])
     method = ["--method=fixed_labels", f"--pseudo_labels={run}"]
@@ -297,7 +297,7 @@ def _(folder):
     return [*TRAIN, f"--workdir={folder}"]
 
 
-@case("lock that is a link", r"train: workdir must have a \.lock .* is a link")
+@case("lock that is a link", r"train: workdir must have no \.lock.* is a link")
 def _(folder):
     target = _file_at(folder / "precious")
     (folder / ".lock").symlink_to(target)

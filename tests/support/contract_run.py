@@ -138,7 +138,7 @@ class Whole:
         return self.method, self.method.views
 
     def assert_goes_on(self):
-        """Stopped and gone on it has the same bits.
+        """Stopped and resumed, it has the same bits.
 
         From an epoch's end and from within one, where it is stopped as well.
         """

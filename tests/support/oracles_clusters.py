@@ -1,7 +1,7 @@
 """ODC's memories as plain Python loops, in float64.
 
 Features, labels and centroids are lists over images and clusters; sums and
-counts are taken anew each time.
+counts are computed again each time.
 """
 
 import numpy as np

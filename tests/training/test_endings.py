@@ -1,4 +1,4 @@
-"""Runs that are stopped, fail or collapse, and what goes on from them."""
+"""Runs that are stopped, fail or collapse, and what resumes from them."""
 
 import contextlib
 import re
@@ -96,14 +96,14 @@ def test_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
 
 
 def test_bad_loss_names_step_and_rate_and_leaves_the_last_good_state(tmp_path):
-    """The rate jumps in the second epoch; the first one's state goes on."""
+    """The rate jumps in the second epoch; the first one's state resumes."""
     knobs = {"schedule": "constant", "learning_rate": 0.1}
     wild = recipe(tmp_path, rate_drops=((1.0, 1e30),), **knobs)
     with pytest.raises(ValueError) as error:
         quietly(wild)
     told = re.search(
         r"the loss is nan at step (\d), with a learning rate of 1e\+29; .* "
-        r"Last good checkpoint: step 4\. .*--allow_config_change then goes on",
+        r"Last good checkpoint: step 4\. .*--allow_config_change then resumes",
         str(error.value),
     )
     assert told and int(told[1]) in (6, 7)

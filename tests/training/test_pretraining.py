@@ -1,4 +1,4 @@
-"""A recipe becomes a trained method, and a folder that goes on or is loaded."""
+"""A recipe becomes a trained method, and a folder that resumes or is loaded."""
 
 import json
 import pathlib
@@ -162,7 +162,7 @@ def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path, stopped):
         ({"optimizer": "adamw"}, r"optimizer=adamw \(was sgd\).*and \d+ more"),
         ({"batch_size": 32}, "batch_size cannot change.*counted in batches"),
         ({"init_from": "x", "learning_rate": 0.2}, "init_from cannot change"),
-        ({"max_images": 63}, "64 then, 63 now.*no flag allows it"),
+        ({"max_images": 63}, "64 then, 63 now.*no flag allows this"),
     ],
 )
 def test_flags_that_the_state_does_not_fit_never_change(
@@ -184,7 +184,7 @@ def test_knobs_of_the_machine_may_change(tmp_path, stopped):
     other, said = quietly(
         recipe(tmp_path, keep_checkpoints=5, data="digits:", jit_compile=False)
     )
-    assert other.step == 8 and "Goes on with" in said[0]
+    assert other.step == 8 and "Resumes swav on" in said[0]
 
 
 def test_resuming_on_another_machine_says_what_can_differ(tmp_path, stopped):
@@ -217,7 +217,10 @@ def test_run_goes_on_on_another_number_of_replicas(tmp_path, finished):
         env={"PYTHONPATH": "tests"},
         timeout=500,
     )
-    assert "replicas 1 then, 2 now. Images, their order and crops stay" in said
+    assert (
+        "replicas 1 then, 2 now. Images, their order and crops are the same"
+        in said
+    )
     assert "from step 4" in said and "2 replicas" in said
     saved = checkpoints.latest(workdir)
     assert saved.about["machine"]["replicas"] == 2
@@ -231,7 +234,7 @@ def test_run_goes_on_on_another_number_of_replicas(tmp_path, finished):
         )
 
 
-def test_random_layers_of_keras_are_told_on_other_replicas():
+def test_random_layers_of_keras_are_reported_on_other_replicas():
     said = []
     about = {"machine": {"replicas": 2}}
     saved = checkpoints.Checkpoint(
@@ -242,7 +245,7 @@ def test_random_layers_of_keras_are_told_on_other_replicas():
             recipe("W", backbone=backbone), about, saved, [], said.append
         )
     assert "keras.applications" not in said[0]
-    assert "keras.applications that drop units drop others" in said[1]
+    assert "Dropout layers of keras.applications drop other units" in said[1]
 
 
 def test_changed_flags_are_left_out_of_what_stays_elsewhere():
@@ -255,8 +258,8 @@ def test_changed_flags_are_left_out_of_what_stays_elsewhere():
     for changes in ([], [("seed", 0, 1)]):
         resuming._tell_machine(recipe("W"), about, saved, changes, said.append)
     assert "onednn 0 then, 1 now" in said[0]
-    assert "crops stay the run's. " in said[0]
-    assert "crops stay the run's, but for these flags. " in said[1]
+    assert "crops are the same. " in said[0]
+    assert "crops are the same, except for these flags. " in said[1]
 
 
 def test_mixed_precision_trains_and_leaves_the_policy_alone(tmp_path):

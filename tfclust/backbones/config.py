@@ -58,7 +58,7 @@ class BackboneConfig:
         "Weights to start from: a run folder, a SavedModel, a .keras or a "
         ".weights.h5 file; empty for random ones.",
         resume="never",
-        why_never="it is read at a run's start alone",
+        why_never="it is read only at a run's start",
     )
     init_stages: int | None = option(
         None,
@@ -67,7 +67,7 @@ class BackboneConfig:
         unit="stages",
         lower=0,
         resume="never",
-        why_never="it is read at a run's start alone",
+        why_never="it is read only at a run's start",
     )
 
     def __post_init__(self):

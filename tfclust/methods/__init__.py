@@ -1,6 +1,6 @@
 """The methods, one file each.
 
-A new one is a file here, its knobs in `configs`, and a line in both tables:
+A new method is a file here, its knobs in `configs`, and a line in both tables:
 `table.METHODS` and `configs.CONFIGS`.
 """
 

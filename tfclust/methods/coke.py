@@ -1,11 +1,12 @@
-"""CoKe: clusters of a least size, found batch by batch; views name the cluster
-that their image had in the last epoch (Qian et al. 2022, arXiv:2105.11527).
+"""CoKe: clusters with a minimum size, found batch by batch; views predict the
+cluster that their image had in the last epoch (Qian et al. 2022,
+arXiv:2105.11527).
 
-Follows idstcv/CoKe. Differs in three places: the step of the duals is given by
+Follows idstcv/CoKe. Differs in three places: the step of the duals is given per
 image, so that it holds at any batch size; an image that the last epoch left out
-(in an incomplete batch) keeps its older label, and one without any takes that
-just computed, as all do in epoch 0; heads, branches and views share one formula
-of the loss, of which the source's three scripts are cases.
+(in an incomplete batch) keeps its older label, and an image without a label
+takes the one just computed, as all do in epoch 0; heads, branches and views
+share one formula of the loss, of which the source's three scripts are cases.
 """
 
 from typing import NamedTuple
@@ -26,11 +27,11 @@ from tfclust.ops.units import unit_vectors
 from tfclust.ops.view_targets import mean_over_views, mixed_targets
 from tfclust.runtime import replicas
 
-_VOTES = 5  # labels that the second stage keeps of an image
+_VOTES = 5  # labels that the second stage keeps for an image
 
 
 class Labels(NamedTuple):
-    """Assignments of B rows by H heads: this step's, and those in the loss."""
+    """Assignments of B rows by H heads: this step's, and those for the loss."""
 
     current: tf.Tensor  # [B, H] int32
     clusters: tf.Tensor  # [B, H, J] int32
@@ -86,7 +87,7 @@ class CoKe(ClusteringMethod):
             self.votes = VoteMemory(images, count, _VOTES, name="votes")
 
     def begin_epoch(self, epoch):
-        """The centroids that the ended epoch moved become those of the loss."""
+        """Centroids updated in the last epoch become those of the loss."""
         ended = int(self.begun_epoch.numpy())
         if ended == epoch:
             return
@@ -136,7 +137,7 @@ class CoKe(ClusteringMethod):
         return ExampleLosses(loss, tf.ones_like(loss))
 
     def update_memory(self, outputs, assignments, index):
-        """Duals and centroids take in the batch; labels wait for next epoch."""
+        """Adds the batch to duals and centroids; labels are for next epoch."""
         rows = replicas.all_gather(self._rows(outputs))  # [B, D]
         labels = replicas.all_gather(assignments.current)  # [B, H]
         index = replicas.all_gather(index)
@@ -154,7 +155,7 @@ class CoKe(ClusteringMethod):
             self.votes.add(index, labels, past, when=self._second_stage())
 
     def clusterer(self):
-        """As images are assigned: the centroids of now, and the duals."""
+        """As images are assigned: by the current centroids and the duals."""
         stage = bool(self._second_stage())
         return tuple(
             Clusterer(
@@ -177,7 +178,7 @@ class CoKe(ClusteringMethod):
         )
         log_probs = projector
         if prediction:
-            # Cross-entropy is linear in them: weights of branches go inside.
+            # Cross-entropy is linear in these: branches' weights go inside.
             weight = self.config.prediction_weight
             log_probs = (1.0 - weight) * projector + weight * prediction[0]
         return mean_over_views(
@@ -187,16 +188,16 @@ class CoKe(ClusteringMethod):
         )
 
     def _rows(self, outputs):
-        """`[B, D]` to cluster: the mean of large views, not at unit length."""
+        """`[B, D]` to cluster: the mean over large views, not unit length."""
         return tf.reduce_mean(outputs.units[: self.large_views], axis=0)
 
     def _second_stage(self):
-        """Scalar bool: this epoch counts in the second stage's means."""
+        """Scalar bool: whether this epoch is in the second stage's means."""
         stage = self.config.second_stage_epoch
         return tf.constant(False) if stage is None else self.epoch >= stage
 
     def _in_loss(self, current, index):
-        """Clusters and shares `[B, H, J]` that the loss is told."""
+        """Clusters and shares `[B, H, J]` for the loss."""
         if self.config.loss_labels == "current":
             return current[..., None], tf.ones(current.shape)[..., None]
         last = self.labels.read(index)

@@ -3,8 +3,8 @@ al. 2018, arXiv:1807.05520).
 
 Follows facebookresearch/deepcluster `main.py` and `clustering.py`. Differs in
 three places: the classifier keeps K classes and masks those without images, so
-that shapes stay; clusters' centroids are kept, so that a trained model can
-assign; HDBSCAN is a third choice beside k-means and power iterations.
+that shapes do not change; the clusters' centroids are kept, so that a trained
+model can assign; HDBSCAN is a third choice beside k-means and power iterations.
 """
 
 import keras
@@ -28,8 +28,8 @@ from tfclust.ops.whitening import fit_whitening, whiten
 class DeepCluster(ClusteringMethod):
     """DeepCluster as a Keras model.
 
-    The backbone's features are those before the last ReLU, where it has one
-    (`backbone=alexnet`, `vgg16_bn`); the classifier puts it back.
+    The backbone's features are those before the last ReLU, if it has one
+    (`backbone=alexnet`, `vgg16_bn`); the classifier applies it.
     """
 
     Config = DeepClusterConfig
@@ -79,7 +79,7 @@ class DeepCluster(ClusteringMethod):
         return step % (epochs * self.views.steps_per_epoch) == 0
 
     def reassign(self, extract):
-        """Groups all images by their features; the classifier starts anew."""
+        """Groups all images by their features; the classifier restarts."""
         seed = (self.views.seed, int(self.epoch.numpy()))
         rows = extract("projections", views="eval", training=False)  # [N, D]
         if self.config.pca_width:
@@ -95,7 +95,7 @@ class DeepCluster(ClusteringMethod):
         self.reset(self.classifier.fresh(seed))
 
     def order(self, epoch):
-        """Images of every cluster equally often, or None for each once."""
+        """Images of every cluster equally often; or None, for each once."""
         if self.config.balance != "sampling":
             return None
         labels = self.labels.rows.numpy()[:, 0]
@@ -118,8 +118,9 @@ class DeepCluster(ClusteringMethod):
     def figures(self):
         """NMI of the last two pseudo-labels, as the paper logs it.
 
-        How many images changed cluster has no answer: numbers start anew.
-        Chance is of the clusters that were found, not of those allowed.
+        How many images changed cluster is unknown, since clusters are numbered
+        anew. Chance is that of the clusters that were found, not of those
+        allowed.
         """
         labels = self.labels.rows.numpy()[:, 0]
         found = int(self.classifier.num_open.numpy())
@@ -134,7 +135,7 @@ class DeepCluster(ClusteringMethod):
         }
 
     def clusterer(self):
-        """The last clusters' centroids, after the PCA that they lie in."""
+        """The last clusters' centroids, and the PCA that comes before them."""
         centroids = self.centroids.array.T  # [E, K]
         # |x - c|^2 is least where x.c - |c|^2 / 2 is largest.
         bias = -0.5 * np.sum(centroids**2, axis=0)  # [K]
@@ -162,7 +163,7 @@ class DeepCluster(ClusteringMethod):
         return groups.density_groups(rows, most, min_cluster_size=size)
 
     def _take_labels(self, labels):
-        """Sets the labels `[N]`, their agreement with the last, weights."""
+        """Sets labels `[N]`, their agreement with the last ones, weights."""
         before = self.labels.rows.numpy()[:, 0]
         both = (before >= 0) & (labels >= 0)
         nmi = np.nan

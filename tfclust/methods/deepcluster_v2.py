@@ -1,10 +1,10 @@
-"""DeepCluster-v2: k-means of last epoch's projections labels the next epoch
+"""DeepCluster-v2: k-means on the last epoch's projections labels the next epoch
 (Caron et al. 2020, arXiv:2006.09882, appendix D).
 
 Follows facebookresearch/swav `main_deepclusterv2.py` at 06b1b7c. Differs in two
 places: banks have a row for each image, so that an image keeps its place
-whatever the order; prototypes are no layer with dropped gradients but computed
-centroids that no optimizer sees.
+whatever the order; prototypes are computed centroids that no optimizer sees,
+not a layer whose gradients are dropped.
 """
 
 from tfclust.engine.banked import BankedMethod

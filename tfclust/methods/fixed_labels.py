@@ -1,14 +1,14 @@
-"""Fixed labels: a classifier of labels that came from outside.
+"""Fixed labels: a classifier for labels that come from outside.
 
-The one door by which labels enter training. It serves the supervised baseline,
-and SeLa's label transfer: another network, from scratch, on the final labels of
-a finished run (Asano et al. 2020, arXiv:1911.05371, section 4), with the
-prediction of rotations as a second task where it is asked for (SL+Rot, after
-Gidaris et al. 2018, arXiv:1803.07728).
+The only place where labels enter training. It serves the supervised baseline
+and SeLa's label transfer: another network learns, from scratch, the final
+labels of a finished run (Asano et al. 2020, arXiv:1911.05371, section 4), with
+the prediction of rotations as an optional second task (SL+Rot, after Gidaris et
+al. 2018, arXiv:1803.07728).
 
-Follows yukimasano/self-label at 3891e37 in the loss: the label is asked of the
-upright copy alone, the rotation of all four. Differs: images without a label
-are left out, and any method's labels are taken.
+Follows yukimasano/self-label at 3891e37 in the loss: the label is predicted
+from the upright copy only, the rotation from all four. Differs: images without
+a label are left out, and any method's labels are accepted.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ from tfclust.ops.rotations import NUM_TURNS, four_rotations
 
 
 class FixedLabels(ClusteringMethod):
-    """A linear classifier a head on the features, trained on given labels.
+    """A linear classifier per head on the features, trained on given labels.
 
     From Python, labels are given by `take_labels` after `prepare`:
 
@@ -47,7 +47,7 @@ class FixedLabels(ClusteringMethod):
         super().__init__(backbone, config, **knobs)
         if not self.config.num_clusters:
             raise ValueError(
-                "num_clusters needs one value a head; only a recipe takes it "
+                "num_clusters needs one value per head; only a recipe takes it "
                 "from the labels. Received: none."
             )
         self.classifier = Classifier(
@@ -69,8 +69,8 @@ class FixedLabels(ClusteringMethod):
         """Fills the label memory; `[N]` stands for one head.
 
         Raises:
-          ValueError: if the shape is another, no image has a label, or a label
-            is beyond `num_clusters`.
+          ValueError: if the shape is wrong, no image has a label, or a label is
+            not below `num_clusters`.
         """
         labels = np.asarray(labels)
         labels = labels[:, None] if labels.ndim == 1 else labels
@@ -96,14 +96,14 @@ class FixedLabels(ClusteringMethod):
         return tuple(four_rotations(size) for size in images)
 
     def score(self, projections, units):
-        """Logits of each head's classes, then of the turns."""
+        """Logits of each head's classes, then of the quarter turns."""
         logits = self.classifier(projections)
         if not self.config.rotation:
             return logits
         return logits + self.rotation_classifier(projections)
 
     def assign(self, outputs, index):
-        """Given labels `[B, H]`, -1 where an image has none."""
+        """Given labels `[B, H]`, -1 if an image has none."""
         return self.labels.read(index)
 
     def example_losses(self, outputs, assignments):
@@ -133,7 +133,7 @@ class FixedLabels(ClusteringMethod):
         )
 
     def _turns(self):
-        """Quarter turns of the views as `transform_images` orders them."""
+        """Quarter turns of the views, in the order of `transform_images`."""
         counts = self.views.config.num_views  # of each size
         return np.concatenate(
             [np.repeat(np.arange(NUM_TURNS), count) for count in counts]
@@ -145,7 +145,7 @@ def rotation_losses(logits, turns):
 
     Args:
       logits: `[V, B, 4]`.
-      turns: int `[V]`, quarter turns of each.
+      turns: int `[V]`, the quarter turns of each.
 
     Returns:
       `ExampleLosses` of `[B]`, means over the copies.

@@ -1,11 +1,12 @@
-"""ODC: labels that move a batch at a time, without passes between epochs
+"""ODC: labels that change a batch at a time, without passes between epochs
 (Zhan et al. 2020, arXiv:2006.10645).
 
 Follows OpenSelfSup's `odc.py`, `odc_memory.py` and `odc_hook.py`. Differs in
-four places: sums and counts of clusters follow each change, so that a refresh
-of the centroids reads no features; 2-means is NumPy's, the same to the bit at
-every run; a part that would itself be too small is replaced by random halves
-(`smallest_part=1` is as published); dropout is keyed by step and row.
+four places: sums and counts of clusters are updated with each change, so that
+refreshing the centroids reads no features; 2-means is in NumPy, the same bit
+for bit in every run; if a part would itself be too small, the cluster is cut
+into random halves (`smallest_part=1` is as published); dropout is keyed by step
+and row.
 """
 
 import keras
@@ -109,7 +110,7 @@ class ODC(ClusteringMethod):
             strategy=self.distribute_strategy,
         )
         cluster_memory.relabel_all(self.clusters, found.pseudo_labels)
-        # The last assignment may empty a cluster again.
+        # The last assignment may leave a cluster empty again.
         cluster_memory.remove_small(self.clusters, 1)
         self.labels.replace(self.host_labels.array[:, None])
         self._weigh_classes()
@@ -155,7 +156,7 @@ class ODC(ClusteringMethod):
         return (Clusterer(self.centroids.array.T),)
 
     def _weigh_classes(self):
-        """Class weights n^-1/2 that sum to 1, for the next step's loss."""
+        """Sets class weights n^-1/2 that sum to 1, for the next step's loss."""
         weights = (self.counts.array + 1e-5) ** -0.5
         self.class_weights.assign(np.float32(weights / weights.sum()))
 
@@ -208,7 +209,7 @@ def dropout_projector(
 
 
 def _he_linear(units, *, name):
-    """A Dense layer from N(0, 2 / fan-in), not cut off, and biases of 0."""
+    """A Dense layer from N(0, 2 / fan-in), not truncated, with biases of 0."""
     return layers.Dense(
         units,
         kernel_initializer=keras.initializers.VarianceScaling(
@@ -220,10 +221,10 @@ def _he_linear(units, *, name):
 
 
 def _min_cluster(config, num_images):
-    """The limit of small clusters, checked against N and K.
+    """The size below which a cluster is small, checked against N and K.
 
     Raises:
-      ValueError: if the largest cluster might be too small to be halved.
+      ValueError: if the largest cluster might be too small to halve.
     """
     (count,) = config.num_clusters
     limit = config.min_cluster
@@ -236,7 +237,7 @@ def _min_cluster(config, num_images):
     limiting = "min_cluster" if needed == limit else "smallest_part"
     raise ValueError(
         "clusters need 2 * min_cluster images on average (and twice "
-        "smallest_part), or most are small and are dissolved at every step. "
+        "smallest_part), or most are small and dissolved at every step. "
         f"Received: {num_images} images for {count} clusters, "
         f"{per_cluster:.1f} each, min_cluster={limit}, "
         f"smallest_part={config.smallest_part}. Lower num_clusters to "

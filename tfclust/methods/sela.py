@@ -1,10 +1,10 @@
-"""SeLa: labels that are predicted best among those that fill all clusters alike
-(Asano, Rupprecht and Vedaldi 2020, arXiv:1911.05371).
+"""SeLa: among labels that fill all clusters equally, those that are predicted
+best (Asano, Rupprecht and Vedaldi 2020, arXiv:1911.05371).
 
 Follows yukimasano/self-label, `main.py` and `sinkhornknopp.py` (ImageNet) and
 `cifar.py`. Differs in three places: the label step works on logarithms, in
 float32 with float64 vectors, and starts from the last one's log r; its passes
-end by the mean change an image; label times that fall between the same two
+stop by the mean change per image; label times that fall between the same two
 steps are one label step.
 """
 
@@ -23,7 +23,7 @@ from tfclust.ops.cross_entropy import hard_label_losses
 from tfclust.ops.filling import check_filling
 from tfclust.ops.kmeans import kmeans
 
-# Labels may fall due a little beyond the last epoch, which then never come.
+# Label steps may be due a little after the last epoch; these are not made.
 _SPAN_BEYOND = 1.01
 _KMEANS_ITERS = 20  # DeepCluster's
 
@@ -135,7 +135,7 @@ class SeLa(ClusteringMethod):
 
 
 def balanced_start(num_images, num_clusters, *, seed):
-    """Random labels of clusters whose sizes differ by at most 1.
+    """Random labels for clusters whose sizes differ by at most 1.
 
     Args:
       num_images: int N. num_clusters: int K.
@@ -150,10 +150,10 @@ def balanced_start(num_images, num_clusters, *, seed):
 
 
 def label_steps(count, schedule, *, epochs, num_images, batch_size):
-    """Steps before which labels are made, of a run over `epochs`.
+    """Steps before which labels are made, in a run over `epochs`.
 
     With t from 0 to 1 in `count` even parts, a label step is due as soon as
-    (epochs + 1.01) * N * t^2 images were seen (t without the square if even).
+    (epochs + 1.01) * N * t^2 images have been seen (t, not t^2, if even).
 
     Args:
       count: int, label steps.

@@ -1,10 +1,10 @@
 """SeLa-v2: DeepCluster-v2's training with SeLa's labels (Caron et al. 2020,
 arXiv:2006.09882, appendix D).
 
-No code was released; this follows the paper's words. Prototypes are learned by
-gradient, and once an epoch every image gets the label that Sinkhorn-Knopp over
-the whole bank gives it. Differs from what SwAV does with a batch in that the
-passes go on until every cluster has its share.
+No code was released; this follows the paper's text. Prototypes are learned by
+gradient descent, and once per epoch every image gets the label that
+Sinkhorn-Knopp over the whole bank gives it. Unlike in SwAV's batches, the
+passes continue until every cluster has its share.
 """
 
 from tfclust.engine.banked import BankedMethod
@@ -27,7 +27,7 @@ class SeLaV2(BankedMethod):
         return self.balance.label(
             head,
             units,
-            # p of the loss; its power makes it exp(cosine / epsilon).
+            # The loss's p; the power turns it into exp(cosine / epsilon).
             self.prototypes.kernels[head].value / self.config.temperature,
             power=self.config.temperature / self.config.epsilon,
             strategy=self.distribute_strategy,

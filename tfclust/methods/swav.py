@@ -25,7 +25,7 @@ class SwAV(ClusteringMethod):
     """SwAV as a Keras model.
 
     Several values of `num_clusters` give several heads whose losses are
-    averaged, as in the source's DeepCluster-v2; its SwAV has one head.
+    averaged, as in the source's DeepCluster-v2; the source's SwAV has one.
     """
 
     Config = SwAVConfig
@@ -71,7 +71,7 @@ class SwAV(ClusteringMethod):
         return self.prototypes(units)
 
     def assign(self, outputs, index):
-        """Codes `[B, K]` by global view, a tuple over heads of them."""
+        """Codes `[B, K]` for each global view, in a tuple over heads."""
         codes = [
             self._codes(outputs.units[view], view)
             for view in range(self.code_views)
@@ -110,7 +110,7 @@ class SwAV(ClusteringMethod):
             with_queue = tf.concat([queue.features.value, batch], axis=0)
             codes = tf.cond(
                 queue.is_full(),
-                # The batch comes last; only its rows are wanted.
+                # The batch comes last; only its rows are needed.
                 lambda: self._balance(with_queue, keep=batch.shape[0]),
                 lambda: self._balance(batch),
             )
@@ -137,7 +137,7 @@ def swapped_loss(log_probs, codes):
 
     Args:
       log_probs: `[V, B, K]` log-softmax of scores, global views first.
-      codes: a sequence of `[B, K]`, one a global view.
+      codes: a sequence of `[B, K]`, one per global view.
 
     Returns:
       `[B]`: the mean over codes and over the V - 1 views that predict each.

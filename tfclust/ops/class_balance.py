@@ -1,17 +1,17 @@
-"""Large and small clusters alike: an order of images, or weights of losses."""
+"""Equal weight for large and small clusters: by the order, or in the loss."""
 
 import numpy as np
 
 
 def balanced_order(pseudo_labels, *, seed):
-    """Image indices of an epoch in which every cluster comes equally often.
+    """Image indices of an epoch in which every cluster occurs equally often.
 
-    With C clusters that have images, each gives floor(N / C) + 1 draws: of its
-    images without repeats where they suffice, else with. All draws together
+    With C clusters that have images, each gives floor(N / C) + 1 draws from its
+    images: without repeats if they suffice, otherwise with. All draws together
     are shuffled and cut to N.
 
     Args:
-      pseudo_labels: `[N]` ints; images below 0 have no label and never come.
+      pseudo_labels: `[N]` ints; images below 0 have no label and are not drawn.
       seed: int or tuple of ints >= 0.
 
     Returns:
@@ -46,10 +46,10 @@ def balanced_order(pseudo_labels, *, seed):
 
 
 def inverse_frequencies(counts):
-    """Weights by which every cluster counts alike, `[K]` float32.
+    """Weights that give every cluster the same total, `[K]` float32.
 
-    N / (C * count) for C clusters with images, so that images weigh 1 on
-    average; 0 for empty clusters.
+    N / (C * count) for C clusters with images, so that the mean weight of an
+    image is 1; 0 for empty clusters.
 
     Args:
       counts: `[K]` ints, images of each cluster.

@@ -1,8 +1,8 @@
 """Clusters that change a batch at a time: ODC's two memories.
 
 Rows, labels and centroids are NumPy arrays that the functions here change in
-place; sums and counts of clusters follow every change, so that a step costs
-B * D and not N * D. Nothing is drawn but from keyed numbers.
+place. Sums and counts of clusters are updated with every change, so that a step
+costs B * D and not N * D. All random numbers are keyed.
 """
 
 import functools
@@ -34,16 +34,16 @@ class Clusters(NamedTuple):
 
 @functools.cache
 def _libraries():
-    """Finds the libraries of NumPy's matrix products, once a process."""
+    """Finds the libraries of NumPy's matrix products, once per process."""
     return threadpoolctl.ThreadpoolController()
 
 
 def _on_one_thread(function):
     """`function` with matrix products on one thread.
 
-    They are small, and threads of theirs would wait by spinning beside those
-    of TensorFlow: fifty times slower on two busy cores. One thread also gives
-    one result, whatever the number of cores.
+    The products are small, and their threads would busy-wait beside
+    TensorFlow's: fifty times slower on two busy cores. One thread also gives
+    the same result on any number of cores.
     """
 
     @functools.wraps(function)
@@ -55,7 +55,7 @@ def _on_one_thread(function):
 
 
 def relabel_all(clusters, labels):
-    """Gives all rows new labels and all clusters their sums and means.
+    """Gives all rows new labels and recomputes all clusters.
 
     Args:
       clusters: `Clusters`.
@@ -71,7 +71,7 @@ def relabel_all(clusters, labels):
 
 
 def refresh_centroids(clusters, which=slice(None)):
-    """Puts centroids at their rows' means; an empty cluster keeps its own.
+    """Moves centroids to their rows' means; an empty cluster keeps its own.
 
     Args:
       clusters: `Clusters`.
@@ -90,7 +90,7 @@ def update_rows(clusters, index, new_rows, weight):
         row <- unit((1 - weight) * row + weight * new row)
         label <- argmax over clusters of centroid . row
 
-    Of equal indices the last row wins. Centroids stay.
+    If an index repeats, the last row wins. Centroids do not change.
 
     Args:
       clusters: `Clusters`.
@@ -118,23 +118,23 @@ def update_rows(clusters, index, new_rows, weight):
 
 @_on_one_thread
 def remove_small(clusters, min_count, *, smallest_part=1, seed=0):
-    """Dissolves small clusters and halves the largest in their place.
+    """Dissolves small clusters and halves the largest to replace them.
 
-    Every row of a cluster of fewer than `min_count` rows moves to the nearest
+    Every row of a cluster with fewer than `min_count` rows moves to the nearest
     centroid (dot product) among the other clusters. Then each cluster that is
-    empty now takes one half of the cluster that is the largest at that
-    moment, parted by 2-means, and both get their means as centroids.
+    now empty takes one half of the cluster that is the largest at that moment,
+    split by 2-means, and both get their means as centroids.
 
-    Should every cluster have fewer than `min_count` rows, those of the mean
-    size N / K (rounded up) or more count as large; there always is one.
+    If every cluster has fewer than `min_count` rows, those with the mean size
+    N / K (rounded up) or more count as large; there is always one.
 
     Args:
       clusters: `Clusters` with N >= K.
       min_count: int >= 1. 20 in ODC, where N / K is 128.
-      smallest_part: int >= 1; where 2-means leaves a side fewer rows, the
-        cluster is parted into random halves instead. 1 in ODC. With
-        2 * K * smallest_part <= N every part gets as many.
-      seed: tuple of ints >= 0, of the random halves.
+      smallest_part: int >= 1; if 2-means leaves one side with fewer rows, the
+        cluster is split into random halves instead. 1 in ODC. With
+        2 * K * smallest_part <= N every part gets at least this many.
+      seed: tuple of ints >= 0, for the random halves.
 
     Returns:
       int64 array, the rows whose label changed, each once.
@@ -154,7 +154,7 @@ def remove_small(clusters, min_count, *, smallest_part=1, seed=0):
 
 
 def _dissolve(clusters, large):
-    """Moves the rows of clusters that are not `large` `[K]`; those rows."""
+    """Moves the rows of clusters that are not `large` `[K]`; returns them."""
     index = np.flatnonzero(~large[clusters.labels])
     if not len(index):
         return _NO_ROWS
@@ -163,15 +163,15 @@ def _dissolve(clusters, large):
     nearest = np.argmax(rows @ clusters.centroids[others].T, axis=1)
     labels = others[nearest]
     clusters.labels[index] = labels
-    clusters.sums[~large] = 0  # no rounding stays behind
+    clusters.sums[~large] = 0  # leaves no rounding error
     clusters.counts[~large] = 0
     _count(clusters, labels, rows, 1)
     return index
 
 
 def _split_largest(clusters, heir, smallest_part, seed):
-    """Gives cluster `heir` a part of the largest; the rows of that part."""
-    largest = np.argmax(clusters.counts)  # of equals the first
+    """Gives cluster `heir` a part of the largest; returns its rows."""
+    largest = np.argmax(clusters.counts)  # the first of equal ones
     index = np.flatnonzero(clusters.labels == largest)
     rows = clusters.rows[index]
     part = two_means(rows)
@@ -189,7 +189,7 @@ def _split_largest(clusters, heir, smallest_part, seed):
 
 
 def _count(clusters, labels, rows, sign):
-    """Adds (sign 1) or takes away (-1) rows `[n, D]` of `labels` `[n]`."""
+    """Adds (sign 1) or removes (-1) rows `[n, D]` with `labels` `[n]`."""
     order = np.argsort(labels, kind="stable")
     found, first = np.unique(labels[order], return_index=True)
     sums = np.add.reduceat(rows[order].astype(np.float64), first, axis=0)

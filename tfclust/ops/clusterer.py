@@ -2,7 +2,7 @@
 
 One record serves every method, so that `cluster` means the same in a SavedModel
 and in `tfclust.cluster`: prototypes have neither mean nor bias, DeepCluster
-brings its PCA, SeLa's bias is log r and CoKe's are the duals.
+adds its PCA, SeLa's bias is log r, and CoKe's is the duals.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from tfclust.ops.units import unit_vectors
 
 
 class Clusterer(NamedTuple):
-    """How one head assigns raw projections; None leaves a step out.
+    """How one head assigns raw projections; None leaves out a step.
 
-    centroids `[E, K]`, whether rows are brought to unit length, bias `[K]`,
-    mean `[D]`, components `[D, E]` (E = D without it). The map comes first:
+    centroids `[E, K]`, whether rows are scaled to unit length, bias `[K]`, mean
+    `[D]`, components `[D, E]` (without them E = D). The map comes first:
     (x - mean) @ components, unit rows, @ centroids, + bias.
     """
 
@@ -28,11 +28,11 @@ class Clusterer(NamedTuple):
 
 
 def scores(clusterer, projections):
-    """Scores of raw projections by cluster, the larger the nearer.
+    """Scores of raw projections by cluster; larger means nearer.
 
     Args:
       clusterer: a `Clusterer`.
-      projections: `[B, D]` float, as the projector gives them.
+      projections: `[B, D]` float, as the projector returns them.
 
     Returns:
       `[B, K]` float32.
@@ -58,7 +58,7 @@ def assign(clusterer, projections):
       projections: `[B, D]` float, as the projector gives them.
 
     Returns:
-      `[B]` int64 clusters and `[B]` float32 scores; of equal scores the first.
+      `[B]` int64 clusters and `[B]` float32 scores; the first of equal scores.
     """
     by_cluster = scores(clusterer, projections)
     cluster = tf.argmax(by_cluster, axis=-1, output_type=tf.int64)

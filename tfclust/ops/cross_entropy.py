@@ -8,7 +8,7 @@ def hard_label_losses(scores, labels, *, temperature=1.0):
 
     Args:
       scores: a tuple over heads of `[V, B, K]` float.
-      labels: `[B, H]` int; -1 where an image has no label.
+      labels: `[B, H]` int; -1 if an image has no label.
       temperature: float > 0; scores are divided by it.
 
     Returns:

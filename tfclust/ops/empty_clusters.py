@@ -1,7 +1,7 @@
-"""What becomes of clusters without rows within k-means: two published rules.
+"""What k-means does with clusters without rows: two published rules.
 
-Both give an empty cluster (the heir) a place beside a full one (the donor) and
-part the two a little; the next pass assigns all rows anew.
+Both put an empty cluster (the heir) beside a full one (the donor) and move the
+two a little apart; the next pass assigns all rows again.
 """
 
 import numpy as np
@@ -13,9 +13,9 @@ _COPY_STEP = 1e-7  # DeeperCluster
 def split_empty(centroids, counts, generator):
     """Gives each empty cluster half of another one, as faiss does.
 
-    The donor is drawn by walking over the clusters, again and again, and
-    taking cluster j with probability (counts[j] - 1) / (N - K). Donor and heir
-    part by a 1024th of each coordinate, in turn up and down.
+    The donor is drawn by walking over the clusters, again and again, and taking
+    cluster j with probability (counts[j] - 1) / (N - K). Donor and heir move
+    apart by a 1024th of each coordinate, alternately up and down.
 
     Args:
       centroids: `[K, D]` float64 array.
@@ -47,9 +47,9 @@ def split_empty(centroids, counts, generator):
 def copy_random(centroids, counts, generator):
     """Puts each empty cluster beside a random full one, as DeeperCluster does.
 
-    Donors are drawn uniformly, small or large. Donor and heir part by 1e-7 in
-    each coordinate, in turn up and down, which is near the rounding of float32
-    scores: most rows may stay with one of the two.
+    Donors are drawn uniformly, small or large. Donor and heir move apart by
+    1e-7 in each coordinate, alternately up and down, which is close to the
+    rounding of float32 scores: most rows may stay with one of the two.
 
     Args:
       centroids: `[K, D]` float64 array.
@@ -61,7 +61,8 @@ def copy_random(centroids, counts, generator):
 
     Source:
       facebookresearch/DeeperCluster, distributed k-means. Its relabelling of
-      half the donor's rows is left out, for the next pass relabels them all.
+      half the donor's rows is left out, because the next pass relabels them
+      all.
     """
     centroids, counts = centroids.copy(), counts.copy()
     apart = _up_and_down(centroids.shape[1]) * _COPY_STEP
@@ -74,7 +75,7 @@ def copy_random(centroids, counts, generator):
     return centroids
 
 
-# By the word that k-means takes; "keep" leaves them where they are.
+# By the value of k-means' `empty`; "keep" leaves them where they are.
 RULES = {"keep": None, "split": split_empty, "copy": copy_random}
 
 

@@ -1,6 +1,6 @@
-"""Whether there are rows enough for so many clusters.
+"""Whether there are enough rows for a number of clusters.
 
-Imports nothing: recipes are checked before TensorFlow is there.
+Imports nothing: recipes are checked before TensorFlow is imported.
 """
 
 
@@ -8,10 +8,10 @@ def check_filling(num_rows, num_clusters, *, rows="images", seen=""):
     """Refuses more clusters than rows.
 
     Args:
-      num_rows: int, what is grouped.
+      num_rows: int, the rows to group.
       num_clusters: int, K, or the largest K of several heads.
       rows: str, what the rows are called.
-      seen: str, when they are that many, such as "an epoch".
+      seen: str, the scope of that number, such as "an epoch".
 
     Raises:
       ValueError: if a cluster would stay empty.

@@ -15,8 +15,8 @@ from tfclust.ops.power_iteration import power_iteration_clustering
 # HDBSCAN compares all pairs of rows: 10,000 rows of 16 values take 4 s on one
 # core, 100,000 some 8 min.
 HDBSCAN_MOST_ROWS = 100_000
-# Beyond, distances of neighbours and of strangers hardly differ, and all is
-# noise.
+# Beyond this, distances to neighbours and to other rows hardly differ, and
+# everything is noise.
 HDBSCAN_MOST_WIDTH = 64
 
 
@@ -33,8 +33,8 @@ class Groups(NamedTuple):
 def kmeans_groups(rows, num_clusters, *, num_iters, empty, seed, strategy):
     """k-means without the clusters that its last assignment left empty.
 
-    Arguments are those of `kmeans`; centroids are those that rows were
-    assigned to, so that the nearest one is a row's label.
+    Arguments are those of `kmeans`; the centroids are those to which rows were
+    assigned, so the nearest one is a row's label.
     """
     result = kmeans(
         rows,
@@ -45,7 +45,7 @@ def kmeans_groups(rows, num_clusters, *, num_iters, empty, seed, strategy):
         strategy=strategy,
     )
     filled = result.counts > 0
-    number = np.cumsum(filled) - 1  # of a filled cluster among its like
+    number = np.cumsum(filled) - 1  # of a filled cluster among the filled
     labels = number[result.pseudo_labels].astype(np.int32)
     return Groups(labels, result.centroids[filled])
 
@@ -69,7 +69,7 @@ def graph_groups(rows, most_groups, *, seed):
 
 
 def density_groups(rows, most_groups, *, min_cluster_size):
-    """HDBSCAN: dense regions are groups, all else is noise without a label.
+    """HDBSCAN: dense regions are groups, the rest is noise without a label.
 
     Args:
       rows: `[N, D]` float array, N at most 100,000 and D at most 64.
@@ -97,7 +97,7 @@ def density_groups(rows, most_groups, *, min_cluster_size):
 
 
 def check_density(num_rows, width):
-    """Refuses rows that HDBSCAN is not for, by their numbers alone.
+    """Refuses rows that are too many or too wide for HDBSCAN.
 
     Raises:
       ValueError: with the numbers and the way out.
@@ -105,13 +105,13 @@ def check_density(num_rows, width):
     if num_rows > HDBSCAN_MOST_ROWS:
         raise ValueError(
             "HDBSCAN compares all pairs of images: at most "
-            f"{HDBSCAN_MOST_ROWS} are allowed. Received: {num_rows}. Take "
+            f"{HDBSCAN_MOST_ROWS} are allowed. Received: {num_rows}. Use "
             "clustering=kmeans or pic, or fewer images (max_images)."
         )
     if width > HDBSCAN_MOST_WIDTH:
         raise ValueError(
             f"HDBSCAN finds no dense regions beyond {HDBSCAN_MOST_WIDTH} "
-            f"values a row. Received: {width}. Lower pca_width, to 16 for a "
+            f"values per row. Received: {width}. Lower pca_width, to 16 for a "
             "start."
         )
 
@@ -122,8 +122,8 @@ def mean_groups(rows, labels, most_groups):
     Args:
       rows: `[N, D]` float array.
       labels: `[N]` ints of any values; below 0 for none.
-      most_groups: int; of more groups the largest stay (of equal ones the
-        lower label), and rows of the others have no label.
+      most_groups: int; if there are more groups, the largest are kept (of equal
+        ones the lower label), and rows of the others have no label.
     """
     values, number = np.unique(labels, return_inverse=True)
     counts = np.bincount(number)

@@ -1,9 +1,9 @@
 """k-means, spherical and Euclidean, in blocks of rows and over replicas.
 
 Spherical follows facebookresearch/swav `main_deepclusterv2.py` at 06b1b7c,
-Euclidean is Lloyd's; `empty="split"` is the rule of faiss, which DeepCluster's
-clustering rests on, `empty="copy"` DeeperCluster's. Rows lie on the strategy's
-devices (`lloyd.py`); of a pass only the sums and counts of clusters come to the
+Euclidean is Lloyd's; `empty="split"` is the rule of faiss, which DeepCluster
+uses, `empty="copy"` is DeeperCluster's. Rows are on the strategy's devices
+(`lloyd.py`); after a pass only the sums and counts of clusters come to the
 host, where centroids are updated in float64.
 """
 
@@ -45,14 +45,14 @@ def spherical_kmeans(
     block_rows=None,
     strategy=None,
 ):
-    """Clusters by cosine: each pass assigns, averages, brings to unit length.
+    """Clusters by cosine: each pass assigns, averages, scales to unit length.
 
-    An iteration gives every row to the centroid of the largest dot product and
-    puts each centroid at the unit vector of its rows' mean; a last assignment
-    follows. A mean of zero keeps its centroid.
+    An iteration assigns every row to the centroid with the largest dot product
+    and moves each centroid to the unit vector of its rows' mean; a last
+    assignment follows. If the mean is zero, the centroid stays.
 
     Args:
-      rows: `[N, D]` float array or tensor; brought to unit length.
+      rows: `[N, D]` float array or tensor; scaled to unit length.
       num_clusters: int K <= N.
       num_iters: int >= 1, passes. 10 in DeepCluster-v2.
       seed: int or tuple of ints >= 0; draws the start and the splits.
@@ -67,7 +67,7 @@ def spherical_kmeans(
     Returns:
       `KMeansResult`, the same bits at every call on one CPU machine (on a GPU
       with `enable_op_determinism`); on another number of replicas the same
-      but for float32 rounding.
+      except for float32 rounding.
 
     Raises:
       ValueError: if an argument is out of its bounds or rows are not finite.
@@ -105,7 +105,7 @@ def kmeans(
 ):
     """Clusters by Euclidean distance (Lloyd).
 
-    Stops early when no centroid moves, or all together by less than
+    Stops early when no centroid moves, or all together move less than
     `tolerance` allows. Works on rows minus their mean, as scikit-learn does,
     because float32 distances far from the origin cancel.
 
@@ -126,7 +126,7 @@ def kmeans(
     Returns:
       `KMeansResult`, the same bits at every call on one CPU machine (on a GPU
       with `enable_op_determinism`); on another number of replicas the same
-      but for float32 rounding.
+      except for float32 rounding.
 
     Raises:
       ValueError: if an argument is out of its bounds or rows are not finite.
@@ -246,7 +246,7 @@ def _check_finite(rows):
     if not np.isfinite(tf.reduce_sum(rows, axis=0).numpy()).all():
         raise ValueError(
             "rows must be finite. Received: nan, inf, or values whose sum "
-            "leaves float32. Look for a diverged backbone."
+            "overflows float32. Look for a diverged backbone."
         )
 
 
@@ -265,24 +265,24 @@ def _check_rows(rows, num_clusters, num_iters, block_rows):
     if num_iters < 1:
         raise ValueError(
             "num_iters must be an int of at least 1. Received: "
-            f"num_iters={num_iters}. DeepCluster-v2 takes 10."
+            f"num_iters={num_iters}. DeepCluster-v2 uses 10."
         )
     if block_rows is not None and block_rows < 1:
         raise ValueError(
             "block_rows must be an int of at least 1. Received: "
-            f"block_rows={block_rows}. None takes what fits the cache."
+            f"block_rows={block_rows}. None uses what fits the cache."
         )
 
 
 def _check_draws(empty, seed, start):
     if empty not in RULES:
         raise ValueError(
-            "empty says what becomes of clusters without rows. Expected: "
+            "empty says what to do with clusters without rows. Expected: "
             f"'keep', 'split' or 'copy'. Received: {empty!r}."
         )
     if seed is None and (start is None or empty != "keep"):
         raise ValueError(
-            "seed must be an int or a tuple of ints, for the start or the "
+            "seed must be an int or a tuple of ints, since the start or the "
             "splits are drawn. Received: seed=None. Pass one, or "
             "initial_centroids with empty='keep'."
         )

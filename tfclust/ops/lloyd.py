@@ -1,4 +1,4 @@
-"""Passes of k-means over rows that lie on the devices.
+"""Passes of k-means over rows that are on the devices.
 
 Rows are split over the replicas of a strategy and scored block by block, never
 N x K at once; sums and counts of clusters are added up over the replicas.
@@ -16,7 +16,7 @@ _SMALLEST_BLOCK = 1024
 
 
 class Shards(NamedTuple):
-    """Rows by replica: `[blocks, block, D]`, of which num_rows are real."""
+    """Rows by replica: `[blocks, block, D]`; num_rows of them are real."""
 
     rows: tf.Tensor
     num_rows: tf.Tensor
@@ -48,8 +48,8 @@ def split_rows(rows, num_clusters, block_rows, strategy):
 def sums(shards, centroids, bias):
     """Sums `[K, D]` float64 and counts `[K]` of the rows by centroid.
 
-    A row goes to the centroid `[K, D]` of the largest dot product plus bias
-    `[K]`; of equal ones to the first.
+    A row goes to the centroid `[K, D]` with the largest dot product plus bias
+    `[K]`, to the first of equal ones.
     """
     return _run(_sums_step, shards, centroids, bias)
 
@@ -92,7 +92,7 @@ def _sums_step(rows, num_rows, centroids, bias):
     def add_block(i, sums, counts):
         labels = _nearest(rows[i], i, num_rows, centroids, bias)
         of_block, number = _segment_sums(rows[i], labels, num_clusters)
-        # Float64 over blocks: a large cluster loses nothing.
+        # Float64 over blocks, so that a large cluster loses no precision.
         sums += tf.cast(of_block, tf.float64)
         return i + 1, sums, counts + tf.cast(number, tf.int64)
 
@@ -133,7 +133,7 @@ def _nearest(block, i, num_rows, centroids, bias):
 
 @tf.function(jit_compile=True, autograph=False)
 def _segment_sums(block, labels, num_clusters):
-    # Under XLA a tenth of the plain op's time on CPU, and in one order.
+    # Under XLA this takes a tenth of the plain op's time on CPU, in one order.
     ones = tf.ones_like(labels)
     return (
         tf.math.unsorted_segment_sum(block, labels, num_clusters),

@@ -1,8 +1,8 @@
-"""Nearest rows, exactly: by faiss where it is installed, else by TensorFlow.
+"""Nearest rows, exactly: by faiss if it is installed, else by TensorFlow.
 
 Both give candidates, a few more than asked for, whose distances are then
-computed anew in one way, row by row. So the two agree in order and value, and
-distances between close rows do not suffer from the cancellation in
+computed again in the same way, row by row. So the two agree in order and value,
+and distances between close rows do not suffer from the cancellation in
 |x|^2 - 2 x.y + |y|^2. Memory is a block of scores, never N x N.
 """
 
@@ -18,19 +18,19 @@ METRICS = ("squared_euclidean", "cosine")
 QUERY_ROWS = 2048
 BANK_ROWS = 16384
 
-# Candidates beyond those asked for: float32 scores of rows that lie nearly as
-# far may come in either order.
+# Extra candidates: float32 scores of rows that are almost equally far may come
+# in either order.
 _SPARE = 4
-_DIFFERENCES = 2**24  # floats at once when distances are computed anew, 64 MB
+_DIFFERENCES = 2**24  # floats at once when distances are recomputed, 64 MB
 
 
 class Neighbors(NamedTuple):
     """Rows `[Q, k]` int64, nearest first, and their distances `[Q, k]` float32.
 
-    Of equal distances the lower row comes first.
+    For equal distances the lower row comes first.
     """
 
-    # The word of the whole house, though tuples have a method of this name.
+    # The word used everywhere here, though tuples have a method of this name.
     index: np.ndarray  # type: ignore[assignment]
     distances: np.ndarray
 
@@ -49,14 +49,14 @@ def nearest_neighbors(
     Args:
       rows: `[N, D]` float array or tensor, the bank.
       num_neighbors: int k, at most N, or N - 1 without queries.
-      queries: `[Q, D]` float; None for the rows themselves, each of which is
-        then no neighbour of its own. A row that occurs twice still is the
-        nearest of its twin.
+      queries: `[Q, D]` float; None for the rows themselves, none of which is
+        then its own neighbour. A row that occurs twice is still the nearest to
+        its copy.
       metric: "squared_euclidean", |x - y|^2, or "cosine", 1 - cos(x, y), where
         a row of zeros has cosine 0 to all.
       use_faiss: whether faiss searches, on the CPU, rather than TensorFlow on
-        the device in scope; None where it is installed. The results are the
-        same, but for which of more than k + 4 equally far rows are named.
+        the device in scope; None means: if it is installed. The results are the
+        same, except for the choice among more than k + 4 equally far rows.
       block_rows: int, bank rows compared at once; bounds the memory.
 
     Returns:
@@ -114,7 +114,7 @@ def _cosine(bank):
     def distances(queries, candidates):
         products = np.matmul(bank[candidates], queries[..., None])[..., 0]
         cosines = products * inverse[candidates] / _lengths(queries)
-        return np.maximum(1 - cosines, 0)  # float32 rounds beyond 1
+        return np.maximum(1 - cosines, 0)  # float32 may round above 1
 
     return distances
 
@@ -126,7 +126,7 @@ def _search_by_tensorflow(
     shape = (len(queries), num_candidates)
     scores = np.full(shape, -np.inf, np.float32)
     candidates = np.zeros(shape, np.int64)
-    # The bank is the long side: each of its blocks is read and scaled once.
+    # The bank is the larger side: each of its blocks is read and scaled once.
     for first in range(0, len(bank), block_rows):
         block = prepare(bank[first : first + block_rows])
         bias = np.zeros(len(block), np.float32)
@@ -149,12 +149,12 @@ def _search_by_tensorflow(
 
 @tf.function(reduce_retracing=True, autograph=False)
 def _merged(queries, block, bias, scores, candidates, first, num_candidates):
-    """The best of those found so far and of one more block of the bank."""
+    """The best of those found so far and those in one more block."""
     products = tf.matmul(queries, block, transpose_b=True)  # [Q, b]
     in_block = tf.minimum(num_candidates, tf.shape(block)[0])
     values, columns = tf.math.top_k(products + bias, in_block)
     values = tf.concat([scores, values], axis=1)  # [Q, c + in_block]
-    # Earlier blocks stand first, so that top_k prefers their lower rows.
+    # Earlier blocks come first, so that top_k prefers their lower rows.
     columns = tf.cast(columns, tf.int64) + first
     columns = tf.concat([candidates, columns], axis=1)
     values, best = tf.math.top_k(values, num_candidates)  # [Q, c]
@@ -179,7 +179,7 @@ def _search_by_faiss(
 
 
 def _unit(rows):
-    """Rows `[n, D]` at length 1; zeros stay."""
+    """Rows `[n, D]` scaled to length 1; zeros stay."""
     return rows / _lengths(rows)
 
 
@@ -191,7 +191,7 @@ def _lengths(rows):
 
 
 def _centred(bank):
-    """A function that takes the mean off: less is lost in |y|^2."""
+    """A function that subtracts the mean: |y|^2 loses less precision."""
     centre = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
     return lambda rows: rows - centre
 
@@ -204,13 +204,13 @@ def _checked(name, rows):
             f"shape {rows.shape}. Flatten or pool what comes after the first "
             "axis."
         )
-    # A sum over a row, as N x D booleans would double the memory.
+    # A sum over each row, because N x D booleans would double the memory.
     bad = np.count_nonzero(~np.isfinite(rows.sum(axis=1)))
     if bad:
         raise ValueError(
             f"{name} must be finite. Received: nan, inf, or values whose sum "
-            f"leaves float32 in {bad} of {len(rows)} rows. Look for a diverged "
-            "backbone."
+            f"overflows float32 in {bad} of {len(rows)} rows. Look for a "
+            "diverged backbone."
         )
     return rows
 

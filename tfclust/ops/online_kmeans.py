@@ -1,10 +1,11 @@
-"""Clusters that move with every batch: constrained online k-means (Qian et al.
-2022, arXiv:2105.11527).
+"""Clusters that change with every batch: constrained online k-means (Qian et
+al. 2022, arXiv:2105.11527).
 
-A row goes to the cluster of the largest score plus dual. A dual falls with each
-row that its cluster takes and rises by what a cluster must get, so that small
-clusters grow. Everything is a pure function of the gathered batch, compiled by
-XLA: replicas that call it with the same rows hold the same clusters.
+A row goes to the cluster with the largest score plus dual. A dual falls with
+each row that its cluster takes and rises by what a cluster must get, so that
+small clusters grow. Everything is a pure function of the gathered batch,
+compiled by XLA: replicas that call it with the same rows have the same
+clusters.
 """
 
 from typing import NamedTuple
@@ -17,7 +18,7 @@ _VOTE_TEMPERATURE = 0.5
 
 
 class RunningMeans(NamedTuple):
-    """Centroids `[D, K]` float32, and of how many rows, `[K]` int64."""
+    """Centroids `[D, K]` float32, and their numbers of rows, `[K]` int64."""
 
     centroids: tf.Tensor
     counts: tf.Tensor
@@ -33,7 +34,7 @@ class Votes(NamedTuple):
 
 @tf.function(jit_compile=True, autograph=False)
 def assign(rows, centroids, duals):
-    """The cluster of the largest score plus dual, of equal ones the first.
+    """The cluster with the largest score plus dual; the first of equal ones.
 
     Args:
       rows: `[B, D]` float32.
@@ -44,7 +45,7 @@ def assign(rows, centroids, duals):
       `[B]` int32.
 
     Source:
-      CoKe, eq. 8. No row waits for another's dual: the batch is assigned whole.
+      CoKe, eq. 8. The batch is assigned at once, not row by row.
     """
     scores = tf.matmul(rows, centroids) + duals  # [B, K]
     return tf.argmax(scores, axis=1, output_type=tf.int32)
@@ -52,24 +53,24 @@ def assign(rows, centroids, duals):
 
 @tf.function(jit_compile=True, autograph=False)
 def move_duals(duals, labels, *, dual_step, min_share):
-    """Duals after a batch: less where rows came, more for all.
+    """Duals after a batch: lower where rows came, higher for all.
 
         rho_k <- rho_k - dual_step * (m_k - min_share * B / K)
 
-    with m_k rows of the batch in cluster k. Below a share of 1 the bound is one
-    to the lower side alone, and negative duals are set to 0.
+    with m_k rows of the batch in cluster k. Below a share of 1 there is only a
+    lower bound, and negative duals are set to 0.
 
     Args:
       duals: `[K]` float32.
       labels: `[B]` int32, the clusters of the batch.
       dual_step: float, change by one row; eta / B in the paper.
-      min_share: float in [0, 1], the least size in units of N / K; gamma'.
+      min_share: float in [0, 1], the minimum size in units of N / K; gamma'.
 
     Returns:
       `[K]` float32.
 
     Source:
-      CoKe, eq. 9 and 10; eta = 20 at B = 1024, so 0.02 a row.
+      CoKe, eq. 9 and 10; eta = 20 at B = 1024, so 0.02 per row.
     """
     num_clusters, batch = duals.shape[0], labels.shape[0]
     ones = tf.ones_like(labels, tf.float32)
@@ -81,25 +82,26 @@ def move_duals(duals, labels, *, dual_step, min_share):
 
 @tf.function(jit_compile=True, autograph=False)
 def move_centroids(means, rows, labels, normalised):
-    """Running means that take in a batch.
+    """Running means after one more batch.
 
         c_k <- (n_k c_k + sum of the batch's rows in k) / (n_k + m_k)
         n_k <- n_k + m_k
 
-    A cluster that no row of the batch fell into stays as it is, to the bit; one
-    whose count is 0 forgets where it was.
+    A cluster that gets no row of the batch stays the same, bit for bit; one
+    whose count is 0 forgets its old position.
 
     Args:
       means: `RunningMeans`.
       rows: `[B, D]` float32.
       labels: `[B]` int32.
-      normalised: scalar bool, whether moved centroids return to unit length.
+      normalised: scalar bool, whether changed centroids are scaled to unit
+        length.
 
     Returns:
       `RunningMeans`.
 
     Source:
-      CoKe, eq. 7 and its code: the mean is of the centroid as normalised.
+      CoKe, eq. 7 and its code: the mean uses the centroid as normalised.
     """
     centroids, counts = means
     num_clusters = counts.shape[0]
@@ -135,11 +137,11 @@ def blend_centroids(last, current, share):
 
 @tf.function(jit_compile=True, autograph=False)
 def add_vote(votes, labels, share):
-    """Votes, a running mean over epochs, that take in one more label.
+    """Votes, a running mean over epochs, after one more label.
 
-    All weights shrink by 1 - share, and the label's grows by share. A label
-    without a place takes that of the smallest weight; its vote goes to the
-    others in their proportions, so that the weights' sum stays 1.
+    All weights are multiplied by 1 - share, and the label's grows by share. A
+    label without a place takes that of the smallest weight, whose vote goes to
+    the others in proportion, so that the weights still sum to 1.
 
     Args:
       votes: `Votes` of `[..., J]`.
@@ -171,14 +173,14 @@ def add_vote(votes, labels, share):
 
 
 def vote_shares(votes):
-    """What each vote counts in a soft label: softmax(weight / 0.5).
+    """The share of each vote in a soft label: softmax(weight / 0.5).
 
     Args:
       votes: `Votes` of `[..., J]`.
 
     Returns:
-      `[..., J]` float32; 0 where the weight is 0, otherwise with the sum 1; all
-      0 for a row without votes.
+      `[..., J]` float32; 0 where the weight is 0, and otherwise summing to 1;
+      all 0 for a row without votes.
 
     Source:
       CoKe, the second stage of `main_single_view`: over non-zero weights only.
@@ -191,7 +193,7 @@ def vote_shares(votes):
 
 
 def soft_labels(clusters, shares, num_clusters):
-    """Rows over clusters that hold each share at its cluster.
+    """Rows over all clusters, with each share at its cluster.
 
     Args:
       clusters: `[B, J]` int32; -1 is left out.

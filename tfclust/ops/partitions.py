@@ -1,7 +1,7 @@
 """Figures of clusterings: how even, and how alike two of them are.
 
-NumPy in, a float out. All comparisons rest on the sparse contingency table, so
-that a million images in thousands of clusters take a fraction of a second.
+NumPy in, a float out. All comparisons use the sparse contingency table, so that
+a million images in thousands of clusters take a fraction of a second.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 
 def effective_clusters(counts):
-    """How many even clusters would be as diverse: exp of the entropy.
+    """The number of equal clusters with the same entropy: exp(entropy).
 
     Args:
       counts: `[K]` rows by cluster.
@@ -35,10 +35,10 @@ def largest_cluster_share(counts):
 
 
 def label_sizes(labels, num_clusters):
-    """Images of the smallest and of the largest cluster of any head.
+    """Sizes of the smallest and the largest cluster of any head.
 
     Args:
-      labels: `[N, H]` int; -1 has no cluster.
+      labels: `[N, H]` int; -1 for no cluster.
       num_clusters: K of each head.
 
     Returns:
@@ -57,7 +57,7 @@ def label_sizes(labels, num_clusters):
 
 
 def contingency(a, b):
-    """Rows that lie in each cluster of `a` and each of `b`.
+    """How many rows are in each cluster of `a` and each of `b`.
 
     Args:
       a: `[N]` ints, one partition.
@@ -68,7 +68,7 @@ def contingency(a, b):
       and a column for each in `b`, in ascending order.
 
     Raises:
-      ValueError: if the two are not of one length and rank 1, or empty.
+      ValueError: if the two have different lengths or are not rank 1, or empty.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.ndim != 1 or a.shape != b.shape or not a.size:
@@ -93,7 +93,7 @@ def nmi(a, b, average="geometric"):
         default).
 
     Returns:
-      float in [0, 1]; 1 if neither partition parts anything, as in
+      float in [0, 1]; 1 if neither partition separates anything, as in
       scikit-learn.
 
     Raises:
@@ -133,7 +133,7 @@ def ami(a, b):
       b: `[N]` ints, the other.
 
     Returns:
-      float, 1 if alike, near 0 if unrelated.
+      float, 1 if equal, near 0 if unrelated.
 
     Raises:
       ValueError: as `contingency`.
@@ -167,12 +167,12 @@ def ari(a, b):
     in_a, in_b = _pairs(table.sum(axis=1)), _pairs(table.sum(axis=0))
     chance = in_a * in_b / max(1, _pairs(np.asarray([table.sum()])))
     largest = (in_a + in_b) / 2
-    # Nothing could be otherwise: all rows together, or all apart, in both.
+    # No other result is possible: all rows together, or all apart, in both.
     return 1.0 if largest == chance else (both - chance) / (largest - chance)
 
 
 def hungarian_accuracy(labels, clusters):
-    """Share of rows that the best matching of clusters to classes gets right.
+    """Share of rows that the best match of clusters to classes gets right.
 
     A class has at most one cluster and a cluster at most one class, so with
     K above the number of classes some clusters count as wrong.
@@ -209,7 +209,7 @@ def _pairs(counts):
 
 
 def _consecutive(partition):
-    """The partition numbered from 0 over values that occur, and how many."""
+    """The partition, numbered from 0 over its values, and their number."""
     whole = np.issubdtype(partition.dtype, np.integer)
     if not whole or partition.min() < 0 or partition.max() > 4 * len(partition):
         values, partition = np.unique(partition, return_inverse=True)

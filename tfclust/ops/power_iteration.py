@@ -1,15 +1,15 @@
 """Power iteration clustering on a graph of nearest neighbours (DeepCluster).
 
-Lin and Cohen 2010 take a few power iterations with the affinities of a graph
-for an embedding of its nodes. DeepCluster's variant (arXiv:1807.05520; the
+Lin and Cohen 2010 use a few power iterations with the affinities of a graph as
+an embedding of its nodes. DeepCluster's variant (arXiv:1807.05520; the
 diffusion is that of Douze et al. 2018, arXiv:1706.02332) adds a uniform source
-to each, and the local maxima of the result count the clusters:
+to each iteration, and each local maximum of the result is a cluster:
 
     W = A + A^T,  A_ij = exp(-d_ij / sigma^2) for the k nearest j of i
     v <- alpha W v + (1 - alpha) / N, then v / sum(v)          from v = 1 / N
     i points to the neighbour j of the largest W_ij (v_j - v_i), if above 0
 
-Whoever ends at one maximum by following the pointers is one cluster.
+All rows that end at the same maximum by following the pointers are one cluster.
 """
 
 from typing import NamedTuple
@@ -36,20 +36,21 @@ def power_iteration_clustering(
     num_iters=200,
     seed=None,
 ):
-    """Clusters that need no number of clusters; nothing is drawn at random.
+    """Clusters without a given number of clusters; nothing is random.
 
     Args:
-      rows: `[N, D]` float; of unit length in DeepCluster, whose sigma it is.
+      rows: `[N, D]` float; of unit length in DeepCluster, to suit its sigma.
       num_neighbors: int k < N, edges from each row. 5 in DeepCluster.
       sigma: positive float, bandwidth of the kernel exp(-d / sigma^2) of the
         squared distance d. 0.2 in DeepCluster.
-      alpha: float in (0, 1), how much flows along edges. 0.001 in DeepCluster.
+      alpha: float in (0, 1), the part that flows along edges. 0.001 in
+        DeepCluster.
       num_iters: int >= 1, power iterations. 200 in DeepCluster.
-      seed: taken so that all clusterings are called alike; changes nothing.
+      seed: accepted so that all clusterings have the same call; not used.
 
     Returns:
-      `PICResult`. A cluster of one row joins that of its nearest neighbour in
-      a larger cluster, unless all its neighbours are alone too.
+      `PICResult`. A cluster of one row joins the cluster of its nearest
+      neighbour in a larger one, unless all its neighbours are alone too.
 
     Raises:
       ValueError: if an argument is out of its bounds, or rows are not finite.
@@ -57,10 +58,10 @@ def power_iteration_clustering(
     Source:
       DeepCluster, arXiv:1807.05520, `clustering.py`. Differs: float64, and the
       iteration stops before num_iters once v no longer changes. With alpha
-      0.001, v lies within 1e-3 of uniform, and the source's float32 rounds
-      most of the rises v_j - v_i away: on the same rows it found 615 clusters,
-      497 of them of one image, where float64 finds 138. Expect fewer and larger
-      clusters here than in the source.
+      0.001, v is within 1e-3 of uniform, and the source's float32 rounds away
+      most of the differences v_j - v_i: on the same rows it found 615 clusters,
+      497 of them with one image, where float64 finds 138. Expect fewer and
+      larger clusters here than in the source.
     """
     _check(sigma, alpha, num_iters)
     neighbors = nearest_neighbors(rows, num_neighbors)
@@ -89,7 +90,7 @@ def _affinities(neighbors, sigma):
 
 
 def _power_iterations(affinities, alpha, num_iters):
-    """v `[N]`, positive, of sum 1: large where rows lie close."""
+    """v `[N]`, positive, with sum 1: large where rows are dense."""
     num_rows = affinities.shape[0]
     v = np.full(num_rows, 1 / num_rows)
     for _ in range(num_iters):
@@ -102,11 +103,11 @@ def _power_iterations(affinities, alpha, num_iters):
 
 
 def _pointers(affinities, v):
-    """The neighbour that each row points to, itself at a maximum; `[N]`."""
+    """The neighbour to which each row points, itself at a maximum; `[N]`."""
     edges = affinities.tocoo()
     start, end = edges.coords
     rise = edges.data * (v[end] - v[start])
-    # The largest rise of each row comes last, and of equal ones the first edge.
+    # Each row's largest rise comes last, and the first edge of equal ones.
     order = np.lexsort((-np.arange(len(rise)), rise, start))
     order = order[rise[order] > 0]
     pointers = np.arange(len(v))
@@ -115,7 +116,7 @@ def _pointers(affinities, v):
 
 
 def _followed(pointers):
-    """Where each row ends; v rises along pointers, so none goes around."""
+    """Where each row ends; v rises along pointers, so there are no cycles."""
     further = pointers[pointers]
     while not np.array_equal(further, pointers):
         pointers, further = further, further[further]
@@ -123,7 +124,7 @@ def _followed(pointers):
 
 
 def _without_singletons(labels, index):
-    """Gives clusters of one row to those of their neighbours `[N, k]`."""
+    """Merges clusters of one row into those of their neighbours `[N, k]`."""
     alone = np.bincount(labels)[labels] == 1  # [N]
     in_larger = ~alone[index]  # [N, k]
     moves = alone & in_larger.any(axis=1)
@@ -135,15 +136,15 @@ def _check(sigma, alpha, num_iters):
     if not sigma > 0:
         raise ValueError(
             "sigma must be a positive float. Received: "
-            f"sigma={sigma}. DeepCluster takes 0.2 for unit rows."
+            f"sigma={sigma}. DeepCluster uses 0.2 for unit rows."
         )
     if not 0 < alpha < 1:
         raise ValueError(
             "alpha must be between 0 and 1. Received: "
-            f"alpha={alpha}. DeepCluster takes 0.001."
+            f"alpha={alpha}. DeepCluster uses 0.001."
         )
     if num_iters < 1:
         raise ValueError(
             "num_iters must be an int of at least 1. Received: "
-            f"num_iters={num_iters}. DeepCluster takes 200."
+            f"num_iters={num_iters}. DeepCluster uses 200."
         )

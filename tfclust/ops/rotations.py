@@ -1,4 +1,4 @@
-"""Quarter turns of square images, exact: pixels move, none is computed."""
+"""Quarter turns of square images, exact: pixels move and keep their values."""
 
 import tensorflow as tf
 
@@ -6,13 +6,13 @@ NUM_TURNS = 4
 
 
 def four_rotations(images):
-    """Images turned by 0, 90, 180 and 270 degrees, counter-clockwise.
+    """Images rotated by 0, 90, 180 and 270 degrees, counter-clockwise.
 
     Args:
       images: `[n, B, S, S, 3]`, of any type.
 
     Returns:
-      `[4 * n, B, S, S, 3]`: first all as they are, then all turned once, and
+      `[4 * n, B, S, S, 3]`: first all as they are, then all rotated once, and
       so on.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Passes of the scaling over rows that lie on the devices.
+"""Passes of the scaling over rows that are on the devices.
 
-Rows are split over the replicas of a strategy and scored block by block; of a
-pass only sums by cluster come to the host.
+Rows are split over the replicas of a strategy and scored block by block; after
+a pass only sums by cluster come to the host.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfclust.runtime import replicas
 
-_FARTHEST = 0.1  # from log r to the float32 value that scores have of it
+_FARTHEST = 0.1  # of log r from the float32 value that scores use for it
 
 
 class Head(NamedTuple):
@@ -25,10 +25,10 @@ class Head(NamedTuple):
 class Passes:
     """Passes over the shards, from cached scores where these fit.
 
-    In float32 log r of 10 is known to 1e-6, and its last bit never comes to
-    rest: c would go on changing by as much. So scores have a log r of float32
-    that stays as long as log r is near it, and what it has grown since, a small
-    number, is taken in apart. Changes of c of 1e-8 are then seen.
+    In float32 a log r of 10 is known to 1e-6, and its last bit never settles,
+    so c would keep changing by as much. Therefore scores use a float32 log r
+    that stays fixed as long as log r is near it; the growth since then, a small
+    number, is added separately. Changes of c of 1e-8 are then visible.
     """
 
     def __init__(self, shards, head, cache_bytes):
@@ -40,7 +40,7 @@ class Passes:
                 _cache_step, shards.strategy, shards.rows, head
             )
             self._shards, self._head = shards._replace(rows=scores), None
-        # Of no row: the first pass compares with nothing.
+        # Empty: the first pass has nothing to compare with.
         self._log_c = _on_replicas(_nothing_step, shards.strategy, shards.rows)
         self._base = None
         counts = _on_replicas(_count_step, shards.strategy, shards.num_rows)
@@ -73,7 +73,7 @@ class Passes:
 
 
 def rounded(shards, head, log_r):
-    """Labels `[N]` int32, mass `[K]` and log sums, both a row, as NumPy."""
+    """Labels `[N]` int32, mass `[K]` and log sums, as NumPy."""
     results = _on_replicas(
         _labels_step,
         shards.strategy,
@@ -102,7 +102,7 @@ def _on_replicas(step, strategy, *args):
 
 
 def _local(strategy, value):
-    """A replica's value on this machine; of sums all have the same."""
+    """A replica's value on this machine; sums are the same on all."""
     return strategy.experimental_local_results(value)[0]
 
 
@@ -180,7 +180,7 @@ def _real(block, i, num_rows):
 def _scores(block, head):
     """power * log p `[b, K]` relative to each row's best, and the best `[b]`.
 
-    What carries weight is then near 0, where float32 is finest.
+    The values that matter are then near 0, where float32 is finest.
     """
     logits = tf.matmul(block, head.kernel) + head.bias  # [b, K]
     best = tf.reduce_max(logits, axis=1, keepdims=True)
@@ -193,7 +193,7 @@ def _scores(block, head):
 def _soft_counts(block, real, head, log_r, growth):
     """Mass by cluster `[K]` and log sums `[b]` float64 of a block's rows.
 
-    The block holds scores `[b, K]` where `head` is None, else features.
+    The block holds scores `[b, K]` if `head` is None, otherwise features.
     """
     scores = block if head is None else _scores(block, head)[0]
     return _soft(scores + log_r, real, growth)

@@ -2,13 +2,13 @@
 
 Follows the order of facebookresearch/swav `distributed_sinkhorn` at 06b1b7c:
 prototypes are scaled first, samples last. Differs in form, not in result: the
-matrix exp(scores / epsilon) is made once and stays as it is; an iteration is
-two matrix-vector products for the factors u of samples and v of prototypes.
+matrix exp(scores / epsilon) is computed once and does not change; an iteration
+is two matrix-vector products for the factors u of samples and v of prototypes.
 """
 
 import tensorflow as tf
 
-# exp(1 / epsilon) and its inverse stay far inside float32 down to here.
+# exp(1 / epsilon) and its inverse stay well inside float32 down to here.
 _SMALLEST_SCALING_EPSILON = 0.02
 # Below 1.2e-38 an entry of the matrix underflows, and so does its product with
 # one factor or with both. With sum(u), sum(v) and their product under this
@@ -22,12 +22,12 @@ def balanced_codes(scores, *, epsilon, num_iters):
 
     Finds Q maximising <Q, scores> + epsilon * entropy(Q) with rows summing to 1
     and columns to B / K, by `num_iters` passes over columns, then rows. Finite
-    in float32 for scores / epsilon up to 1e4: where factors would leave the
-    range of float32, the passes run in the log domain instead.
+    in float32 for scores / epsilon up to 1e4: if factors would leave the range
+    of float32, the passes run in the log domain instead.
 
     Args:
       scores: `[B, K]` float, cosine of projections and prototypes, in [-1, 1];
-        others are taken, more slowly. A column of -inf is a cluster left out.
+        others work too, more slowly. A column of -inf leaves out a cluster.
       epsilon: positive float, in the units of `scores`. 0.05 in SwAV.
       num_iters: int >= 1, passes of column-then-row scaling. 3 in SwAV.
 
@@ -58,7 +58,7 @@ def hard_codes(scores, *, epsilon, num_iters):
       num_iters: int >= 1, as for `balanced_codes`.
 
     Returns:
-      `[B, K]` float32, one 1 a row; of equal codes the first.
+      `[B, K]` float32, one 1 per row; the first of equal codes.
 
     Raises:
       ValueError: as `balanced_codes`.
@@ -73,18 +73,18 @@ def hard_codes(scores, *, epsilon, num_iters):
 def _check(scores, epsilon, num_iters):
     if scores.shape.rank != 2:
         raise ValueError(
-            "scores must be [B, K], one row a sample. Received: shape "
-            f"{scores.shape}. Reshape views into rows, or call once a view."
+            "scores must be [B, K], one row per sample. Received: shape "
+            f"{scores.shape}. Reshape views into rows, or call once per view."
         )
     if not epsilon > 0:
         raise ValueError(
             "epsilon must be a positive float. Received: "
-            f"epsilon={epsilon}. SwAV takes 0.05."
+            f"epsilon={epsilon}. SwAV uses 0.05."
         )
     if num_iters < 1:
         raise ValueError(
             "num_iters must be an int of at least 1. Received: "
-            f"num_iters={num_iters}. SwAV takes 3."
+            f"num_iters={num_iters}. SwAV uses 3."
         )
 
 
@@ -104,14 +104,14 @@ def _codes(scores, epsilon, num_iters):
 
 
 def _factors(kernel, num_iters):
-    """u `[B]` and v `[K]`, and whether they kept within `_LARGEST_FACTORS`."""
+    """u `[B]` and v `[K]`, and whether they are within `_LARGEST_FACTORS`."""
     share = _rows_a_cluster(kernel)
 
     def scale(i, u, v, in_range):
         v = share / tf.linalg.matvec(kernel, u, transpose_a=True)
         u = 1.0 / tf.linalg.matvec(kernel, v)
         sum_u, sum_v = tf.reduce_sum(u), tf.reduce_sum(v)
-        # False for a NaN too, which a maximum may drop under XLA.
+        # Also False for NaN, which a maximum may drop under XLA.
         for size in (sum_u, sum_v, sum_u * sum_v):
             in_range &= size < _LARGEST_FACTORS
         return i + 1, u, v, in_range
@@ -122,9 +122,9 @@ def _factors(kernel, num_iters):
 
 def _log_codes(scores, epsilon, num_iters):
     """The same passes on logarithms of the factors; any range of scores."""
-    # Scores relative to the best of their row, then of their column: what
-    # carries weight is near 0, where float32 is finest. The column's part
-    # cancels in the first pass, the row's part is where its factor starts.
+    # Scores relative to the best of their row, then of their column: the values
+    # that matter are near 0, where float32 is finest. The column's part cancels
+    # in the first pass; the row's part is the start of its factor.
     best = tf.reduce_max(scores, axis=1, keepdims=True)  # [B, 1]
     relative = scores - best
     nearest = tf.reduce_max(relative, axis=0)  # [K]
@@ -146,7 +146,7 @@ def _log_codes(scores, epsilon, num_iters):
 
 
 def _rows_a_cluster(scores):
-    # B / K cancels in the codes; without it the factors drift apart by B / K a
-    # pass and leave float32 after some dozen.
+    # B / K cancels in the codes; without it the factors would drift apart by B
+    # / K per pass and leave float32 after some dozen passes.
     shape = tf.cast(tf.shape(scores), tf.float32)
     return shape[0] / shape[1]

@@ -5,10 +5,10 @@ mass 1 / K that minimises (eq. 7, with P the softmax of a linear head)
 
     <Q, -log P> + KL(Q || r c^T) / lambda,   r = 1 / K, c = 1 / N.
 
-The answer is Q_nk = c_n P_nk^lambda r_k; scaling finds the factors in turn. A
-row is then known from log r alone: N Q_n is the softmax over k of
-lambda log P_nk + log r_k. So the state is a K-vector, a pass adds up the rows'
-softmax by column, block by block, and N x K is never needed.
+The solution is Q_nk = c_n P_nk^lambda r_k; scaling finds the factors in turn. A
+row then follows from log r alone: N Q_n is the softmax over k of lambda log
+P_nk + log r_k. So the state is a K-vector, a pass sums the rows' softmax by
+column, block by block, and N x K is never needed.
 """
 
 from typing import NamedTuple
@@ -21,8 +21,8 @@ from tfclust.ops import lloyd, scaling
 CACHE_BYTES = 2**30
 _CHECK_ITERS = 10
 _LARGEST_MARGINAL_ERROR = 0.01
-# A cluster's mass may underflow in float32. A factor that grows by less than
-# it should comes to the same end a few passes later.
+# A cluster's mass may underflow in float32. A factor that grows less than it
+# should gets to the same value a few passes later.
 _SMALLEST_MASS = 1e-30
 
 
@@ -64,21 +64,21 @@ def balanced_labels(
         r_k = (1 / K) / sum_n c_n p_nk^power
 
     and at the end label_n = argmax_k (power * log p_nk + log r_k). Passes end
-    once c changes by at most `tolerance` an image and every cluster's soft mass
-    is within 1 % of 1 / K; this is looked at every tenth pass.
+    once c changes by at most `tolerance` per image and every cluster's soft
+    mass is within 1 % of 1 / K; this is checked every tenth pass.
 
     Args:
-      features: `[N, d]` float array or tensor, or what `place` made of it.
+      features: `[N, d]` float array or tensor, or the result of `place`.
       kernel: `[d, K]` float, the head's weights.
       bias: `[K]` float, or None.
       power: float > 0, lambda of SeLa; larger is harder. 25 at ImageNet.
       tolerance: float >= 0, mean over images of |c_n / c'_n - 1| between two
         passes. The source's `err` is the sum: 0.1 over 1.28M images at
-        ImageNet is 8e-8 an image, 0.01 over CIFAR's 50,000 is 2e-7.
-      max_iters: int >= 1, passes at most.
-      cache_bytes: int >= 0, on each device; within it power * log p is kept as
-        float32 (twice that while it is made), beyond it every pass computes
-        it anew from the features.
+        ImageNet is 8e-8 per image, 0.01 over CIFAR's 50,000 is 2e-7.
+      max_iters: int >= 1, largest number of passes.
+      cache_bytes: int >= 0, on each device; if power * log p fits, it is kept
+        as float32 (twice that while it is computed); otherwise every pass
+        computes it again from the features.
       initial_log_r: `[K]` float, a start such as the last label step's log_r;
         None for equal factors.
       block_rows: int, rows scored at once; None: as many as fit the cache of
@@ -87,7 +87,7 @@ def balanced_labels(
         for the one in scope. Every process passes the same rows.
 
     Returns:
-      `TransportResult`; the same on another number of replicas but for
+      `TransportResult`; the same on another number of replicas except for
       float32 rounding. Soft masses are within 1 % unless `max_iters` came
       first; hard counts are not exact, as in the source.
 
@@ -145,13 +145,13 @@ def place(features, num_clusters, *, block_rows=None, strategy=None):
     if block_rows is not None and block_rows < 1:
         raise ValueError(
             "block_rows must be an int of at least 1. Received: "
-            f"block_rows={block_rows}. None takes what fits the cache."
+            f"block_rows={block_rows}. None uses what fits the cache."
         )
     features = tf.cast(features, tf.float32)
     if not np.isfinite(tf.reduce_sum(features, axis=0).numpy()).all():
         raise ValueError(
             "features must be finite. Received: nan, inf, or values whose sum "
-            "leaves float32. Look for a diverged backbone."
+            "overflows float32. Look for a diverged backbone."
         )
     return lloyd.split_rows(features, num_clusters, block_rows, strategy)
 
@@ -185,7 +185,7 @@ def _head(kernel, bias, power):
     bias = tf.cast(bias, tf.float32)
     if bias.shape != [num_clusters]:
         raise ValueError(
-            f"bias must be [K] = [{num_clusters}], as kernel has it. "
+            f"bias must be [K] = [{num_clusters}], like the kernel. "
             f"Received: shape {tuple(bias.shape)}."
         )
     return scaling.Head(kernel, bias, tf.constant(power, tf.float32))
@@ -214,7 +214,7 @@ def _check_fit(shards, head):
 
 def _check_numbers(power, tolerance, max_iters, cache_bytes):
     bounds = {
-        "power": (power, power > 0, "a float above 0; SeLa takes 25 or 10"),
+        "power": (power, power > 0, "a float above 0; SeLa uses 25 or 10"),
         "tolerance": (tolerance, tolerance >= 0, "a float of at least 0"),
         "max_iters": (max_iters, max_iters >= 1, "an int of at least 1"),
         "cache_bytes": (cache_bytes, cache_bytes >= 0, "an int of at least 0"),

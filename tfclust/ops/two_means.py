@@ -1,29 +1,30 @@
 """2-means of a few rows, all restarts at once.
 
-In two clusters a row's side is the sign of one dot product, so that ten
-restarts of Lloyd's algorithm are a matrix product an iteration. NumPy, single
-results to the bit: the threads of scikit-learn's add sums up in any order.
+With two clusters, a row's side is the sign of one dot product, so ten restarts
+of Lloyd's algorithm are one matrix product per iteration. In NumPy, to give the
+same bits each time: the threads of scikit-learn's version add up sums in any
+order.
 """
 
 import numpy as np
 
 
 def two_means(rows, *, num_iters=20, num_starts=10, seed=0):
-    """Which of two clusters each row lies in, by the best of several starts.
+    """Which of two clusters each row is in, by the best of several starts.
 
     A start is a random row and a second one drawn by its squared distance to
-    the first (k-means++). Of the starts' results the one of the smallest sum
-    of squared distances is taken, of equal ones the first.
+    the first (k-means++). The result with the smallest sum of squared distances
+    is used, the first of equal ones.
 
     Args:
       rows: `[n, D]` float array, n >= 1.
       num_iters: int >= 1, Lloyd's iterations at most. 20 in ODC.
-      num_starts: int >= 1. 10 was scikit-learn's default then.
+      num_starts: int >= 1. 10 was scikit-learn's default at the time.
       seed: int or tuple of ints >= 0.
 
     Returns:
-      bool `[n]`, False for the first row's side: starts that find the same two
-      sides give one answer. All False where the rows are all alike.
+      bool `[n]`, False for the first row's side, so starts that find the same
+      two sides give the same answer. All False if all rows are equal.
 
     Raises:
       ValueError: if `rows` is not rank 2, or has no rows.
@@ -38,7 +39,7 @@ def two_means(rows, *, num_iters=20, num_starts=10, seed=0):
         raise ValueError(
             f"rows must be [n, D] with n >= 1. Received: shape {rows.shape}."
         )
-    if (rows == rows[0]).all():  # centred, they would differ by rounding
+    if (rows == rows[0]).all():  # after centring they would differ by rounding
         return np.zeros(len(rows), bool)
     rows = rows - rows.mean(axis=0)  # distances far from 0 cancel
     squares = np.einsum("nd,nd->n", rows, rows)  # [n]
@@ -70,7 +71,7 @@ def _starts(rows, squares, num_starts, seed):
 
 
 def _means(rows, side, zeros, ones):
-    """Means of both sides by start; an empty side keeps its mean."""
+    """Means of both sides for each start; an empty side keeps its mean."""
     sums = side.T.astype(np.float32) @ rows  # [R, D]
     counts = side.sum(axis=0)[:, None]  # [R, 1]
     rest = len(rows) - counts
@@ -81,7 +82,7 @@ def _means(rows, side, zeros, ones):
 
 
 def _inertia(rows, side):
-    """Sum of squared distances, `[R]`, but for a constant."""
+    """Sum of squared distances, `[R]`, up to a constant."""
     sums = side.T.astype(np.float32) @ rows  # [R, D]
     squares = np.sum(sums.astype(np.float64) ** 2, axis=1)
     counts = side.sum(axis=0)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def unit_vectors(x, axis=-1):
-    """Vectors along an axis at unit length; a vector of zeros stays.
+    """Vectors along an axis scaled to unit length; a vector of zeros stays.
 
     Args:
       x: float32 tensor.
@@ -18,18 +18,18 @@ def unit_vectors(x, axis=-1):
     Returns:
       A tensor of the same shape.
     """
-    # The bound is of the square: lengths below 1e-12 count as that. It keeps
-    # the gradient at zero finite, as `keras.ops.normalize` does not.
+    # The bound is on the square: lengths below 1e-12 count as 1e-12. Unlike in
+    # `keras.ops.normalize`, the gradient at zero stays finite.
     return tf.math.l2_normalize(x, axis, epsilon=1e-24)
 
 
 def unit_rows(rows, otherwise=None):
-    """NumPy rows at unit length.
+    """NumPy rows scaled to unit length.
 
     Args:
       rows: `[N, D]` float array.
-      otherwise: `[N, D]`, what takes the place of a row of zeros; None leaves
-        it as it is.
+      otherwise: `[N, D]`, rows that replace rows of zeros; None leaves these
+        as they are.
 
     Returns:
       `[N, D]` array of the type of `rows`.

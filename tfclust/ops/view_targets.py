@@ -1,18 +1,18 @@
 """What the views of an image learn from: a label, and one another.
 
-CoKe (Qian et al. 2022, arXiv:2105.11527) has a loss for one view, one for two
-and one for small crops beside them; all three are cases of these functions.
+CoKe (Qian et al. 2022, arXiv:2105.11527) has a loss for one view, one for two,
+and one for additional small crops; all three are cases of these functions.
 """
 
 import tensorflow as tf
 
 
 def mixed_targets(label, log_probs, *, num_large, label_weight):
-    """A target a view: a share of the label, the rest of the other views.
+    """A target per view: a share of the label, the rest from other views.
 
         t_v = a y + (1 - a) mean over large views u != v of p_u
 
-    A single large view has no other and takes the label alone.
+    A single large view has no other and uses the label alone.
 
     Args:
       label: `[B, K]` float32, one-hot or soft.
@@ -39,12 +39,12 @@ def mixed_targets(label, log_probs, *, num_large, label_weight):
 
 
 def mean_over_views(losses, *, num_large, small_weight):
-    """The mean of large views' losses, and that of small ones', weighted.
+    """The weighted sum of the mean losses of large and of small views.
 
     Args:
       losses: `[V, B]`, large views first.
       num_large: int, large views.
-      small_weight: float in [0, 1], of the small ones where there are any.
+      small_weight: float in [0, 1], of the small views, if there are any.
 
     Returns:
       `[B]`.

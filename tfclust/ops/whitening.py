@@ -10,16 +10,16 @@ import numpy as np
 from scipy import linalg
 
 _BLOCK_ROWS = 8192
-# A direction with a smaller share of the largest variance holds the rounding
-# of float32 features alone, which whitening would blow up.
+# A direction with a smaller share of the largest variance holds only the
+# rounding of float32 features, which whitening would amplify.
 _SMALLEST_SHARE = 1e-10
 
 
 class Whitening(NamedTuple):
     """x becomes (x - mean) @ components; mean `[D]`, components `[D, E]`.
 
-    Both float32. Over the fitted rows each new column has mean 0 and variance
-    1, and no two columns correlate.
+    Both are float32. Over the fitted rows each new column has mean 0 and
+    variance 1, and no two columns correlate.
     """
 
     mean: np.ndarray
@@ -30,15 +30,15 @@ def fit_whitening(rows, width, *, block_rows=_BLOCK_ROWS):
     """The `width` directions of the largest variance, each scaled to 1.
 
     With C the covariance of the rows (divided by N - 1), u its unit
-    eigenvectors and l its eigenvalues in falling order, component j is
-    u_j * l_j^-1/2. A u's largest entry by amount is positive, so that the same
-    rows always give the same signs. A direction without variance (less than
-    1e-10 of the largest) becomes a component of zeros.
+    eigenvectors and l its eigenvalues in falling order, component j is u_j *
+    l_j^-1/2. The entry of u with the largest absolute value is positive, so the
+    same rows always give the same signs. A direction without variance (less
+    than 1e-10 of the largest) becomes a component of zeros.
 
     Args:
       rows: `[N, D]` float array.
       width: int E, at most D and less than N.
-      block_rows: int, rows turned to float64 at once.
+      block_rows: int, rows converted to float64 at once.
 
     Returns:
       `Whitening`.
@@ -49,7 +49,7 @@ def fit_whitening(rows, width, *, block_rows=_BLOCK_ROWS):
 
     Source:
       DeepCluster's faiss `PCAMatrix` with eigen_power -0.5; equals
-      scikit-learn's `PCA(width, whiten=True)` but for signs.
+      scikit-learn's `PCA(width, whiten=True)` except for signs.
     """
     _check(rows, width)
     mean = np.mean(rows, axis=0, dtype=np.float64)  # [D]
@@ -60,7 +60,7 @@ def fit_whitening(rows, width, *, block_rows=_BLOCK_ROWS):
     covariance /= len(rows) - 1
     if not np.isfinite(covariance).all():
         raise ValueError(
-            "rows must be finite. Received: nan or inf among them. Look for a "
+            "rows must be finite. Received: nan or inf in them. Look for a "
             "diverged backbone."
         )
     last = rows.shape[1] - 1

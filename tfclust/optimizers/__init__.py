@@ -1,4 +1,4 @@
-"""Optimizers as the papers have them, schedules, and rules by variable."""
+"""Optimizers as in the papers, schedules, and rules by variable."""
 
 from typing import TYPE_CHECKING
 

@@ -27,7 +27,7 @@ class OptimizerConfig:
     schedule: str = option(
         "cosine",
         "After the warm-up the rate falls on half a cosine, or stays constant "
-        "but for rate_drops.",
+        "except for rate_drops.",
         source="SwAV",
         choices=("cosine", "constant"),
     )
@@ -40,15 +40,14 @@ class OptimizerConfig:
     )
     idle_epochs: float = option(
         0.0,
-        "Epochs at rate 0 before all else, in which only clusters form; 1 in "
-        "CoKe.",
+        "First epochs, with rate 0, in which only clusters form; 1 in CoKe.",
         unit="epochs",
         source="CoKe",
         lower=0.0,
     )
     final_learning_rate: float | None = option(
         None,
-        "Rate the cosine tends to; empty for a thousandth of learning_rate.",
+        "Final rate of the cosine; empty for a thousandth of learning_rate.",
         source="SwAV",
         lower=0.0,
     )
@@ -73,15 +72,15 @@ class OptimizerConfig:
     )
     final_weight_decay: float | None = option(
         None,
-        "Weight decay that a cosine over the run tends to; empty for a "
-        "constant one. 0.4 in DINO, from 0.04.",
+        "Final weight decay of a cosine over the run; empty for constant "
+        "weight decay. 0.4 in DINO, from 0.04.",
         source="DINO",
         lower=0.0,
     )
     clip_norm: float | None = option(
         None,
-        "Largest norm of a weight's gradient, each tensor by itself; empty for "
-        "any. 3.0 in DINO.",
+        "Largest norm of a gradient, for each tensor by itself; empty for no "
+        "limit. 3.0 in DINO.",
         source="DINO",
         lower=1e-12,
     )
@@ -104,13 +103,13 @@ class OptimizerConfig:
                 )
         if self.schedule == "constant" and self.final_learning_rate is not None:
             raise ValueError(
-                "final_learning_rate is read by the cosine schedule alone. "
+                "final_learning_rate is read only by the cosine schedule. "
                 f"Received: final_learning_rate={self.final_learning_rate} "
                 "with schedule=constant. Leave one of them out."
             )
         if self.schedule != "constant" and self.rate_drops:
             raise ValueError(
-                "rate_drops are read by the constant schedule alone. Received: "
+                "rate_drops are read only by the constant schedule. Received: "
                 f"rate_drops={options.text(self.rate_drops)} with "
                 f"schedule={self.schedule}. Add schedule=constant."
             )

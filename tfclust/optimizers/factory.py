@@ -49,7 +49,7 @@ def learning_rate(config, *, steps_per_epoch, total_steps):
         "start_rate": config.start_learning_rate,
     }
     if config.schedule == "constant":
-        # An epoch of rate_drops counts the idle ones; the schedule does not.
+        # rate_drops count idle epochs too; the schedule does not.
         drops = [
             (max(0, round(epoch * steps_per_epoch) - idle_steps), factor)
             for epoch, factor in config.rate_drops

@@ -1,10 +1,11 @@
-"""SGD and LARS as PyTorch has them: L2 in the gradient, the rate outside.
+"""SGD and LARS as in PyTorch: L2 in the gradient, the rate outside.
 
     v <- momentum * v + g + decay * p
     p <- p - rate * v
 
-Keras keeps the rate inside the buffer and decays decoupled: the two part ways
-as soon as the rate changes, and at momentum 0.9 Keras decays a tenth as much.
+Keras keeps the rate inside the buffer and its decay is decoupled: the two
+differ as soon as the rate changes, and at momentum 0.9 Keras decays a tenth as
+much.
 """
 
 import keras
@@ -14,7 +15,7 @@ from tfclust.optimizers.rules import Ruled
 
 
 class _Momentum(Ruled):
-    """What SGD and LARS share: one buffer a variable and its update."""
+    """What SGD and LARS share: one buffer per variable and its update."""
 
     slot_lists = ("_momentums",)
     takes_momentum = True
@@ -56,7 +57,7 @@ class _Momentum(Ruled):
         self.assign_sub(variable, rate * velocity)
 
     def decayed(self, gradient, variable, decay):
-        """What the buffer takes in: gradient and L2, scaled or not."""
+        """What is added to the buffer: gradient and L2, scaled or not."""
         return gradient if decay is None else gradient + decay * variable
 
     def get_config(self):
@@ -75,7 +76,7 @@ class SGD(_Momentum):
       learning_rate: float or a Keras schedule.
       momentum: float m, 0 for none.
       weight_decay: float wd, factor of the L2 term inside the momentum.
-      nesterov: whether p takes g + wd p + m v instead of v.
+      nesterov: whether p uses g + wd p + m v instead of v.
       **options: those of `Ruled` and of `keras.optimizers.Optimizer`.
 
     Source:
@@ -104,11 +105,11 @@ class LARS(_Momentum):
         q = trust * |p| / (|g| + wd * |p| + 1e-8)
         v <- m v + q (g + wd p);  p <- p - rate v
 
-    where |p| or |g| is 0 the gradient stays as it is, without decay: a bias
-    that starts at zero takes its first step as plain SGD at the full rate.
+    If |p| or |g| is 0 the gradient stays as it is, without decay: a bias that
+    starts at zero takes its first step as plain SGD at the full rate.
 
-    `flavour="vectors_plain"` scales and decays only tensors of two axes or
-    more, with q = trust * |p| / |g + wd p|, or 1 where either norm is 0.
+    `flavour="vectors_plain"` scales and decays only tensors with two or more
+    axes, with q = trust * |p| / |g + wd p|, or 1 if either norm is 0.
 
     Args:
       learning_rate: float or a Keras schedule.

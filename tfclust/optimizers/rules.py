@@ -2,8 +2,9 @@
 
 DeepCluster and ODC train a classifier without momentum beside a backbone with
 it, SwAV freezes its prototypes for a while, fine-tuning slows the lower stages.
-A rule is looked up when a step is traced; only the frozen state is looked at by
-step. Rules belong to a model's variables: `get_config` leaves them out.
+A rule is looked up when a step is traced; only whether a variable is frozen is
+checked in each step. Rules belong to a model's variables: `get_config` leaves
+them out.
 """
 
 from typing import NamedTuple
@@ -13,10 +14,10 @@ import tensorflow as tf
 
 
 class Rule(NamedTuple):
-    """What one variable does unlike the others.
+    """What is different for one variable.
 
     rate: factor on the learning rate. momentum and decay: instead of the
-    optimizer's, None to keep it. frozen_steps: for so many optimizer steps
+    optimizer's, None to keep it. frozen_steps: for this many optimizer steps
     neither the variable nor its slots change, whatever the gradient is (a
     constraint of the variable still applies: Keras calls it after each step).
     """
@@ -31,16 +32,16 @@ _NO_RULE = Rule()
 
 
 class Ruled(keras.optimizers.Optimizer):
-    """Put in front of a Keras optimizer: rules, and decay that obeys them.
+    """A mixin for Keras optimizers: rules, and decay that obeys them.
 
-    Keras decays before the gradient step in a pass over all variables; here a
+    Keras applies decay to all variables before the gradient step; here a
     variable's decay is part of its own `update_step`, with the same result.
 
     Args:
       clip_norm: float, the largest norm of a variable's gradient, each by
-        itself, after the sum over replicas; None for any. 3.0 in DINO.
-      decay_schedule: a Keras schedule, weight decay by step in place of
-        `weight_decay`; None for a constant one.
+        itself, after the sum over replicas; None for no limit. 3.0 in DINO.
+      decay_schedule: a Keras schedule, weight decay by step instead of
+        `weight_decay`; None for constant weight decay.
 
     Raises:
       ValueError: if `clip_norm` is not positive, or one of Keras's own ways to
@@ -59,8 +60,8 @@ class Ruled(keras.optimizers.Optimizer):
         for name in ("clipnorm", "clipvalue", "global_clipnorm"):
             if options.get(name) is not None:
                 raise ValueError(
-                    f"{name} clips what each replica has of a gradient, so "
-                    "that results would depend on their number. Received: "
+                    f"{name} clips each replica's part of a gradient, so "
+                    "results would depend on their number. Received: "
                     f"{name}={options[name]}. Use clip_norm."
                 )
         super().__init__(*args, **options)
@@ -75,14 +76,14 @@ class Ruled(keras.optimizers.Optimizer):
         """Sets `{variable.path: Rule}`, before the training step is traced.
 
         Raises:
-          ValueError: if a rule is impossible, or this optimizer cannot keep it;
-            from here or from `build`, if a path names no variable, or several.
+          ValueError: if a rule is impossible, or this optimizer cannot follow
+            it; here or in `build`, if a path names no variable, or several.
         """
         for path, rule in rules.items():
             _check_rule(path, rule)
             if rule.momentum is not None and not self.takes_momentum:
                 raise ValueError(
-                    f"{type(self).__name__} has moments, not one momentum: a "
+                    f"{type(self).__name__} has moments, not one momentum. A "
                     "rule may set rate, decay and frozen_steps. Received: "
                     f"momentum={rule.momentum} for {path}. Use SGD or LARS."
                 )
@@ -98,7 +99,7 @@ class Ruled(keras.optimizers.Optimizer):
         super().build(variables)
 
     def rule_of(self, variable):
-        """The variable's `Rule`; one that changes nothing if none was set."""
+        """The variable's `Rule`; a default rule if none was set."""
         index = self._get_variable_index(variable)
         path = _path(self._trainable_variables[index])
         return getattr(self, "_rules", {}).get(path, _NO_RULE)
@@ -142,7 +143,7 @@ class Ruled(keras.optimizers.Optimizer):
         super().update_step(gradient, variable, rate)
 
     def _apply_weight_decay(self, variables):
-        """Nothing: `_update` decays, since here frozen ones would decay too."""
+        """Does nothing: `_update` decays; here frozen ones would decay too."""
 
     def get_config(self):
         schedule = self.decay_schedule
@@ -167,7 +168,7 @@ def set_rules(optimizer, rules):
         optimizer's own values. Replaces earlier rules.
 
     Raises:
-      TypeError: if the optimizer is none of this package.
+      TypeError: if the optimizer is not one of this package.
       ValueError: if a rule is impossible or its path names no variable.
     """
     _ruled(optimizer, "rules by variable need").set_rules(rules)
@@ -190,7 +191,7 @@ def slots_of(optimizer, variable):
 
 
 def reset_slots(optimizer, variables):
-    """Clears the slots of `variables`, as if their training began now.
+    """Clears the slots of `variables`, as if their training started now.
 
     Works between steps and inside a traced function. Step counters stay, so
     the moments of AdamW and LAMB start without their bias correction.

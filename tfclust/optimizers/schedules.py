@@ -28,8 +28,8 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
       base_rate: float, the largest rate.
       total_steps: int, steps of the whole run.
       warmup_steps: int W, 0 for none.
-      start_rate: float, rate of the first step where there is a warm-up.
-      final_rate: float, what the cosine tends to.
+      start_rate: float, rate of the first step, if there is a warm-up.
+      final_rate: float, the end of the cosine.
 
     Raises:
       ValueError: if a rate is negative, or the warm-up is longer than the run.

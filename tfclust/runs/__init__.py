@@ -1,1 +1,1 @@
-"""What a run is on disk: recipe, checkpoints, figures, files left out."""
+"""A run on disk: its recipe, checkpoints, figures, and images left out."""

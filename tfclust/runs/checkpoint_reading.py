@@ -1,8 +1,8 @@
-"""A checkpoint read again, with damage told from what cannot be read now.
+"""Reads checkpoints, and tells damaged ones from those unreadable just now.
 
-Damage is proven: a missing or cut file, or digests that differ. All else, such
-as another format, no permission, a disk that fails or too little memory, says
-nothing against the checkpoint, which must then be kept.
+Damage is proven by a missing or truncated file, or digests that differ.
+Anything else, such as another format, no permission, a failing disk or too
+little memory, says nothing against the checkpoint, which must then be kept.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ FORMAT = 4
 
 
 class DamagedCheckpoint(ValueError):
-    """What lies there is no complete checkpoint."""
+    """What is there is not a complete checkpoint."""
 
 
 class UnreadableCheckpoint(RuntimeError):
-    """What lies there may be a complete checkpoint, but cannot be read now."""
+    """What is there may be a complete checkpoint, but cannot be read now."""
 
 
 class Checkpoint(NamedTuple):
-    """A loaded checkpoint: `arrays` by name, and what was told of the run."""
+    """A loaded checkpoint: `arrays` by name, and what it says about the run."""
 
     path: pathlib.Path
     step: int
@@ -48,10 +48,10 @@ def load(path):
       `Checkpoint`.
 
     Raises:
-      DamagedCheckpoint: if a file is missing, cut off or changed, or the names
-        in the two files differ.
-      UnreadableCheckpoint: if it has another format, or the system does not
-        let it be read.
+      DamagedCheckpoint: if a file is missing, truncated or changed, or the
+        names in the two files differ.
+      UnreadableCheckpoint: if it has another format, or the system cannot read
+        it now.
     """
     path = pathlib.Path(path)
     with telling(path):
@@ -62,7 +62,7 @@ def load(path):
 
 @contextlib.contextmanager
 def telling(path):
-    """Turns what the system refuses into a sentence.
+    """A context that turns the system's refusals into a sentence.
 
     Raises:
       UnreadableCheckpoint: for an `OSError` or a `MemoryError`.
@@ -76,7 +76,7 @@ def telling(path):
 
 
 def entry(array):
-    """What the manifest tells of an array."""
+    """What the manifest says about an array."""
     digest = hashlib.sha256(np.ascontiguousarray(array).data)
     return {
         "shape": list(array.shape),
@@ -86,16 +86,16 @@ def entry(array):
 
 
 def digest(body):
-    """Of what the manifest says, whatever the way it is written."""
+    """The digest of a manifest's contents, however they are formatted."""
     words = json.dumps(body, sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _unreadable(path, reason):
     return UnreadableCheckpoint(
-        f"{path} cannot be read now: {reason}. It may be whole, so it was left "
-        "as it is and nothing begins in its place. Mend that and start the "
-        "same command again, or give another workdir."
+        f"{path} cannot be read now: {reason}. It may be intact, so it was "
+        "left as it is and no new run replaces it. Solve the problem and start "
+        "the same command again, or give another workdir."
     )
 
 
@@ -129,10 +129,10 @@ def _read_arrays(path, entries):
         except MemoryError:
             raise
         except OSError as error:
-            if error.errno != errno.EINVAL:  # a place before the file's begin
+            if error.errno != errno.EINVAL:  # a position before the start
                 raise
             raise DamagedCheckpoint(f"{path}: {error}") from error
-        except Exception as error:  # of a damaged archive: of many classes
+        except Exception as error:  # damaged archives raise many classes
             raise DamagedCheckpoint(f"{path}: {error}") from error
 
     return _opened(path, read)
@@ -158,29 +158,29 @@ def _arrays(file, entries):
                 shape, _, dtype = np.lib.format.read_array_header_1_0(data)
                 same = list(shape) == expected["shape"]
                 if same and dtype.name == expected["dtype"]:
-                    # Only now: a damaged shape may ask for any memory.
+                    # Only now: a damaged shape may ask for too much memory.
                     data.seek(0)
                     array = np.lib.format.read_array(data, allow_pickle=False)
                     same = entry(array) == expected
                 else:
                     same = False
             if not same:
-                raise ValueError(f"{name} is not what the manifest says.")
+                raise ValueError(f"{name} differs from the manifest.")
             arrays[name] = array
     return arrays
 
 
 def _opened(path, read):
-    """What `read` makes of a file; a file that is not there is damage."""
+    """The result of `read` for a file; a missing file counts as damage."""
     folder = path.parent
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DamagedCheckpoint(f"{path} is no file.")
+            raise DamagedCheckpoint(f"{path} is not a file.")
         with open(path, "rb") as file:
             return read(file)
     except FileNotFoundError as error:
         if folder.is_symlink() and not folder.exists():
-            raise  # its disk is away
+            raise  # its disk is gone
         raise DamagedCheckpoint(f"{path} is missing.") from error
     except NotADirectoryError as error:
-        raise DamagedCheckpoint(f"{folder} is no folder.") from error
+        raise DamagedCheckpoint(f"{folder} is not a folder.") from error

@@ -1,9 +1,9 @@
-"""A run's exact state on disk: a folder a step, complete or not there at all.
+"""A run's exact state on disk: a folder per step, complete or not there at all.
 
 `<workdir>/checkpoints/<step>/` holds `arrays.npz`, a flat map of explicit names
 to arrays, uncompressed, and `manifest.json` with each array's shape, type and
 SHA-256, and a SHA-256 of all that. It is written to a hidden sibling, flushed
-to the disk, and renamed; so a run that is killed while it saves goes on from
+to the disk, and renamed; so a run that is killed while it saves resumes from
 the checkpoint before.
 """
 
@@ -41,39 +41,39 @@ __all__ = [
     "set_aside",
 ]
 
-_NUMBERS = "biuf"  # kinds of NumPy types that a file keeps without pickling
+_NUMBERS = "biuf"  # kinds of NumPy types that are stored without pickling
 _NAME = re.compile(r"[0-9]{10,}")
 _PARTIAL = re.compile(r"\.[0-9]{10,}\.partial")
 
 
 def save(workdir, step, arrays, *, about=None, keep=2, say=terminal.say):
-    """Writes a checkpoint, and removes the run's older ones but for the newest.
+    """Writes a checkpoint, and removes the run's older ones except the newest.
 
-    What else has its place, or a later step's, is moved aside: nothing is ever
-    removed that may be whole and is not older than what was just written, nor
-    what no run has written.
+    Anything else in its place, or of a later step, is moved aside. What may be
+    intact is removed only if it is older than the new checkpoint, and what no
+    run has written is never removed.
 
     Args:
       workdir: the run's folder.
       step: int, optimizer steps done.
       arrays: `{name: array}` of numbers or booleans.
-      about: what `json` can write: the recipe, the data.
-      keep: int >= 1, checkpoints to leave, this one among them.
+      about: JSON-serialisable: the recipe, the data.
+      keep: int >= 1, checkpoints to keep, including this one.
       say: called with a sentence for each that is moved aside.
 
     Returns:
       `pathlib.Path` of the checkpoint.
 
     Raises:
-      ValueError: if an array holds something else than numbers.
-      DiskError: if the disk is full; older checkpoints are as they were.
+      ValueError: if an array holds anything but numbers.
+      DiskError: if the disk is full; older checkpoints are unchanged.
     """
     with folders.writing(*_told(workdir, step)):
         target = _write(_folder(workdir), step, arrays, about or {}, say)
     others = [path for path in _newest_first(workdir) if path != target]
     newer = [path for path in others if int(path.name) >= step]
     for path in newer:
-        folders.set_aside(path, "the run went on from before it", say)
+        folders.set_aside(path, "the run resumed from an earlier step", say)
     for path in others[len(newer) + max(1, keep) - 1 :]:
         _remove(path, say)
     return target
@@ -85,7 +85,7 @@ def latest(workdir, *, say=terminal.say, start_anew=False):
     Args:
       workdir: the run's folder.
       say: called with a sentence for each damaged or half-written one.
-      start_anew: whether None is also what damaged ones alone give.
+      start_anew: whether to return None also if all are damaged.
 
     Raises:
       DamagedCheckpoint: if there are checkpoints, and all are damaged.
@@ -99,15 +99,15 @@ def latest(workdir, *, say=terminal.say, start_anew=False):
         try:
             return load(path)
         except DamagedCheckpoint as error:
-            if not os.path.lexists(path):  # by its run, which trains on
+            if not os.path.lexists(path):  # its run, still training, did it
                 return latest(workdir, say=say, start_anew=start_anew)
             say(f"Left out: damaged checkpoint. {error}")
             damaged += 1
     if damaged and not start_anew:
         raise DamagedCheckpoint(
-            f"workdir={workdir} holds no checkpoint but {damaged} damaged, the "
-            f"newest {_newest_first(workdir)[0]}. Bring one back from a copy; "
-            "or train with --start_anew, which moves them aside and begins at "
+            f"workdir={workdir} holds only damaged checkpoints: {damaged}, the "
+            f"newest {_newest_first(workdir)[0]}. Restore one from a copy; or "
+            "train with --start_anew, which moves them aside and starts at "
             "step 0."
         )
     return None
@@ -126,13 +126,13 @@ def set_aside(workdir, why, say=terminal.say):
 
 
 def _told(workdir, step):
-    """For a disk that takes no more: what is lost, and what is left."""
+    """For a full disk: what could not be saved, and what is left."""
     steps = [int(path.name) for path in _newest_first(workdir)]
     before = max((other for other in steps if other < step), default=None)
     kept = "none" if before is None else f"step {before:,}"
     return f"the checkpoint of step {step:,} in {workdir}", (
-        f"Last good checkpoint: {kept}. Make room, and the same command goes "
-        "on from there; --keep_checkpoints=1 needs the least."
+        f"Last good checkpoint: {kept}. Make room, and the same command "
+        "resumes from there; --keep_checkpoints=1 needs the least."
     )
 
 
@@ -166,12 +166,12 @@ def _remove(path, say):
         return
     try:
         shutil.rmtree(path)
-    except OSError as error:  # no reason to end a run that has just saved
+    except OSError as error:  # not a reason to end a run that has just saved
         say(f"{path} could not be removed: {error.strerror}.")
 
 
 def _is_a_runs(path):
-    """Whether it is a folder with nothing but what a checkpoint holds."""
+    """Whether it is a folder with only the files of a checkpoint."""
     if path.is_symlink() or not path.is_dir():
         return False
     try:
@@ -186,7 +186,7 @@ def _folder(workdir):
 
 
 def _newest_first(workdir):
-    """What has a checkpoint's name."""
+    """Entries with a checkpoint's name, the newest first."""
     found = [p for p in _listed(_folder(workdir)) if _NAME.fullmatch(p.name)]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
@@ -201,19 +201,19 @@ def _leftovers(folder):
 
 
 def _listed(folder):
-    """What lies in the folder of checkpoints; nothing where there is none."""
+    """The entries of the folder of checkpoints; none if there is no folder."""
     with telling(folder):
         try:
             return list(folder.iterdir())
         except FileNotFoundError:
             if folder.is_symlink():
-                raise  # its disk is away
+                raise  # its disk is gone
             return []
         except NotADirectoryError as error:
             if not os.path.lexists(folder):
                 return []  # its parent is a file
             raise ValueError(
-                f"{folder} must be a folder, of a run's checkpoints. Received: "
+                f"{folder} must be a folder of a run's checkpoints. Received: "
                 "a file. Move it away, or give another workdir."
             ) from error
 
@@ -221,7 +221,7 @@ def _listed(folder):
 def _write_arrays(path, arrays):
     """Writes the arrays; returns their entries for the manifest."""
     entries = {}
-    # As numpy.savez, which lets no array be called "file".
+    # Like numpy.savez, which does not allow an array called "file".
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, value in arrays.items():
             array = np.asarray(value)

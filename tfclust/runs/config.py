@@ -17,10 +17,10 @@ class RunConfig:
 
     method: str = option(
         "swav",
-        "Which method learns.",
+        "The method that learns.",
         choices=tuple(METHOD_CONFIGS),
         resume="never",
-        why_never="a method's state serves no other",
+        why_never="a method's state does not fit another method",
     )
     data: str = option(
         "",
@@ -29,20 +29,20 @@ class RunConfig:
     )
     eval_data: str = option(
         "",
-        "Labelled images that test the online kNN; empty takes every fifth of "
-        "data's own.",
+        "Labelled images that test the online kNN; empty for every fifth image "
+        "of data.",
         resume="free",
     )
     max_images: int | None = option(
         None,
-        "Use so many of data's images; empty for all.",
+        "Use only this many of data's images; empty for all.",
         lower=1,
         resume="free",
     )
     class_shares: tuple[float, ...] = option(
         (),
         "Share of each class's images to use, by label, for studies of uneven "
-        "data; empty for all, or where there are no labels.",
+        "data; empty for all, or if there are no labels.",
         source="SeLa, imbalanced CIFAR-10",
         lower=0.0,
         upper=1.0,
@@ -50,40 +50,40 @@ class RunConfig:
     )
     max_bad_share: float = option(
         MAX_BAD_SHARE,
-        "Share of unreadable images up to which they are left out, and listed "
-        "in workdir/skipped.txt; with more, the run refuses to begin.",
+        "Largest share of unreadable images: up to it they are left out and "
+        "listed in workdir/skipped.txt; with more, the run refuses to start.",
         lower=0.0,
         upper=1.0,
         resume="free",
     )
     cache_dir: str = option(
         "",
-        "Folder for the results of checking the images, where they cannot lie "
+        "Folder for the results of checking the images, if they cannot be kept "
         "beside them; empty for one in workdir.",
         resume="free",
     )
     workdir: str = option(
         "",
-        "Folder of the run; one that was begun there goes on.",
+        "Folder of the run; a run that was started there is resumed.",
         resume="free",
     )
     allow_config_change: bool = option(
         False,
-        "Whether the run in workdir goes on though flags are others than it "
-        "began with; its images must be the same.",
+        "Whether the run in workdir resumes even though flags differ from "
+        "those that it started with; its images must be the same.",
         resume="free",
     )
     start_anew: bool = option(
         False,
-        "Whether a run whose checkpoints are all damaged begins again at step "
-        "0, with them moved aside; one with a whole checkpoint goes on.",
+        "Whether a run whose checkpoints are all damaged starts again at step "
+        "0, with these moved aside; a run with an intact one resumes.",
         resume="free",
     )
     epochs: int | None = option(
-        None, "Passes over the images; this or steps.", lower=1
+        None, "Passes over the images; give this or steps.", lower=1
     )
     steps: int | None = option(
-        None, "Optimizer steps in all; this or epochs.", lower=1
+        None, "Optimizer steps in total; give this or epochs.", lower=1
     )
     batch_size: int = option(
         256,
@@ -91,12 +91,12 @@ class RunConfig:
         source="SwAV",
         lower=1,
         resume="never",
-        why_never="a run's place in its images is counted in batches",
+        why_never="a run's position in its images is counted in batches",
     )
     image_size: int = option(
         224,
-        "Side of images in evaluation and after export, and of the views "
-        "where view_sizes is empty.",
+        "Side of images in evaluation and after export, and of the views if "
+        "view_sizes is empty.",
         unit="pixels",
         source="SwAV",
         lower=4,
@@ -110,12 +110,12 @@ class RunConfig:
         lower=4,
     )
     seed: int = option(
-        0, "Of weights, order and crops.", lower=0, upper=2**32 - 1
+        0, "Seed of weights, order and crops.", lower=0, upper=2**32 - 1
     )
     strategy: str = option(
         "auto",
-        "One device, this host's GPUs (or a CPU in parts), or the hosts of "
-        "TF_CONFIG; auto takes what is there.",
+        "Where to train: one device, this host's GPUs (or a CPU in parts), or "
+        "the hosts of TF_CONFIG; auto uses what is there.",
         choices=STRATEGIES,
         resume="free",
     )
@@ -132,19 +132,19 @@ class RunConfig:
     )
     jit_compile: bool | None = option(
         None,
-        "Whether XLA compiles the whole step; empty for where it pays, on one "
-        "GPU.",
+        "Whether XLA compiles the whole step; empty for only on one GPU, where "
+        "it pays.",
         resume="free",
     )
     deterministic: bool | None = option(
         None,
-        "Whether a run repeats bit for bit, at some cost on GPUs; empty for on "
-        "CPU.",
+        "Whether a run repeats bit for bit, at some cost on GPUs; empty for "
+        "only on CPU.",
         resume="free",
     )
     threads: int | None = option(
         None,
-        "Threads of an operation; empty for all processors.",
+        "Threads per operation; empty for all processors.",
         lower=1,
         resume="free",
     )
@@ -176,13 +176,13 @@ class RunConfig:
     )
     knn_images: int = option(
         5000,
-        "Images in the bank and in the test of the online kNN; 0 for no kNN.",
+        "Images in the online kNN's bank, and in its test; 0 for no kNN.",
         lower=0,
         resume="free",
     )
     knn_epochs: int = option(
         1,
-        "Epochs between two online kNN.",
+        "Epochs between two online kNN measurements.",
         unit="epochs",
         lower=1,
         resume="free",

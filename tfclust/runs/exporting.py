@@ -1,4 +1,4 @@
-"""A run's model as a SavedModel, with a card that tells of the run."""
+"""A run's model as a SavedModel, with a card that describes the run."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ def export(config):
 
     Raises:
       FileNotFoundError: if `workdir` holds no run.
-      ValueError: if `output` cannot be written.
+      ValueError: if `output` cannot be written to.
     """
     folder.check_trained(config.workdir)
     quiet.import_tensorflow()
@@ -39,7 +39,7 @@ def export(config):
 
 
 def model_card(run):
-    """What the model card tells of a run."""
+    """What the model card says about a run."""
     from tfclust.runs import metrics  # imports TensorFlow
 
     history = metrics.read_metrics(run.workdir, run.step)
@@ -57,7 +57,7 @@ def model_card(run):
 
 
 def _figures(path):
-    """What was measured of a run; None where that is missing or damaged."""
+    """What was measured of a run; None if that is missing or damaged."""
     if not path.is_file():
         return None
     try:

@@ -7,16 +7,16 @@ from tfclust.runtime import files
 def write(path, configs, header=""):
     """Writes a flagfile that gives the same configs again.
 
-    Every knob is written, also those left at their default, so that a later
-    default changes nothing.
+    Every knob is written, even with its default value, so that a later change
+    of defaults does not matter.
 
     Args:
-      path: of the file; replaced at once or not at all.
+      path: of the file; replaced as a whole or not at all.
       configs: dataclass instances.
       header: text for the comment at the top.
 
     Raises:
-      ValueError: if a value cannot stand on a line of its own.
+      ValueError: if a value cannot be written on one line.
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
     if lines:
@@ -27,7 +27,7 @@ def write(path, configs, header=""):
             words = options.text(getattr(config, name))
             if words != words.strip() or len(words.splitlines()) > 1:
                 raise ValueError(
-                    f"{name} must not begin or end with a space or hold "
+                    f"{name} must not start or end with a space or contain "
                     f"a line break. Received: {name}={words!r}."
                 )
             if written.setdefault(name, words) != words:

@@ -1,17 +1,17 @@
-"""The names of what lies in a run's folder, each written once.
+"""The names of the files in a run's folder, each written once.
 
     config.flags          every knob of the run; --flagfile=config.flags
     checkpoints/<step>/   arrays.npz and manifest.json: the exact state
-    metrics.jsonl         an object an epoch
+    metrics.jsonl         one JSON object per epoch
     tensorboard/          the same for TensorBoard
-    cache/                the check of the images, where it cannot lie beside
-                          them
+    cache/                results of checking the images that cannot be kept
+                          beside them
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
     saved_model/<n>/      exports without --output
     .lock                 the process that trains here
 
-A run of a sweep has three files more.
+A run of a sweep has three more files.
 """
 
 from tfclust.runtime import folders, locks
@@ -27,9 +27,9 @@ SAVED_MODELS = "saved_model"
 LOCK = locks.FILE
 
 SWEEP_FLAGS = "sweep.flags"  # the run's recipe
-SWEEP_IMAGES = "sweep.json"  # the images that it must not change
-SWEEP_LOG = "sweep.log"  # what its commands said
-# In the folder of the sweep itself.
+SWEEP_IMAGES = "sweep.json"  # its images, which must not change
+SWEEP_LOG = "sweep.log"  # the output of its commands
+# In the sweep's own folder.
 SWEEP_TABLE = "table.md"
 
 
@@ -40,7 +40,7 @@ def check_trained(workdir):
       workdir: as the user gave it.
 
     Raises:
-      FileNotFoundError: if there is no checkpoint, whole or damaged.
+      FileNotFoundError: if there is no checkpoint, intact or damaged.
     """
     workdir = folders.expanded(workdir)
     if not any(workdir.glob(f"{CHECKPOINTS}/[0-9]*")):

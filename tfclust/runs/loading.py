@@ -1,4 +1,4 @@
-"""Methods made from a recipe, and runs read again from their folder."""
+"""Builds methods from recipes, and loads runs from their folders."""
 
 import dataclasses
 import pathlib
@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
 
 class RememberedViews(NamedTuple):
-    """What memories must know of a run's views when its images are away."""
+    """What memories need to know about a run's views without its images."""
 
     num_images: int
     batch_size: int
@@ -38,7 +38,7 @@ class RememberedViews(NamedTuple):
 
 
 def load_run(workdir):
-    """Reads a run from its newest complete checkpoint; on one device.
+    """Loads a run from its newest complete checkpoint; on one device.
 
     Args:
       workdir: the run's folder.
@@ -47,9 +47,9 @@ def load_run(workdir):
       `Run`, whose method is as it was when it was saved.
 
     Raises:
-      FileNotFoundError: if no checkpoint is there.
-      DamagedCheckpoint: if all there are damaged.
-      UnreadableCheckpoint: if one may be whole and cannot be read now.
+      FileNotFoundError: if there is no checkpoint.
+      DamagedCheckpoint: if all of them are damaged.
+      UnreadableCheckpoint: if one may be intact but cannot be read now.
     """
     workdir = folders.expanded(workdir)
     saved = checkpoints.latest(workdir)
@@ -64,7 +64,7 @@ def load_run(workdir):
 
 
 def untrained_backbone(recipe):
-    """The backbone as the run began, with the random weights of its seed."""
+    """The backbone as at the run's start, with random weights of its seed."""
     config = without_init(recipe.backbone)
     with devices.precision(recipe.run.mixed_precision):
         keras.utils.set_random_seed(recipe.run.seed)
@@ -94,7 +94,8 @@ def build_method(recipe, views, strategy):
         method = methods.METHODS[run.method](backbone, recipe.method)
         jit_compile = run.jit_compile
         if jit_compile is None:
-            # On CPU XLA slows convolutions; replicas cannot share a step.
+            # On CPU XLA makes convolutions slower; replicas cannot share a
+            # step.
             on_gpu = bool(tf.config.list_physical_devices("GPU"))
             jit_compile = on_gpu and replicas == 1
         method.compile(optimizer=optimizer, jit_compile=jit_compile)
@@ -103,5 +104,5 @@ def build_method(recipe, views, strategy):
 
 
 def without_init(config):
-    """The backbone's config with random weights at the start."""
+    """The backbone's config, but with random initial weights."""
     return dataclasses.replace(config, init_from="", init_stages=None)

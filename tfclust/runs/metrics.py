@@ -1,4 +1,4 @@
-"""The files of a run's figures: `metrics.jsonl`, and TensorBoard's events."""
+"""The files with a run's figures: `metrics.jsonl` and TensorBoard events."""
 
 import contextlib
 import errno
@@ -17,14 +17,14 @@ from tfclust.runtime import files, folders, terminal
 
 
 class Metrics(keras.callbacks.Callback):
-    """`metrics.jsonl`, an object an epoch, and TensorBoard's event files.
+    """`metrics.jsonl`, one object per epoch, and TensorBoard's event files.
 
     Args:
       workdir: the run's folder.
-      start_step: int, the step that it goes on from; figures of later ones are
-        dropped, for they come again.
-      say: called with a sentence on what in the two is not the run's; a file
-        with such lines stays under another name.
+      start_step: int, the step from which it resumes; figures of later steps
+        are dropped, because they will come again.
+      say: called with a sentence on anything in the two that is not the run's;
+        a file with such lines is kept under another name.
     """
 
     def __init__(self, workdir, start_step, say=terminal.say):
@@ -37,7 +37,7 @@ class Metrics(keras.callbacks.Callback):
             say(_in_words(foreign, self.path))
         with self._writing():
             if foreign and not foreign.cut_alone:
-                why = "not all of it is of a run"
+                why = "not all of it belongs to a run"
                 folders.set_aside(self.path, why, say)
             lines = "".join(json.dumps(f) + "\n" for f in self.history)
             files.write_text(self.path, lines)
@@ -56,7 +56,7 @@ class Metrics(keras.callbacks.Callback):
         figures = epoch_figures(logs)
         self.history.append(figures)
         with self._writing():
-            # On the disk before the checkpoint that counts on it.
+            # On the disk before the checkpoint that relies on it.
             files.append_line(self.path, json.dumps(figures))
             self._write_scalars(figures)
 
@@ -71,8 +71,8 @@ class Metrics(keras.callbacks.Callback):
     def _writing(self):
         return folders.writing(
             f"the figures in {self.path.parent}",
-            "Its checkpoints are as they were. Make room, and the same command "
-            "goes on from the last of them.",
+            "Its checkpoints are unchanged. Make room, and the same command "
+            "resumes from the last of them.",
         )
 
     def on_train_end(self, logs=None):
@@ -80,7 +80,7 @@ class Metrics(keras.callbacks.Callback):
 
 
 def epoch_figures(logs):
-    """An epoch's figures as `metrics.jsonl` has them: ordered, JSON's types.
+    """An epoch's figures as in `metrics.jsonl`: ordered, with JSON types.
 
     Raises:
       LookupError: if one is not in `engine.figures.FIGURES`.
@@ -100,9 +100,9 @@ def _plain(value, whole):
 
 
 def read_metrics(workdir, last_step=None):
-    """The epochs' figures of a run, up to `last_step` where given.
+    """The epochs' figures of a run, up to `last_step` if given.
 
-    Lines that are no figures of a later epoch than those before are left out.
+    Lines that are not figures of a later epoch than those before are left out.
     """
     history, _ = _read(pathlib.Path(workdir) / folder.METRICS)
     if last_step is None:
@@ -111,10 +111,10 @@ def read_metrics(workdir, last_step=None):
 
 
 class _Foreign(NamedTuple):
-    """What in `metrics.jsonl` no run has written whole."""
+    """Lines in `metrics.jsonl` that no run has completely written."""
 
     lines: list  # from 1
-    cut_alone: bool  # but for a last line without an end, of a killed run
+    cut_alone: bool  # only a last line without an end, from a killed run
 
 
 def _read(path):
@@ -159,13 +159,13 @@ def _in_words(foreign, path):
     if not foreign.lines:
         return f"Left out: {path} is a folder."
     if foreign.cut_alone:
-        return f"Left out: line {shown} of {path}, which ends within it."
+        return f"Left out: line {shown} of {path}, which is incomplete."
     return f"Left out: no figures of an epoch in line {shown} of {path}."
 
 
 @contextlib.contextmanager
 def _as_os_error():
-    """What TensorFlow says of a file, as Python would say it."""
+    """A context that turns TensorFlow's errors on files into Python's."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -1,4 +1,4 @@
-"""A recipe: everything that one run is told, in five frozen dataclasses."""
+"""A recipe: all settings of one run, in five frozen dataclasses."""
 
 import difflib
 import numbers
@@ -14,7 +14,7 @@ from tfclust.runs.config import RunConfig
 
 
 class Recipe(NamedTuple):
-    """What a run is told."""
+    """All settings of a run."""
 
     run: RunConfig
     method: MethodConfig
@@ -37,7 +37,7 @@ CONFIGS = {
 
 
 def make_recipe(**knobs):
-    """A `Recipe` from knobs by name, as a notebook would write flags.
+    """A `Recipe` from knobs by name, for notebooks.
 
     Args:
       **knobs: fields of `RunConfig`, `ViewsConfig`, `BackboneConfig`,
@@ -74,10 +74,10 @@ def to_words(recipe):
 
 
 def from_words(words):
-    """The `Recipe` of `to_words`; knobs that it lacks keep their default.
+    """The `Recipe` from `to_words`; missing knobs keep their default.
 
     Raises:
-      ValueError: if the words are no recipe's of this version.
+      ValueError: if the words are not a recipe of this version.
     """
     try:
         run = _config_of(RunConfig, words["run"])
@@ -88,13 +88,13 @@ def from_words(words):
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             "a recipe must be what this version of tfclust writes: knobs by "
-            f"their part. Received: {error!r} in what was kept of a training."
+            f"their part. Received: {error!r} in a saved recipe."
         ) from error
     return Recipe(**parts)
 
 
 def differences(recipe, words):
-    """Knobs that make `recipe` another run than that of `words`.
+    """Knobs in which `recipe` differs from the recipe in `words`.
 
     Returns:
       list of `(name, value then, value now)` as text.

@@ -1,4 +1,4 @@
-"""`workdir/skipped.txt`: images that a run left out, and why, a line each."""
+"""`workdir/skipped.txt`: images that a run left out, and why, one per line."""
 
 import os
 
@@ -9,14 +9,14 @@ _LATER = "after the check"
 
 
 def write(workdir, skipped, say=terminal.say):
-    """Lists what the check left out; failures of earlier runs stay.
+    """Lists what the check left out; failures of earlier runs are kept.
 
-    What lies there under the list's name and is none is moved aside.
+    Anything else that has the list's name is moved aside.
 
     Args:
       workdir: `pathlib.Path` of the run.
       skipped: list of (name, reason).
-      say: called with a sentence where something is moved aside.
+      say: called with a sentence if something is moved aside.
 
     Returns:
       Path of the list.
@@ -24,7 +24,7 @@ def write(workdir, skipped, say=terminal.say):
     path = workdir / SKIPPED
     before = _lines(path)
     if before is None:
-        folders.set_aside(path, "it is no list of images left out", say)
+        folders.set_aside(path, "it is not a list of images left out", say)
     kept = [line for line in before or [] if line.endswith(f"({_LATER})")]
     lines = [_line(*entry) for entry in skipped] + kept
     if not lines:
@@ -35,24 +35,24 @@ def write(workdir, skipped, say=terminal.say):
 
 
 def add(workdir, name, reason):
-    """Lists an image that could no longer be read; hosts may do so at once."""
+    """Lists an image that could no longer be read; hosts may do so together."""
     with open(workdir / SKIPPED, "a", encoding="utf-8") as file:
         file.write(f"{_line(name, reason)} ({_LATER})\n")
 
 
 def _line(name, reason):
-    # A name may hold any character but a slash and a zero.
+    # A name may hold any character except a slash and a null character.
     return f"{terminal.one_line(name)}\t{terminal.one_line(reason)}"
 
 
 def _lines(path):
-    """The lines of a list, none where there is none; None for another thing."""
+    """The lines of a list; empty if there is none; None if it is not a list."""
     if not os.path.lexists(path):
         return []
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (UnicodeDecodeError, IsADirectoryError):
         return None
-    # The last line may have been cut off with its run.
+    # The last line may have been cut off when its run was killed.
     *whole, _ = lines
     return whole if all(line.count("\t") == 1 for line in whole) else None

@@ -1,1 +1,1 @@
-"""Where a run happens: devices and replicas, cores, files, the terminal."""
+"""The machine: devices and replicas, cores, files, the terminal."""

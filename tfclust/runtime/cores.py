@@ -1,15 +1,15 @@
-"""What a process may use: cores, which may be fewer than all, and memory."""
+"""What a process may use: cores (maybe fewer than all) and memory."""
 
 import os
 
 
 def usable_cpus():
-    """Their number, at least 1."""
+    """The number of processors that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_bytes():
-    """The computer's memory, used or not."""
+    """The computer's memory in bytes, free or not."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

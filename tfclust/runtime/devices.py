@@ -1,6 +1,6 @@
 """Where a run computes: strategy, threads, precision, determinism.
 
-All of it belongs before the first operation, which fixes the devices.
+All of it must come before the first operation, which fixes the devices.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfclust.runtime import cores
 from tfclust.runtime.machine import PRECISIONS
 
-# Of TF_CONFIG's cluster: the kinds of host that train, and "host:port".
+# In TF_CONFIG's cluster: the kinds of host that train, and "host:port".
 _KINDS = ("chief", "worker")
 _ADDRESS = re.compile(r"(grpc://)?(\[[^\]\s]+\]|[^:\s]+):[0-9]{1,5}")
 
@@ -26,15 +26,15 @@ def make_strategy(kind="auto", num_replicas=None):
     Args:
       kind: "one" device; "mirrored" over this host's GPUs, or over logical
         devices into which the CPU is split; "multi_worker" over the hosts of
-        TF_CONFIG; "auto" takes what is there.
-      num_replicas: int; None for one a GPU.
+        TF_CONFIG; "auto" uses what is there.
+      num_replicas: int; None for one per GPU.
 
     Returns:
       A `tf.distribute.Strategy`; for one device the default one.
 
     Raises:
-      ValueError: if there are not so many devices, or TF_CONFIG is read and
-        names no hosts, or another one than this.
+      ValueError: if there are too few devices, or TF_CONFIG is used and names
+        no hosts, or not this one.
     """
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     if kind == "auto":
@@ -67,8 +67,8 @@ def seed_everything(seed, deterministic=None):
 
     Args:
       seed: int.
-      deterministic: whether an operation gives the same bits each time, at
-        some cost on GPUs; None for where there is no GPU.
+      deterministic: whether an operation gives the same bits each time, at some
+        cost on GPUs; None means: if there is no GPU.
 
     Returns:
       Whether it is deterministic.
@@ -78,8 +78,9 @@ def seed_everything(seed, deterministic=None):
         deterministic = not tf.config.list_physical_devices("GPU")
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-        # It makes a + b + c one AddN, which begins with the summand whose
-        # memory is free just then: a busy machine would change the last bit.
+        # It turns a + b + c into one AddN, which starts with the summand whose
+        # memory is free at that moment: a busy machine would change the last
+        # bit.
         tf.config.optimizer.set_experimental_options(
             {"arithmetic_optimization": False}
         )
@@ -87,16 +88,16 @@ def seed_everything(seed, deterministic=None):
 
 
 def set_threads(count=None):
-    """Fixes the threads of an operation, on which sums' order may depend.
+    """Fixes the threads per operation, on which the order of sums may depend.
 
     Args:
       count: int; None for the processors that this process may use.
 
     Returns:
-      The number that holds: another one if operations have run already.
+      The number in effect, which is another one if operations have run already.
     """
     count = count or cores.usable_cpus()
-    # After the first operation TensorFlow keeps what it began with.
+    # After the first operation TensorFlow keeps what it started with.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(count)
     return tf.config.threading.get_intra_op_parallelism_threads() or count
@@ -104,7 +105,7 @@ def set_threads(count=None):
 
 @contextlib.contextmanager
 def precision(kind):
-    """Layers built inside compute in `kind`, a key of `PRECISIONS`."""
+    """A context: layers built in it compute in `kind`, one of `PRECISIONS`."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(PRECISIONS[kind])
     try:
@@ -114,7 +115,7 @@ def precision(kind):
 
 
 def is_chief(strategy):
-    """Whether this process writes the files: the first host's."""
+    """Whether this process writes the files, as the first host's does."""
     resolver = strategy.cluster_resolver
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return True
@@ -132,12 +133,12 @@ def any_host(strategy, value):
 
 @contextlib.contextmanager
 def telling_lost_hosts(strategy):
-    """Says in a sentence that another host is gone, where TensorFlow fails.
+    """A context that turns TensorFlow's failure into "another host is gone".
 
     A sum over hosts is given up as soon as a connection breaks.
 
     Raises:
-      RuntimeError: in place of the errors of a broken connection.
+      RuntimeError: instead of the errors of a broken connection.
     """
     try:
         yield
@@ -150,9 +151,9 @@ def telling_lost_hosts(strategy):
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise RuntimeError(
-            "another host of TF_CONFIG has ended or cannot be reached, so that "
-            "this one ends too. Start the same command on all hosts: it goes "
-            "on from the last checkpoint."
+            "another host of TF_CONFIG has ended or cannot be reached, so this "
+            "one ends too. Start the same command on all hosts: it resumes "
+            "from the last checkpoint."
         ) from error
 
 
@@ -176,12 +177,12 @@ def _automatic(num_gpus, num_replicas):
 
 
 def _cluster():
-    """The hosts that TF_CONFIG names, checked with this one's place; or {}."""
+    """The hosts that TF_CONFIG names, with this one's index checked; or {}."""
     words = os.environ.get("TF_CONFIG") or "{}"
     try:
         config = json.loads(words)
     except (ValueError, RecursionError) as error:
-        raise _bad_cluster(f"no JSON ({error})") from error
+        raise _bad_cluster(f"not JSON ({error})") from error
     if not isinstance(config, dict):
         raise _bad_cluster(words)
     cluster = config.get("cluster") or {}
@@ -216,8 +217,8 @@ def _bad_cluster(received):
     return ValueError(
         'TF_CONFIG must name all hosts and this one, as {"cluster": {"worker": '
         '["10.0.0.1:2222", "10.0.0.2:2222"]}, "task": {"type": "worker", '
-        f'"index": 0}}}}. Received: {received}. Mend it, or unset it to train '
-        "on this host alone."
+        f'"index": 0}}}}. Received: {received}. Correct it, or unset it to '
+        "train on this host alone."
     )
 
 
@@ -240,7 +241,7 @@ def _multi_worker(num_replicas):
 
 
 def _split_cpu(count):
-    """Splits the CPU into logical devices; once a process."""
+    """Splits the CPU into logical devices; once per process."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     logical = [tf.config.LogicalDeviceConfiguration()] * count
     try:
@@ -249,7 +250,7 @@ def _split_cpu(count):
         there = len(tf.config.list_logical_devices("CPU"))
         if there != count:
             raise ValueError(
-                "the CPU can be split before the first operation only. "
+                "the CPU can be split only before the first operation. "
                 f"Received: num_replicas={count} with {there} devices in use. "
                 "Start a new process."
             ) from error

@@ -1,3 +1,3 @@
-"""What a command ends with."""
+"""The exit codes of commands."""
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130

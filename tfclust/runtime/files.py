@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and on the disk when we say so."""
+"""Files that are complete or not there, and on the disk when we say so."""
 
 import contextlib
 import os
@@ -8,13 +8,13 @@ import uuid
 
 @contextlib.contextmanager
 def replacing(path):
-    """A binary file that takes `path`'s place at once, or not at all.
+    """A binary file that replaces `path` as a whole, or not at all.
 
     It is written under a hidden name beside `path`, flushed to the disk and
-    renamed; if the block raises, what was at `path` is as it was.
+    renamed; if the block raises, `path` is unchanged.
 
     Args:
-      path: of the file; its folder is there already.
+      path: of the file; its folder must exist.
 
     Yields:
       The file, open for writing bytes.
@@ -37,9 +37,9 @@ def write_text(path, text):
 
 
 def partial_name(path):
-    """A hidden name beside `path`, which no other process has.
+    """A hidden name beside `path` that no other process uses.
 
-    Hosts that share the folder may have one process number.
+    Hosts that share the folder may have the same process number.
     """
     path = pathlib.Path(path)
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")

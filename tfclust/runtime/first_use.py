@@ -1,9 +1,8 @@
-"""Packages that import what they name on first use (PEP 562).
+"""Packages that import their names on first use (PEP 562).
 
-TensorFlow takes seconds of processor time to import, and most of what a
-command refuses needs none of it. A package writes its imports under
-`if TYPE_CHECKING:`, where editors and type checkers find them, and lets them
-happen later:
+TensorFlow takes seconds of processor time to import, and most refusals of a
+command do not need it. A package writes its imports under `if TYPE_CHECKING:`,
+where editors and type checkers find them, and runs them later:
 
     if TYPE_CHECKING:
         from tfclust.data.views.batches import Views
@@ -18,13 +17,13 @@ import sys
 
 
 def on_first_use(package, *modules):
-    """`__getattr__` and `__dir__` of a package.
+    """`__getattr__` and `__dir__` for a package.
 
     Args:
       package: str, its `__name__`. Its source says which names it has, by
         `from module import name` under `if TYPE_CHECKING:`.
-      *modules: str, modules in it that are names of it too, beside those that
-        the names come from.
+      *modules: str, modules in it that are also names of the package, besides
+        those from which the names come.
 
     Returns:
       Two functions; the first imports a name and keeps it, or raises
@@ -49,7 +48,7 @@ def on_first_use(package, *modules):
 
 
 def _homes(source):
-    """`{name: module it comes from}` of the imports for type checkers."""
+    """`{name: its module}` from the imports for type checkers."""
     return {
         alias.name: node.module
         for block in ast.parse(source).body

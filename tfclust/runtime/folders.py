@@ -1,4 +1,4 @@
-"""Folders that a command is told to write into: tried before, told of after."""
+"""Folders that a command writes into: tried before, and errors in sentences."""
 
 import contextlib
 import itertools
@@ -10,37 +10,38 @@ from tfclust.runtime import terminal
 
 
 class DiskError(RuntimeError):
-    """The disk took no more, or gave up; a sentence to the user."""
+    """The disk is full or failing; a sentence to the user."""
 
 
 def expanded(path):
     """`path` with `~` as the home folder.
 
     Raises:
-      ValueError: if it begins with the home of somebody unknown.
+      ValueError: if it starts with the home of an unknown user.
     """
     try:
         return pathlib.Path(path).expanduser()
     except RuntimeError as error:
         raise ValueError(
-            "a path may begin with ~ or with ~ and the name of a user. "
-            f"Received: {path}: no such user. Write the home folder out."
+            "a path may start with ~ or with ~ and the name of a user. "
+            f"Received: {terminal.one_line(path)}: no such user. Write out the "
+            "home folder."
         ) from error
 
 
 def writable(argument, path, given=None):
-    """Makes `path` where it is missing, and tries to write there.
+    """Makes `path` if it is missing, and tries to write there.
 
     Args:
-      argument: str, what the user gave it as, such as "workdir".
+      argument: str, the argument that gave it, such as "workdir".
       path: of the folder; `~` stands for the home folder.
-      given: what the user wrote, where that is not the folder itself.
+      given: what the user wrote, if that is not the folder itself.
 
     Returns:
       `pathlib.Path` of the folder.
 
     Raises:
-      ValueError: if it is no folder, or cannot be made or written.
+      ValueError: if it is not a folder, or cannot be made or written to.
     """
     folder = expanded(path)
     try:
@@ -50,7 +51,7 @@ def writable(argument, path, given=None):
     except OSError as error:
         what = "a folder" if given is None else "in a folder"
         raise ValueError(
-            f"{argument} must be {what} that can be written. Received: "
+            f"{argument} must be {what} that can be written to. Received: "
             f"{argument}={path if given is None else given}: "
             f"{error.strerror}. Give another path."
         ) from error
@@ -58,7 +59,7 @@ def writable(argument, path, given=None):
 
 
 def set_aside(path, why, say=terminal.say):
-    """Gives what stands in the way another name beside it; nothing is lost.
+    """Renames what is in the way to a name beside it; nothing is lost.
 
     Args:
       path: `pathlib.Path` of a file, folder or link.
@@ -79,14 +80,14 @@ def set_aside(path, why, say=terminal.say):
 
 @contextlib.contextmanager
 def writing(what, way_out):
-    """Turns a write that the disk refuses into one sentence.
+    """A context that turns a failed write into one sentence.
 
     Args:
-      what: str, what could not be written then, with its place.
+      what: str, what could not be written, with its place.
       way_out: str, sentences on what is left and what to do.
 
     Raises:
-      DiskError: if the disk is full, or fails otherwise.
+      DiskError: if the disk is full, or fails in another way.
     """
     try:
         yield
@@ -100,10 +101,10 @@ def writing(what, way_out):
 
 
 def _refusal(error):
-    """What the system said behind an exception, or None.
+    """What the system said, behind an exception, or None.
 
-    A file that is closed on the way fails again in its own words, which hide
-    the first.
+    A file that is closed on the way fails again with its own message, which
+    hides the first.
     """
     while error is not None:
         if isinstance(error, OSError):

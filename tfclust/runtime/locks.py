@@ -14,22 +14,22 @@ _PROCESS = re.compile(rb"[0-9]*\n?")
 
 
 class BusyError(RuntimeError):
-    """Another run holds the workdir."""
+    """Another run is using the workdir."""
 
 
 @contextlib.contextmanager
 def lock(workdir, *, really=True):
-    """Holds a run's folder against a second run; made if need be.
+    """Locks a run's folder against a second run; makes it if necessary.
 
     The lock ends with the process, however it ends.
 
     Args:
       workdir: the run's folder.
-      really: False on the hosts that help the one that holds it.
+      really: False on the hosts that help the one that has the lock.
 
     Raises:
-      BusyError: if another process holds it.
-      ValueError: if it cannot be made or written, or `.lock` there is not a
+      BusyError: if another process has the lock.
+      ValueError: if it cannot be made or written to, or `.lock` there is not a
         run's.
     """
     if not really:
@@ -40,7 +40,7 @@ def lock(workdir, *, really=True):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            # Some network file systems know no locks: then there is none.
+            # Some network file systems have no locks: then there is none.
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 raise _busy(workdir, file) from error
         file.seek(0)
@@ -51,9 +51,9 @@ def lock(workdir, *, really=True):
 
 
 def _lock_file(path):
-    """The file that is locked: a run's own, whatever lies there.
+    """The file that is locked; refuses anything that is not a run's own.
 
-    Through a link, the file that it leads to would be emptied.
+    Through a link, the file to which it leads would be emptied.
     """
     how = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -73,7 +73,7 @@ def _lock_file(path):
 
 def _no_lock(path, why):
     return ValueError(
-        f"workdir must have a .lock with a run's process number, or none. "
+        f"workdir must have no .lock, or one with a run's process number. "
         f"Received: {path}: {why}. Move it away, or give another workdir."
     )
 
@@ -92,11 +92,11 @@ def held(folder, *, wait=False):
 
     Args:
       folder: path of the folder.
-      wait: whether to wait for another that holds it.
+      wait: whether to wait for another process that has it.
 
     Returns:
-      int, the descriptor; None if another process holds it, or the file system
-      knows no locks.
+      int, the descriptor; None if another process has it, or the file system
+      has no locks.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

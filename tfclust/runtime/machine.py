@@ -1,4 +1,4 @@
-"""The words for where a run computes, of which `devices` makes something."""
+"""The names for where a run computes; `devices` turns them into objects."""
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
 PRECISIONS = {

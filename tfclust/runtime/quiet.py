@@ -1,11 +1,11 @@
-"""Imports TensorFlow as the commands want it: fast, and without notices.
+"""Imports TensorFlow as the commands need it: fast, and without notices.
 
-TensorFlow asks for AVX-512 before it uses oneDNN's kernels by itself. They need
-AVX2 alone, and a step on such a processor takes 0.6 of the time with them.
+TensorFlow uses oneDNN's kernels by itself only with AVX-512. They need only
+AVX2, and on such a processor a step takes 0.6 of the time with them.
 
 A command answers bad input with one line. TensorFlow's C++ parts write half a
-dozen when they are loaded, before any setting of theirs is read, hence the file
-descriptor. Warnings and errors are passed on.
+dozen when they are loaded, before they read any setting, so they are filtered
+at the file descriptor. Warnings and errors are passed on.
 
 libjpeg writes a line or two for each damaged image, without the image's name.
 """
@@ -20,8 +20,8 @@ import threading
 _NOTICE = re.compile(
     r"I\d{4} |\d{4}-\d\d-\d\d [\d:.]+: I |WARNING: All log |To enable "
 )
-# What libjpeg says of an image (the beginnings in its `jerror.h`), and
-# TensorFlow's reader of JPEGs.
+# Messages of libjpeg on an image (their beginnings, from its `jerror.h`), and
+# of TensorFlow's JPEG reader.
 _DECODER_LINE = re.compile(
     r"(Arithmetic table|Bogus (DAC|DHT|DQT|Huffman|JPEG|marker|sampling)|"
     r"CCIR601 sampling|Component index \d|Corrupt JPEG data|DCT coefficient|"
@@ -42,7 +42,7 @@ _filtering = threading.Lock()
 
 
 def import_tensorflow():
-    """Imports TensorFlow; prints what it has to say above notices."""
+    """Imports TensorFlow; prints its messages above the level of notices."""
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -50,7 +50,7 @@ def import_tensorflow():
     with _without(_is_notice):
         import tensorflow as tf
 
-        # The look for GPUs, which else comes with the first operation.
+        # The search for GPUs, which would else come with the first operation.
         tf.config.list_physical_devices()
     # An error must show where it arose: `flags` tells bad input by that.
     tf.debugging.disable_traceback_filtering()
@@ -63,7 +63,7 @@ def without_decoder_lines():
 
 @contextlib.contextmanager
 def _without(unwanted):
-    """Passes on what is written to standard error but for `unwanted` lines."""
+    """Passes on what is written to standard error except `unwanted` lines."""
     if not _filtering.acquire(blocking=False):
         yield  # another thread has put its filter there
         return
@@ -79,7 +79,7 @@ def _without(unwanted):
 
 
 def _put_filter(unwanted):
-    """Standard error as it was, and an event at the end; None if closed."""
+    """The old standard error, and an event for the end; None if closed."""
     try:
         kept = os.dup(_STDERR)
     except OSError:
@@ -92,13 +92,13 @@ def _put_filter(unwanted):
             for line in lines:
                 whole = line.removesuffix(_END)
                 if whole and not unwanted(whole.decode("utf-8", "replace")):
-                    # Its reader may be gone; who writes here would wait.
+                    # Its reader may be gone; writing here would then block.
                     with contextlib.suppress(OSError):
                         out.write(whole)
                 if whole != line:
                     ended.set()
 
-    # A process started meanwhile holds the pipe open for as long as it lives.
+    # A process started meanwhile keeps the pipe open for as long as it lives.
     threading.Thread(target=pass_on, daemon=True).start()
     _flush()
     os.dup2(end, _STDERR)
@@ -120,7 +120,7 @@ def _flush():
 
 
 def _is_notice(line):
-    """Whether a line says nothing to a user."""
-    # It is no error that a computer without a GPU has no working driver.
+    """Whether a line is of no use to a user."""
+    # It is not an error that a computer without a GPU has no working driver.
     without_gpu = _NO_GPU in line and not glob.glob("/dev/nvidia*")
     return without_gpu or _NOTICE.match(line) is not None

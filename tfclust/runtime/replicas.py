@@ -1,14 +1,14 @@
 """Rows of the global batch, whatever the number of replicas.
 
 Inside `strategy.run` a replica holds B / R rows. These functions join the rows
-in replica order, add values up, and hand a replica its rows back; with one
-replica, or without a strategy, they do nothing, so that methods are written
-once. Under a strategy they cannot be compiled by XLA: compile what comes after.
+in replica order, sum values, and return a replica's own rows; with one replica,
+or without a strategy, they do nothing, so methods are written only once. Under
+a strategy they cannot be compiled by XLA: compile what comes after.
 """
 
 import tensorflow as tf
 
-# What every collective kernel takes; the others travel as one that holds them.
+# Types that every collective kernel takes; others are sent as one of these.
 _CARRIERS = {
     tf.bool: tf.int32,
     tf.int8: tf.int32,
@@ -25,15 +25,15 @@ def num_replicas():
 
 
 def on_devices(strategy, of_replica):
-    """What `of_replica` gives for each replica of this host, on its device.
+    """The result of `of_replica` for each replica of this host, on its device.
 
     Args:
-      strategy: `tf.distribute.Strategy`, from outside of its replicas.
+      strategy: `tf.distribute.Strategy`, called from outside its replicas.
       of_replica: function of a replica's number among all hosts' -> tensors,
-        in dicts and tuples if need be.
+        possibly in dicts and tuples.
 
     Returns:
-      Values per replica for `strategy.run`, or tensors where there is but one.
+      Values per replica for `strategy.run`, or tensors if there is only one.
     """
 
     def copy(replica, device):
@@ -98,7 +98,7 @@ def own_rows(gathered, num_rows):
     known = isinstance(num_rows, int) and total is not None
     if known and total != num_rows * replicas:
         raise ValueError(
-            "own_rows takes num_rows rows of each replica. Received: "
+            "own_rows needs the number of rows of each replica. Received: "
             f"num_rows={num_rows}, gathered rows={total}, "
             f"replicas={replicas}. Pass num_rows={total // replicas}."
         )
@@ -124,7 +124,7 @@ def own_rows_of_views(whole, num_rows):
       `[V * B / R, C]`.
     """
     own = own_rows(whole, num_rows)  # [b, V, C]
-    # A transpose of int32 makes oneDNN complain without AVX-512.
+    # Without AVX-512, oneDNN complains about a transpose of int32.
     views = tf.stack(tf.unstack(own, axis=1))  # [V, b, C]
     return tf.reshape(views, [-1, whole.shape[-1]])
 
@@ -160,7 +160,7 @@ def first_replica(strategy, results):
 
 def _carried(x):
     # identity: an input of the function is on no device yet, and between
-    # processes that is "destinations can not be empty".
+    # processes that fails with "destinations can not be empty".
     return tf.identity(tf.cast(x, _CARRIERS.get(x.dtype, x.dtype)))
 
 
@@ -180,12 +180,12 @@ def check_compiled(jit_compile, count):
     """Refuses to compile a whole step that `count` replicas would share.
 
     Raises:
-      ValueError: under several replicas: one traced step would be shared by all
-        of them (keras#19005).
+      ValueError: with several replicas, because one traced step would be shared
+        by all of them (keras#19005).
     """
     if jit_compile and count > 1:
         raise ValueError(
             "jit_compile compiles the whole step on one replica. Received: "
-            f"jit_compile=True with {count} replicas. Leave it off; the pure "
+            f"jit_compile=True with {count} replicas. Leave it out; the pure "
             "parts (codes, k-means, colour) are compiled anyway."
         )

@@ -1,8 +1,8 @@
-"""Standard output and error of a command: readable, and no reason to end it.
+"""Standard output and error of a command: readable, and never fatal.
 
-A file's name may hold any character, also those that move a terminal's cursor
-or begin a line of their own; they are shown as `\\x1b`. Who reads the output
-may stop (`| head -1`), and its disk may be full: the command goes on.
+A file's name may contain any character, even those that move a terminal's
+cursor or start a new line; they are shown as `\\x1b`. The reader of the output
+may stop (`| head -1`), or its disk may be full: the command continues.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import re
 import sys
 import unicodedata
 
-# Progress is drawn over itself; a sentence begins with neither.
+# Progress lines are redrawn in place; a sentence starts with neither of these.
 _REDRAWN = re.compile(r"\r(?:\x1b\[K)?")
 
 
@@ -37,11 +37,11 @@ def say(sentence, file=None):
 
 @contextlib.contextmanager
 def guarded():
-    """Within it, standard output and error may fail and show all characters.
+    """A context in which standard output and error never fail the command.
 
     Yields:
-      The stream of standard output, whose `failure` is the `OSError` that it
-      ended with, or None.
+      The stream of standard output, whose `failure` is the `OSError` with which
+      it ended, or None.
     """
     before = sys.stdout, sys.stderr
     output, errors = _Stream(sys.stdout), _Stream(sys.stderr)
@@ -55,15 +55,15 @@ def guarded():
 
 
 def refused(failure):
-    """Whether output is lost that somebody waits for, not one who left."""
+    """Whether output was lost although its reader has not left."""
     return failure is not None and failure.errno != errno.EPIPE
 
 
 class _Stream:
-    """A text stream that takes every text, and is mute once it has failed."""
+    """A text stream that accepts any text, and is silent once it has failed."""
 
     def __init__(self, stream):
-        if stream is None:  # closed before Python began
+        if stream is None:  # closed before Python started
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         self._stream = stream
         self.failure: OSError | None = None
@@ -105,7 +105,7 @@ def _shown(text, kept):
     if text.isprintable():
         return text
     return "".join(
-        # Python calls no space printable but ASCII's; names have others.
+        # Python calls only ASCII's space printable; names contain others.
         c
         if c in kept or c.isprintable() or unicodedata.category(c) == "Zs"
         else _escape(c)
@@ -115,6 +115,6 @@ def _shown(text, kept):
 
 def _escape(character):
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte of no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte not in UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")

@@ -1,9 +1,9 @@
-"""Encoded images as a server gets them: good ones, and why others are not.
+"""Decodes encoded images in a server, and says why bad ones are bad.
 
 An operation that fails ends the whole call, and so all rows of a batch. In a
-`tf.data` pipeline it ends its own element alone, which `ignore_errors` then
-leaves out: here each element knows its row, so a row that is missing at the
-end is a damaged image. (In training, where nobody would see that an epoch is
+`tf.data` pipeline it ends only its own element, which `ignore_errors` then
+leaves out. Here each element knows its row, so a row that is missing in the end
+is a damaged image. (In training, where nobody would notice that an epoch is
 shorter, errors are never ignored.) These operations are part of every
 TensorFlow runtime, in C++ as in Python.
 """
@@ -27,41 +27,41 @@ STATUSES = (OK, EMPTY, UNKNOWN, TOO_LARGE, DAMAGED)
 
 
 class Decoded(NamedTuple):
-    """What `decode` finds, a row an image."""
+    """What `decode` finds, a row per image."""
 
     images: tf.Tensor  # float32 [B, S, S, 3] in [0, 1]; 0 where there is none
     status: tf.Tensor  # string [B], of `STATUSES`
 
 
 def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
-    """Encoded images as the backbone wants them; traceable.
+    """Encoded images as the backbone needs them; traceable.
 
-    JPEG, PNG, BMP, GIF (its first frame) and still WebP, grey, coloured, with
+    JPEG, PNG, BMP, GIF (its first frame) and still WebP, grey or coloured, with
     alpha (on white) or without, of any sizes in one batch. TensorFlow decodes
-    them here, not Pillow: EXIF turns no image, a palette BMP is taken for
-    grey, and an animated WebP counts as damaged.
+    them here, not Pillow: EXIF orientation is ignored, a BMP with a palette is
+    read as grey, and an animated WebP counts as damaged.
 
     Args:
       image_bytes: string `[B]`.
       image_size: int S, side of the centre crop.
       resize_size: int, the short side before it, resized with antialiasing.
-      max_pixels: int, height times width; an image of more is not decoded.
+      max_pixels: int, height times width; a larger image is not decoded.
 
     Returns:
-      `Decoded`. No row depends on another one.
+      `Decoded`. No row depends on another.
     """
     count = tf.shape(image_bytes, out_type=tf.int64)[0]
 
     def one(row, encoded):
         return row, *_decoded(encoded, image_size, resize_size, max_pixels)
 
-    # A row past the end, so that there is one where all are damaged.
+    # A row past the end, so that there is one even if all are damaged.
     none = tf.zeros([image_size, image_size, 3], tf.uint8)
     last = tf.data.Dataset.from_tensors((count, tf.constant(DAMAGED), none))
     rows = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate()
     rows = rows.map(
         tf.autograph.experimental.do_not_convert(one),
-        num_parallel_calls=tf.data.AUTOTUNE,  # one a thread: see _options
+        num_parallel_calls=tf.data.AUTOTUNE,  # one per thread: see _options
         deterministic=True,
     )
     rows = rows.ignore_errors().concatenate(last).batch(count + 1)
@@ -71,8 +71,8 @@ def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
     missing = tf.fill([count + 1], tf.size(found) - 1)
     places = tf.tensor_scatter_nd_update(missing, found[:, None], places)
     places = places[:-1]
-    # Divided, where `pixels.as_floats` multiplies: so a client that sends
-    # pixels / 255 to the signature of images gets the same bits.
+    # Divided, though `pixels.as_floats` multiplies: so a client that sends
+    # pixels / 255 to the signature `images` gets the same bits.
     images = tf.cast(tf.gather(images, places), tf.float32) / 255.0
     return Decoded(images, tf.gather(status, places))
 
@@ -109,10 +109,10 @@ def _decoded(encoded, image_size, resize_size, max_pixels):
 
 
 def _options():
-    """Nothing is tuned, and no time is spent on rewriting the pipeline.
+    """Options without autotuning and without rewriting the pipeline.
 
-    A map of `AUTOTUNE` that nobody tunes works on an element a thread, at most
-    16: as many as the server has, not as the machine of the export.
+    A map with `AUTOTUNE` but without autotuning works on one element per
+    thread, at most 16: as many as the server has, not the exporting machine.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

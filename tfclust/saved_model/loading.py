@@ -1,4 +1,4 @@
-"""A SavedModel of `save`, loaded with its card; what is damaged is told."""
+"""Loads a SavedModel written by `save`, and its card; reports damage."""
 
 import contextlib
 import json
@@ -27,14 +27,14 @@ def load(path):
     """Loads a version that `save` wrote, and tries it on one image.
 
     Args:
-      path: a version, or the folder of versions, of which the newest is taken.
+      path: a version, or the folder of versions, for the newest.
 
     Returns:
       `Loaded`.
 
     Raises:
       FileNotFoundError: if there is none.
-      ValueError: if a file of it is missing or damaged.
+      ValueError: if one of its files is missing or damaged.
     """
     path = newest_version(path)
     card = _card(path / CARD_FILE)
@@ -42,7 +42,7 @@ def load(path):
     image_size, resize_size = sizes["centre_crop"], sizes["resize_short_side"]
     images = tf.zeros([1, image_size, image_size, 3])
     try:
-        # `load` writes a traceback of a damaged one, and goes on.
+        # `load` writes a traceback for a damaged one, and continues.
         with contextlib.suppress(FileNotFoundError):
             tf.saved_model.experimental.read_fingerprint(str(path))
         model = tf.saved_model.load(str(path))
@@ -51,15 +51,15 @@ def load(path):
         fits = features.dtype == tf.float32 and features.shape.rank == 2
     except MemoryError:
         raise
-    except Exception as error:  # of a damaged file they are of many classes
+    except Exception as error:  # damaged files raise many classes
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ValueError(
             f"saved_model={path} cannot be loaded: {lines[0]}. {_WAY_OUT}"
         ) from error
     if not fits or not bool(tf.reduce_all(tf.math.is_finite(features))):
         raise ValueError(
-            f"saved_model={path} must give an image finite float32 features "
-            f"[1, F]. Received: {found}. {_WAY_OUT}"
+            f"saved_model={path} must return finite float32 features [1, F] "
+            f"for an image. Received: {found}. {_WAY_OUT}"
         )
     return Loaded(path, model, card, image_size, resize_size)
 
@@ -82,7 +82,7 @@ def _card(path):
         raise ValueError(f"{path} is damaged: {error!r}. {_WAY_OUT}") from error
     if not fits:
         raise ValueError(
-            f"{path} must tell of a crop within the resized image, and of a "
+            f"{path} must have a crop within the resized image, and a "
             f"recipe or null. Received: preprocessing={json.dumps(sizes)}. "
             f"{_WAY_OUT}"
         )

@@ -1,4 +1,4 @@
-"""Writes a trained method, and compares what is read again with it."""
+"""Writes a trained method, and compares the reloaded model with it."""
 
 import importlib.metadata
 import json
@@ -22,14 +22,14 @@ from tfclust.saved_model.versions import (
 )
 
 TOLERANCE = 1e-5
-# Batch norm refuses a batch of none.
+# Batch norm refuses an empty batch.
 _INPUTS = {
     "images": "float32 [B, H, W, 3] in [0, 1], B >= 1",
     "image_bytes": "string [B], files of any size and format, B >= 1",
 }
 _UNLESS_OK = (
     "features, projections and cluster_score are NaN, cluster is -1; the other "
-    "rows are as without the bad one. serving_default alone has a status."
+    "rows are not affected. Only serving_default has a status."
 )
 
 
@@ -60,23 +60,23 @@ def save(
       method: has `backbone` (`[B, H, W, 3]` in [0, 1] to `[B, F]`), `projector`
         (`[B, F]` to raw `[B, D]`), `unit_projections`, and `clusterer()` if it
         has clusters.
-      path: folder of the versions; made if need be.
-      card: dict that the model card takes over: method, data, num_images,
-        recipe, metrics, and what else is worth telling.
+      path: folder of the versions; made if necessary.
+      card: dict to include in the model card: method, data, num_images,
+        recipe, metrics, and anything else worth knowing.
       image_size: int, side of the centre crop; None takes it from the method's
         views, or from the backbone's input.
       resize_size: int, the short side before the crop; None for
         image_size / 0.875 from 96 pixels on, and image_size below.
-      max_pixels: int, height times width, beyond which the model decodes no
-        encoded image; its row then says so.
+      max_pixels: int, height times width above which the model does not decode
+        an encoded image; its row then says so.
 
     Returns:
       `pathlib.Path` of the version, `<path>/<integer>`.
 
     Raises:
       ValueError: if the sizes are impossible, unknown or too small for the
-        backbone, or the backbone has layers that Keras cannot write down.
-      RuntimeError: if the reloaded model gives other numbers than the method.
+        backbone, or the backbone has layers that Keras cannot serialise.
+      RuntimeError: if the reloaded model differs from the method.
     """
     sizes = (*_sizes(method, image_size, resize_size), _checked(max_pixels))
     backbone = single_device_copy(method.backbone)
@@ -105,8 +105,9 @@ def compare_reload(path, method, images):
 
     Returns:
       `Differences`: of features (called, and by signature), projections and
-      cluster_score the largest, as a share of the method's largest value where
-      that is above 1; of cluster the share of images that fall elsewhere.
+      cluster_score the largest difference, as a share of the method's largest
+      value if that is above 1; for cluster the share of images with another
+      one.
     """
     images = tf.convert_to_tensor(images, tf.float32)
     loaded = tf.saved_model.load(str(newest_version(path)))
@@ -148,7 +149,7 @@ def _model_card(card, signatures, image_size, resize_size, max_pixels):
 
 
 def _plain(value):
-    """NumPy values as Python's; all else, such as paths, as text."""
+    """NumPy values as Python values; others, such as paths, as text."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return str(value)
@@ -169,7 +170,7 @@ def _sizes(method, image_size, resize_size):
     if image_size < 1:
         raise ValueError(
             "image_size must be at least 1, the side of the centre crop. "
-            f"Received: image_size={image_size}. Leave it out where the method "
+            f"Received: image_size={image_size}. Leave it out if the method "
             "was trained on views."
         )
     resize_size = checked_resize(image_size, resize_size)
@@ -194,7 +195,7 @@ def _check_reload(version, method, image_size):
     if not worst <= TOLERANCE:
         raise RuntimeError(
             "the SavedModel must give the method's numbers after loading. "
-            f"Received: {differences}, allowed is {TOLERANCE}. Nothing was "
+            f"Received: {differences}; {TOLERANCE} is allowed. Nothing was "
             "written; a layer of the backbone may be random at inference."
         )
 

@@ -16,8 +16,8 @@ from tfclust.saved_model.decoding import OK, decode
 class Served(tf.Module):
     """Holds what the SavedModel keeps: variables and traced functions.
 
-    Keras objects stay out, in the functions' closures. Plain attributes hide
-    the properties of `tf.Module`, which a SavedModel would not keep.
+    Keras objects stay in the functions' closures. Plain attributes replace the
+    properties of `tf.Module`, which a SavedModel would not keep.
     """
 
     variables: list = []
@@ -25,9 +25,9 @@ class Served(tf.Module):
 
 
 class Forward:
-    """Images to the outputs that signatures share.
+    """From images to the outputs that signatures share.
 
-    Without clusters where the method has none.
+    Without clusters if the method has none.
     """
 
     def __init__(self, method, backbone):
@@ -62,20 +62,20 @@ class Forward:
         }
 
     def variables(self):
-        """Those of the head, which are not the backbone's."""
+        """The head's variables, without the backbone's."""
         head = [v.value for v in self.projector.variables]
         parts = self.clusterer or ()
         return head + [x for x in parts if isinstance(x, tf.Variable)]
 
 
 def single_device_copy(backbone):
-    """A backbone of its own variables, whose batch norms wait for nobody.
+    """A copy of a backbone whose batch norms do not synchronise.
 
     Synchronised statistics would put a collective, and a gradient that cannot
-    be saved, into a model that others tune on one device.
+    be saved, into a model that others fine-tune on one device.
 
     Raises:
-      ValueError: if a layer cannot be made again from its configuration.
+      ValueError: if a layer cannot be rebuilt from its configuration.
     """
 
     def copied(layer):
@@ -90,14 +90,14 @@ def single_device_copy(backbone):
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ValueError(
             "the backbone's layers must be described by their get_config, so "
-            f"that it can be written down. Received: {backbone.name}, which "
+            f"that it can be saved. Received: {backbone.name}, which "
             f"fails with: {error}"
         ) from error
     return copy
 
 
 def served(method, backbone, image_size, resize_size, max_pixels):
-    """What to save of a method.
+    """What is saved of a method.
 
     Args:
       method: as in `saved_model.save`.
@@ -147,7 +147,8 @@ def served(method, backbone, image_size, resize_size, max_pixels):
 
 
 def _where(good, rows):
-    """`rows` `[B]` or `[B, ·]` where `good` `[B]`; else NaN, integers -1."""
+    """`rows` `[B]` or `[B, ·]` where `good` `[B]`; else NaN, or -1
+    (integers)."""
     none = float("nan") if rows.dtype.is_floating else -1
     good = good[:, None] if rows.shape.rank == 2 else good
     return tf.where(good, rows, tf.cast(none, rows.dtype))

@@ -1,9 +1,9 @@
 """The first frame of a GIF as a file of its own, in a graph.
 
-TensorFlow's decoder unpacks every frame to show the first one: a file of a
-few megabytes may hold a thousand large ones. And of a file that ends within
-its first frame it shows what there is. So the blocks of the file are walked
-(GIF89a, sections 15 to 27), and what follows the first frame is left out.
+TensorFlow's decoder unpacks every frame to return the first one, and a file of
+a few megabytes may hold a thousand large frames. It also accepts a file that
+ends within its first frame. So we walk the blocks of the file (GIF89a, sections
+15 to 27) and leave out what follows the first frame.
 """
 
 import tensorflow as tf
@@ -13,12 +13,12 @@ from tfclust.saved_model.stored_sizes import little
 _HEADER = 13  # bytes before the colours
 _EXTENSION, _IMAGE, _END = 0x21, 0x2C, b"\x3b"
 _DESCRIPTION = 10  # bytes before a frame's own colours
-# Two or three stand before a first frame.
+# Two or three come before a first frame.
 _MOST_EXTENSIONS = 100
 
 
 def first_frame(data):
-    """A GIF of the first frame alone, and where it stands on the screen.
+    """A GIF with only the first frame, and its place on the screen.
 
     Args:
       data: scalar string, a GIF.
@@ -29,7 +29,7 @@ def first_frame(data):
       left, the screen's height and width.
 
     Raises:
-      tf.errors.InvalidArgumentError: if it ends before its first frame does.
+      tf.errors.InvalidArgumentError: if it ends within its first frame.
     """
     raw = tf.io.decode_raw(data, tf.uint8)
     size = tf.size(raw, out_type=tf.int64)
@@ -55,7 +55,7 @@ def first_frame(data):
     pixels = after_colours(place + _DESCRIPTION, number(place + 9)) + 1
     end = tf.cast(chains[tf.minimum(pixels, size)], tf.int64)
     whole = (number(place) == _IMAGE) & (end < size)
-    is_whole = tf.debugging.Assert(whole, ["a GIF without a whole frame"])
+    is_whole = tf.debugging.Assert(whole, ["a GIF without a complete frame"])
     with tf.control_dependencies([is_whole] if is_whole is not None else []):
         place = tf.identity(place)
     left, top = number(place + 1, 2), number(place + 3, 2)
@@ -75,7 +75,7 @@ def first_frame(data):
 
 
 def on_screen(still, place):
-    """uint8 `[H, W, 3]` of what `first_frame` gives, on white."""
+    """uint8 `[H, W, 3]` from the result of `first_frame`, on white."""
     image = tf.io.decode_gif(still)[0]
     top, left, height, width = tf.unstack(tf.cast(place, tf.int32))
     sides = tf.shape(image)
@@ -86,16 +86,16 @@ def on_screen(still, place):
 
 
 def _chains(raw):
-    """Where the row of sub-blocks ends that begins at each byte.
+    """Where the chain of sub-blocks that starts at each byte ends.
 
-    A sub-block is its length and so many bytes; one of length 0 is the end.
+    A sub-block is its length and that many bytes; one of length 0 is the end.
     Each round of the loop doubles the steps taken, until all are at an end.
 
     Args:
       raw: uint8 `[n]`.
 
     Returns:
-      int32 `[n + 1]`: the place of the 0, or n where there is none.
+      int32 `[n + 1]`: the position of the 0, or n if there is none.
     """
     size = tf.size(raw)
     places = tf.range(size)

@@ -1,8 +1,8 @@
-"""What an encoded image says of its pixels before any is decoded, in a graph.
+"""The size of an encoded image before it is decoded, in a graph.
 
-The first bytes of JPEG, PNG, GIF, BMP and WebP, read by TensorFlow's own
+The first bytes of JPEG, PNG, GIF, BMP and WebP are read by TensorFlow's own
 operations, so that a server without Python refuses a picture of a billion
-pixels before memory is asked for it.
+pixels before memory is allocated for it.
 """
 
 import numpy as np
@@ -16,20 +16,20 @@ _MAGIC = {  # `_` stands for any byte
     "WebP": b"RIFF____WEBP",
 }
 KINDS = (*_MAGIC, "unknown")
-_FIRST = 30  # bytes that hold every size but a JPEG's
+_FIRST = 30  # bytes that hold every size except a JPEG's
 _WEBP_MASK = 1 << 14  # widths and heights of 14 bits
 
 
 def kind_and_head(data):
-    """What a scalar string begins as.
+    """The kind of image that a scalar string starts as.
 
     Returns:
-      int32 scalar, a place in `KINDS`; int64 `[30]`, the first bytes, 0 after
-      the end.
+      int32 scalar, an index into `KINDS`; int64 `[30]`, the first bytes, 0
+      after the end.
     """
     head = tf.strings.substr(data, 0, _FIRST)
     head = tf.io.decode_raw(head, tf.uint8, fixed_length=_FIRST)
-    # One comparison for all kinds; the last row, of no bytes, fits all.
+    # One comparison for all kinds; the last row, without bytes, fits all.
     words = np.zeros([len(KINDS), _FIRST], np.uint8)
     anything = np.ones([len(KINDS), _FIRST], bool)
     for row, magic in enumerate(_MAGIC.values()):
@@ -44,11 +44,11 @@ def pixels(kind, data, head):
     """Height times width as they are stored.
 
     Args:
-      kind: str, of `KINDS`, none that moves. data: scalar string.
+      kind: str, of `KINDS`, not an animated one. data: scalar string.
       head: from `kind_and_head`.
 
     Returns:
-      float64 scalar, 0 where none is told.
+      float64 scalar, 0 if it is not stated.
 
     Raises:
       tf.errors.InvalidArgumentError: if it is a JPEG without a size.
@@ -63,7 +63,7 @@ def pixels(kind, data, head):
 
 
 def little(numbers, begin, count):
-    """int64 of so many bytes `numbers` int64 `[n]`, the lowest first."""
+    """int64 from `count` bytes of `numbers` int64 `[n]`, lowest first."""
     powers = tf.constant([1 << 8 * i for i in range(count)], tf.int64)
     return tf.reduce_sum(numbers[begin : begin + count] * powers)
 

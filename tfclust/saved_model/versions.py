@@ -1,7 +1,7 @@
 """Folders named by integers, complete when they appear, never overwritten.
 
-TF Serving loads a version as soon as its folder is there. So it is written to
-a hidden sibling, flushed to the disk, and then renamed.
+TF Serving loads a version as soon as its folder exists. So it is written to a
+hidden sibling, flushed to the disk, and then renamed.
 """
 
 import contextlib
@@ -36,36 +36,36 @@ _OF_DISK = (
 # What a version holds beside the SavedModel itself.
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
 CARD_FILE = pathlib.PurePath("model_card.json")
-# What it decodes at most, unless told otherwise: 8,192 x 8,192, which take
-# 192 MiB, and on the way from alpha to white 1 GiB.
+# The largest image that it decodes by default: 8,192 x 8,192, which take 192
+# MiB, and 1 GiB while alpha is put on white.
 MAX_PIXELS = 1 << 26
 
 
 def write_next(path, fill):
     """Writes the next version under `path`.
 
-    What exports that were killed have left there is removed.
+    Leftovers of exports that were killed are removed.
 
     Args:
-      path: folder of the versions; made if need be.
+      path: folder of the versions; made if necessary.
       fill: called with the hidden folder, writes all files into it. If it
-        raises, nothing stays.
+        raises, nothing is kept.
 
     Returns:
       `pathlib.Path` of the version, `<path>/<integer>`.
 
     Raises:
-      ValueError: if `path` is no folder, or cannot be made or written.
-      DiskError: if the disk is full, or fails otherwise.
+      ValueError: if `path` is not a folder, or cannot be made or written to.
+      DiskError: if the disk is full, or fails in another way.
     """
     path = folders.writable("output", path)
     hidden, lock = _begin(path)
-    way_out = "Nothing of it stays. Make room, or give another output."
+    way_out = "Nothing of it was kept. Make room, or give another output."
     try:
         with folders.writing(f"the SavedModel in {path}", way_out):
             with _as_os_error():
                 fill(hidden)
-            # mkdtemp lets the owner alone read; a server is often someone else.
+            # mkdtemp lets only the owner read; a server is often another user.
             hidden.chmod(0o755)
             _flush(hidden)
             return _publish(hidden, path)
@@ -101,7 +101,7 @@ def newest_version(path):
             "named by integers that hold it. Write one with tfclust.export."
         )
     if max(versions) < max(numbers):
-        # An older one instead would be taken for the newest.
+        # An older one would be mistaken for the newest.
         newest = path / str(max(numbers))
         raise ValueError(
             f"{newest} is damaged: it has no saved_model.pb. Give another "
@@ -125,7 +125,7 @@ def _begin(path):
 
 
 def _remove_leftovers(path):
-    """Removes what no living process writes; a lock ends with its process."""
+    """Removes what no living process is writing; locks end with processes."""
     for entry in path.iterdir():
         if not _OURS.fullmatch(entry.name) or entry.is_symlink():
             continue
@@ -140,8 +140,8 @@ def _remove_leftovers(path):
 
 @contextlib.contextmanager
 def _as_os_error():
-    """What TensorFlow and HDF5 say of a disk, as Python would say it."""
-    import tensorflow as tf  # a path is told without it
+    """A context that turns disk errors of TensorFlow and HDF5 into Python's."""
+    import tensorflow as tf  # a path is checked without it
 
     try:
         yield
@@ -157,7 +157,7 @@ def _is_saved_model(path):
 
 
 def _is_version(path):
-    """Whether anything of a SavedModel is there."""
+    """Whether any part of a SavedModel is there."""
     return path.is_dir() and any((path / name).exists() for name in _FILES)
 
 

@@ -1,8 +1,8 @@
 """What a run refuses before it computes, with the numbers and the way out.
 
 Bounds of single knobs are checked by their dataclasses, crops and batches by
-`data.Views`, and the run that a folder holds by `resuming`; here is what only a
-whole recipe and its images can tell. Commands call `check_alone` before they
+`data.Views`, and the run in a folder by `resuming`. Here are the checks that
+need a whole recipe and its images. Commands call `check_alone` before they
 import TensorFlow, which takes seconds.
 """
 
@@ -12,7 +12,7 @@ from tfclust import backbones, data, methods
 
 
 def check_alone(recipe):
-    """Refuses what makes no sense whatever the images are."""
+    """Refuses what makes no sense, whatever the images are."""
     run = recipe.run
     for name, example in (
         ("data", "folder:/my/images"),
@@ -59,7 +59,7 @@ def check_replicas(recipe, strategy):
     batch, count = recipe.run.batch_size, strategy.num_replicas_in_sync
     if batch % count:
         raise ValueError(
-            "batch_size must be a multiple of the replicas, which take equal "
+            "batch_size must be a multiple of the replicas, which get equal "
             f"parts. Received: batch_size={batch} with {count} replicas. Try "
             f"{max(1, batch // count) * count}."
         )
@@ -67,7 +67,7 @@ def check_replicas(recipe, strategy):
 
 
 def check_stream(recipe, source):
-    """Refuses a stream for what needs to know its images or their number."""
+    """Refuses a stream for what must know its images or their number."""
     run = recipe.run
     if not source.is_stream:
         return
@@ -76,24 +76,24 @@ def check_stream(recipe, source):
         raise ValueError(
             f"method={run.method} keeps something for each image by its index, "
             f"which a stream does not have. Received: data={run.data}. Write "
-            "tfrecord: in place of tfrecord_stream:, or take method="
+            "tfrecord: instead of tfrecord_stream:, or use method="
             f"{' or '.join(able)}."
         )
     if run.steps is None:
         raise ValueError(
-            "the length of a run on a stream must be given as steps, for "
+            "the length of a run on a stream must be given as steps, since "
             f"nobody knows how long the stream is. Received: epochs="
             f"{run.epochs}. Give --steps."
         )
 
 
 def check_images(recipe, views):
-    """Refuses more clusters, or rows of a queue, than images."""
+    """Refuses more clusters, or more rows of a queue, than images."""
     recipe.method.check_images(views.num_images, views.batch_size)
 
 
 def check_test_images(source, test):
-    """Refuses test images that a kNN cannot be judged by.
+    """Refuses test images that cannot test a kNN.
 
     Args:
       source: `data.Source` to learn from.

@@ -1,4 +1,4 @@
-"""The fit of a run: what it tells, when it saves, and what ends it."""
+"""The fit of a run: what it reports, when it saves, and what ends it."""
 
 import pathlib
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Trained(NamedTuple):
 
 
 def fit(session, callbacks=()):
-    """Trains a method from the step it is at; saves, and tells of it.
+    """Trains a method from its current step; saves and reports.
 
     Args:
       session: the `Session`.
@@ -34,9 +34,9 @@ def fit(session, callbacks=()):
       `Trained`.
 
     Raises:
-      ValueError: if the loss is no number, or the run collapses and
+      ValueError: if the loss is not a number, or the run collapses and
         `stop_on_collapse` is on.
-      OSError: if images are gone, with those that were to stand in for them.
+      OSError: if images are gone, and their replacements too.
     """
     method, run = session.method, session.run
     total, start = session.total_steps, session.start_step
@@ -68,13 +68,13 @@ def fit(session, callbacks=()):
         _refuse_collapse(watch, session, step)
     session.say(
         f"Interrupted: step {step} of {total} is saved in {session.workdir}. "
-        "The same command goes on from there."
+        "The same command resumes from there."
     )
     return Trained(method, session.workdir, step, total, True)
 
 
 def _collapse(session):
-    """The callback that ends a collapsed run, in a list; none unasked.
+    """The callback that ends a collapsed run, in a list; empty unless asked.
 
     Epochs before a change of flags do not count: the change may help.
     """
@@ -95,14 +95,14 @@ def _refuse_collapse(collapse, session, step):
     raise ValueError(
         f"stop_on_collapse ended the run at step {step:,} of "
         f"{session.total_steps:,}, after {health.COLLAPSED_EPOCHS} epochs in a "
-        f"row of this: {collapse.sentence} Begin again in another workdir; "
-        "this one has the run as it is, which goes on without "
+        f"row of this: {collapse.sentence} Start again in another workdir; "
+        "this one holds the run as it is, which resumes without "
         f"--stop_on_collapse: {session.workdir}"
     )
 
 
 def _figures(session):
-    """Callbacks that tell of the run; figures are the same on all hosts."""
+    """Callbacks that report on the run; figures are the same on all hosts."""
     run, views, found = session.run, session.views, []
     if views.source.labels is not None:
         found.append(
@@ -131,7 +131,7 @@ def _announce(session):
     weights = sum(v.value.shape.num_elements() for v in method.backbone.weights)
     replicas = method.distribute_strategy.num_replicas_in_sync
     session.say(
-        f"{'Goes on with' if start else 'Trains'} {session.run.method} on "
+        f"{'Resumes' if start else 'Trains'} {session.run.method} on "
         f"{views.num_images:,} images of {session.run.data}: "
         f"{views.num_views} views in batches of {views.batch_size}, "
         f"{session.total_steps:,} steps"

@@ -1,7 +1,7 @@
 """Labels that a run is given: another run's final ones, or the images' own.
 
 The knob `pseudo_labels` of `fixed_labels` says which; no other method is given
-any. A run that goes on has them in its state and reads nothing here.
+labels. A resumed run has them in its state and reads nothing here.
 """
 
 import dataclasses
@@ -15,16 +15,16 @@ from tfclust.runs import checkpoints
 from tfclust.runtime import folders, terminal
 
 SOURCE = "source"
-# Label memories hold int32, and a classifier has a column for each label below.
+# Label memories are int32, and a classifier has a column for each lower label.
 _HIGHEST_LABEL = 2**31 - 2
 
 
 class GivenLabels(NamedTuple):
-    """Labels `[N, H]`, -1 for none, and as many classes a head as they have."""
+    """Labels `[N, H]`, -1 for none, and their number of classes per head."""
 
     labels: np.ndarray
     num_clusters: tuple
-    told: str  # where they come from, for people
+    told: str  # where they come from, in words
 
 
 def open_run(recipe, say=terminal.say):
@@ -59,7 +59,7 @@ def read(recipe, run, source):
 
     Args:
       recipe: a `Recipe` whose method is given labels.
-      run: what `open_run` gave.
+      run: what `open_run` returned.
       source: `data.Source` to learn from.
 
     Returns:
@@ -89,7 +89,7 @@ def in_words(given):
 
 
 def with_classes(recipe, num_clusters):
-    """`recipe` with `num_clusters` where it leaves them to the labels."""
+    """`recipe` with `num_clusters`, if it leaves these to the labels."""
     if recipe.method.num_clusters:
         return recipe
     method = dataclasses.replace(
@@ -126,7 +126,7 @@ def _of_source(source):
 
 
 def _of_run(words, run, source):
-    """Final labels of a run: its label memory, else its last assignments."""
+    """Final labels of a run: its label memory, or its last assignments."""
     num_images = run.about["views"]["num_images"]
     if run.about["data_digest"] != source.manifest_hash:
         as_many = num_images == source.num_images
@@ -144,7 +144,7 @@ def _of_run(words, run, source):
 
 
 def _check_classes(words, given, num_clusters):
-    """Refuses labels that the recipe's classifiers cannot name."""
+    """Refuses labels that do not fit the recipe's classifiers."""
     for head, column in enumerate(given.labels.T):
         classes = len(np.unique(column[column >= 0]))
         if classes < 2:
@@ -156,7 +156,7 @@ def _check_classes(words, given, num_clusters):
     highest = given.labels.max(axis=0) + 1  # [H]
     if num_clusters and len(num_clusters) != len(highest):
         raise ValueError(
-            "num_clusters needs one value a head of the labels. Received: "
+            "num_clusters needs one value per head of the labels. Received: "
             f"{len(num_clusters)} values for {len(highest)} heads of "
             f"pseudo_labels={words}. Leave it out, or give "
             f"num_clusters={needed}."

@@ -1,4 +1,4 @@
-"""The images that a run learns from, and those that test it."""
+"""The images that a run learns from, and those for testing."""
 
 from tfclust import data
 from tfclust.runs import folder, skipped
@@ -8,10 +8,10 @@ from tfclust.training import checks
 
 
 def open_images(recipe, workdir, say=terminal.say, *, chief=True):
-    """The images to learn from, and those that test the kNN or None.
+    """The images to learn from, and those that test the kNN, or None.
 
-    What is left out is listed in the workdir; by the chief, but for failures
-    later on, which each host meets in its own part of a batch.
+    Images left out are listed in the workdir: by the chief, except for later
+    failures, which each host meets in its own part of a batch.
     """
     run, left_out = recipe.run, []
 
@@ -70,7 +70,7 @@ def _tell_failure(workdir, say, name, reason):
     say(f"Replaced by others from now on: {shown}: {reason}")
     try:
         skipped.add(workdir, name, reason)
-    except OSError as error:  # a list is no reason to end a run
+    except OSError as error:  # a list is not a reason to end a run
         say(f"It could not be listed in {folder.SKIPPED}: {error.strerror}.")
 
 

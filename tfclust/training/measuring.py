@@ -1,7 +1,7 @@
-"""Measures what was trained, a run or an export, by the protocols asked for.
+"""Measures a run or an export with the protocols asked for.
 
-Which images, and what the training's recipe says where the command is silent;
-protocols are `evaluation`'s.
+Here are the choice of images, and the training's recipe as the default for what
+the command leaves out; the protocols are in `evaluation`.
 """
 
 import json
@@ -15,12 +15,12 @@ from tfclust.runtime import files, folders, quiet
 
 
 class Measured(NamedTuple):
-    """A backbone with what is known of its training."""
+    """A backbone with what is known about its training."""
 
     backbone: Callable
     image_size: int
     resize_size: int | None
-    recipe: recipes.Recipe | None  # None for a SavedModel that tells none
+    recipe: recipes.Recipe | None  # None for a SavedModel without one
 
 
 def measure(command, config, say=None):
@@ -32,13 +32,13 @@ def measure(command, config, say=None):
       say: called with a line of text when a protocol is done, or None.
 
     Returns:
-      What `evaluation.evaluate` returns, also written to the output file where
+      What `evaluation.evaluate` returns, also written to the output file, if
       there is one.
 
     Raises:
       ValueError: if the run, the images and the protocols do not fit.
       FileNotFoundError: if the run or images are not there.
-      OSError: if the disk of the images goes away.
+      OSError: if the disk of the images disappears.
     """
     _check_paths(command)
     quiet.import_tensorflow()
@@ -70,7 +70,7 @@ def measure(command, config, say=None):
 
 
 def _check_paths(command):
-    """Refuses what is not there, before TensorFlow's import."""
+    """Refuses missing paths before TensorFlow is imported."""
     if command.workdir:
         folder.check_trained(command.workdir)
     else:
@@ -81,7 +81,7 @@ def _check_paths(command):
 
 
 def open_labelled(command, config, recipe, say=None):
-    """The sources to learn from and to test on; None where none is needed.
+    """The sources to learn from and to test on; None if not needed.
 
     Without images to test on, every fifth of those to learn from is held out.
 
@@ -89,7 +89,7 @@ def open_labelled(command, config, recipe, say=None):
       command: `tfclust.evaluate.EvaluateConfig`.
       config: `EvaluationConfig`.
       recipe: the run's `Recipe` for what `command` leaves out, or None.
-      say: called with a line of text where images are held out, or None.
+      say: called with a line of text if images are held out, or None.
     """
     run = RunConfig() if recipe is None else recipe.run
     train_uri = command.train_data or run.data
@@ -117,19 +117,19 @@ def open_labelled(command, config, recipe, say=None):
         )
         if source.is_stream:
             raise ValueError(
-                "evaluation needs images that it can come back to. Received: "
-                f"{argument}={uri}. Write tfrecord: in place of "
+                "evaluation needs images that it can read again. Received: "
+                f"{argument}={uri}. Write tfrecord: instead of "
                 "tfrecord_stream:, or give other images by --train_data and "
                 "--test_data."
             )
         if say is not None:
             source.when_failing(
-                lambda name, why: say(f"Another image stands for {name}: {why}")
+                lambda name, why: say(f"Another image replaces {name}: {why}")
             )
         return source
 
     if test_uri:
-        # The smaller source first: what is missing there shows soonest.
+        # The smaller source first: problems with it show soonest.
         given = "test_data" if command.test_data else "eval_data"
         test = opened(given, test_uri)
         evaluation.check_source(config, "test_data", test)
@@ -142,11 +142,11 @@ def open_labelled(command, config, recipe, say=None):
 
 
 def _held_out(config, source, say):
-    """`source` in two, to learn from and to test on, and a line on it."""
+    """`source` split in two, to learn from and to test on; says so."""
     if source is not None and source.labels is None:
         why = "".join(f" ({notice})" for notice in source.notices)
         raise ValueError(
-            "without test_data every fifth image to learn from is one to test "
+            "without test_data every fifth training image is held out to test "
             f"on, and needs a label. Received: {source.uri} without labels"
             f"{why}. Put the images in class folders, or give labelled ones "
             "by --train_data and --test_data."
@@ -162,9 +162,9 @@ def _held_out(config, source, say):
 
 
 def output_path(command):
-    """Where the figures are written, or None; refuses what cannot be.
+    """Where the figures are written, or None; refuses bad paths.
 
-    Its folder is made where it is missing, and tried.
+    The folder is made if it is missing, and tried.
 
     Args:
       command: `tfclust.evaluate.EvaluateConfig`.
@@ -186,9 +186,9 @@ def output_path(command):
 
 
 def write_json(path, results):
-    """Writes `results` to `path`, at once or not at all."""
+    """Writes `results` to `path`, as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    way_out = "What was there is as it was. Make room, or give another output."
+    way_out = "An older file is unchanged. Make room, or give another output."
     words = json.dumps(results, indent=2) + "\n"
     with folders.writing(f"the figures in {path}", way_out):
         files.write_text(path, words)

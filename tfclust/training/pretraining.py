@@ -5,7 +5,7 @@
         backbone="small", image_size=24, batch_size=64, epochs=10)
     method = pretraining.pretrain(recipe).method
 
-needs no flags. `load_run` reads a finished run again, without its images.
+needs no flags. `load_run` loads a finished run without its images.
 """
 
 import hashlib
@@ -51,12 +51,12 @@ __all__ = [
 
 
 def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
-    """Trains as `recipe` says; goes on where the workdir's run stopped.
+    """Trains as `recipe` says; resumes where the workdir's run stopped.
 
     Args:
       recipe: a `Recipe`.
-      accepted: called without arguments once all checks are passed, before
-        the first step.
+      accepted: called without arguments once all checks have passed, before the
+        first step.
       callbacks: more Keras callbacks.
       say: called with sentences on the run.
 
@@ -64,17 +64,17 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
       `Trained`.
 
     Raises:
-      ValueError: if the recipe makes no sense, alone, with the images, or with
-        the run in the workdir; if all checkpoints there are damaged and the
-        recipe has no `start_anew`.
-      UnreadableCheckpoint: if a checkpoint there may be whole and cannot be
+      ValueError: if the recipe makes no sense by itself, with the images, or
+        with the run in the workdir; if all checkpoints there are damaged and
+        the recipe has no `start_anew`.
+      UnreadableCheckpoint: if a checkpoint there may be intact but cannot be
         read now.
-      FileNotFoundError: if the images are not there.
-      OSError: if the disk is full, or the images' disk goes away.
+      FileNotFoundError: if the images are missing.
+      OSError: if the disk is full, or the images' disk disappears.
     """
     checks.check_alone(recipe)
     run = recipe.run
-    # First of all: hosts must find one another before any operation.
+    # First of all, hosts must find one another before any operation.
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     threads = devices.set_threads(run.threads)
     devices.seed_everything(run.seed, run.deterministic)
@@ -91,7 +91,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
 
 
 def _begun(recipe, strategy, threads, chief, say):
-    """The `Session` of a run that starts here or goes on; refuses the rest."""
+    """The `Session` of a run that starts here or resumes; does all checks."""
     run, workdir = recipe.run, folders.expanded(recipe.run.workdir)
     saved = _saved(run, workdir, say)
     # Refused before the images are opened, which may take minutes.
@@ -125,19 +125,19 @@ def _begun(recipe, strategy, threads, chief, say):
 
 
 def _saved(run, workdir, say):
-    """The checkpoint that a run goes on from, or None."""
+    """The checkpoint from which a run resumes, or None."""
     saved = checkpoints.latest(workdir, say=say, start_anew=run.start_anew)
     if saved is not None and run.start_anew:
         say(
-            f"start_anew changes nothing: {saved.path} is whole, and the run "
-            "goes on from it."
+            f"start_anew changes nothing: {saved.path} is intact, and the run "
+            "resumes from it."
         )
     return saved
 
 
 def _clear(workdir, say):
     """Moves aside what is left of a run whose checkpoints are all damaged."""
-    why = "the run starts anew"
+    why = "the run starts again"
     checkpoints.set_aside(workdir, why, say)
     for name in (folder.METRICS, folder.TENSORBOARD):
         if os.path.lexists(workdir / name):
@@ -147,7 +147,7 @@ def _clear(workdir, say):
 def _given(recipe, source, saved, other, say):
     """The recipe with its classes, and labels `[N, H]` or None.
 
-    A run that goes on has its labels in its state.
+    A resumed run has its labels in its state.
     """
     if recipe.method.labels_from is None:
         return recipe, None
@@ -161,7 +161,7 @@ def _given(recipe, source, saved, other, say):
 
 
 def _about(recipe, views, strategy, threads):
-    """What a checkpoint's manifest tells of its run."""
+    """What a checkpoint's manifest says about its run."""
     words = recipes.to_words(resuming.lasting(recipe))
     facts = RememberedViews(
         **{name: getattr(views, name) for name in RememberedViews._fields}
@@ -178,7 +178,7 @@ def _about(recipe, views, strategy, threads):
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "processor": platform.machine(),
-            # Its kernels sum in another order; unset, TensorFlow decides.
+            # Its kernels sum in another order; if unset, TensorFlow decides.
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "unset"),
         },
     }

@@ -1,8 +1,8 @@
-"""Whether a run may go on from a checkpoint, and with which flags.
+"""Whether a run may resume from a checkpoint, and with which flags.
 
-A run goes on only as itself: with the flags and the images that it began with,
-but for those of the machine. `allow_config_change` lets other flags through
-where the state still fits them; other images never pass.
+A run resumes only as itself: with the flags and the images with which it
+started, except for flags of the machine. `allow_config_change` allows other
+flags if the state still fits them; other images are never allowed.
 """
 
 import dataclasses
@@ -11,25 +11,25 @@ from tfclust.backbones.settings import APPLICATIONS
 from tfclust.runs import recipes
 from tfclust.runtime import terminal
 
-_ANOTHER = "give another workdir; --init_from takes over this one's backbone."
+_ANOTHER = "give another workdir; --init_from loads this one's backbone."
 
 
 def check(recipe, about, saved, say=terminal.say):
-    """Refuses to go on with another run's state; says what may differ.
+    """Refuses to resume from another run's state; says what may differ.
 
     Args:
       recipe: the `Recipe` now.
-      about: dict of the run now; gets `changes`, those of the run so far, an
-        object with `step` and `knobs` each.
+      about: dict on the run now; gets `changes`, those of the run so far, each
+        an object with `step` and `knobs`.
       saved: the `Checkpoint`.
-      say: called with a sentence on changed flags, and one where results may
+      say: called with a sentence on changed flags, and one if results may
         differ in rounding.
 
     Returns:
       list of `(name, value then, value now)`: the knobs that changed.
 
     Raises:
-      ValueError: if the images are others; if a flag is another and
+      ValueError: if the images differ; if a flag differs and
         `allow_config_change` is off, or the flag cannot change.
     """
     changes = recipes.differences(recipe, saved.about["recipe"])
@@ -62,13 +62,13 @@ def load_state(method, recipe, saved, changes):
             raise
         raise ValueError(
             f"workdir={recipe.run.workdir} holds a state that does not fit the "
-            f"changed flags. Received: {told(changes)}: {error} Leave what "
-            f"gives weights or memories their shape as it was, or {_ANOTHER}"
+            f"changed flags. Received: {told(changes)}: {error} Keep the flags "
+            f"that set the shapes of weights or memories, or {_ANOTHER}"
         ) from error
 
 
 def lasting(recipe):
-    """The recipe without what holds for one start alone."""
+    """The recipe without what applies only to one start."""
     run = dataclasses.replace(
         recipe.run, allow_config_change=False, start_anew=False
     )
@@ -83,11 +83,11 @@ def _check_flags(recipe, changes):
             raise ValueError(
                 f"{where} holds a run whose {name} cannot change: "
                 f"{about[name].why_never}. Received: {name}={now} (was "
-                f"{was}). Leave it as it was, or {_ANOTHER}"
+                f"{was}). Keep the old value, or {_ANOTHER}"
             )
     if changes and not recipe.run.allow_config_change:
         raise ValueError(
-            f"{where} holds another run. Received: {told(changes)}. To go on "
+            f"{where} holds another run. Received: {told(changes)}. To resume "
             "with these flags add --allow_config_change; to keep that run, "
             + _ANOTHER
         )
@@ -100,7 +100,7 @@ def _check_images(recipe, about, saved):
         f"workdir={recipe.run.workdir} holds a run on other images: "
         f"{saved.about['views']['num_images']} then, "
         f"{about['views']['num_images']} now, or changed files. Its memories "
-        "have a row for each image, so that no flag allows it. "
+        "have a row for each image, so no flag allows this. "
         + _ANOTHER.capitalize()
     )
 
@@ -114,17 +114,17 @@ def _tell_machine(recipe, about, saved, changes, say):
     ]
     if not changed:
         return
-    but = ", but for these flags" if changes else ""
+    but = ", except for these flags" if changes else ""
     sentence = (
-        f"Goes on elsewhere: {'; '.join(changed)}. Images, their order and "
-        f"crops stay the run's{but}. Sums may be taken in another order, so "
-        "the next steps can differ in their last digits, and a long run may "
-        "end a little elsewhere."
+        f"Resumes on a different setup: {'; '.join(changed)}. Images, their "
+        f"order and crops are the same{but}. Sums may be taken in another "
+        "order, so the next steps can differ in their last digits, and a long "
+        "run may end with slightly different figures."
     )
     other_shares = now.get("replicas") != then.get("replicas")
     if other_shares and recipe.backbone.backbone in APPLICATIONS:
         sentence += (
-            " Layers of keras.applications that drop units drop others on "
+            " Dropout layers of keras.applications drop other units on "
             "another number of replicas."
         )
     say(sentence)

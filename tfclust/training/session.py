@@ -1,4 +1,4 @@
-"""One stretch of training: what `fitting` and its callbacks work on."""
+"""One command's part of a run: what `fitting` and its callbacks work on."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""The check of the images: what of it is kept, and when it is made anew."""
+"""The check of the images: what is kept of it, and when it is repeated."""
 
 import io
 import os
@@ -64,7 +64,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(tmp_path, monkeypatch):
 
 
 def stopped_after(monkeypatch, module, blocks):
-    """Has the check interrupted after so many blocks of 5 images."""
+    """Interrupts the check after a number of blocks of 5 images."""
     monkeypatch.setattr(scan, "_BLOCK", 5)
     checked, real = [], module.check_images
 
@@ -161,7 +161,7 @@ def npy(array):
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_cache_is_made_anew(tmp_path, damage):
+def test_a_damaged_cache_is_rebuilt(tmp_path, damage):
     images, cache = tmp_path / "images", tmp_path / "cache"
     write(images, "a.png")
     data.open_source(f"folder:{images}", cache_dir=cache)
@@ -243,7 +243,7 @@ def test_the_index_goes_to_the_cache_where_the_folder_is_closed(
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_index_is_made_anew(tmp_path, damage):
+def test_a_damaged_index_is_rebuilt(tmp_path, damage):
     write_shards(tmp_path, [3])
     uri = f"tfrecord:{tmp_path}/train-0.tfrecord"
     data.open_source(uri)

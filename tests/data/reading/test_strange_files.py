@@ -1,4 +1,4 @@
-"""What is no file of an image, and may have no end, is listed and not read."""
+"""What is not an image file, and may have no end, is listed but not read."""
 
 import os
 import pathlib

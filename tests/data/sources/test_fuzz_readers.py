@@ -147,7 +147,7 @@ def test_mutated_caches_change_nothing(tmp_path, kind, count):
 
 
 def rewritten(path, whole, rng):
-    """An archive of which one array is cut, of another type or shape."""
+    """An archive with one array that is cut, or of another type or shape."""
     path.write_bytes(whole)
     with np.load(path) as stored:
         arrays = dict(stored)

@@ -70,7 +70,9 @@ def test_grey_images_and_columns_of_labels_are_taken(archive):
         ("?images=", "each once"),
     ],
 )
-def test_arrays_that_are_none_are_told_with_the_way_out(archive, query, words):
+def test_arrays_that_are_none_are_reported_with_the_way_out(
+    archive, query, words
+):
     with pytest.raises(ValueError, match=words):
         data.open_source(f"npz:{archive[0]}{query}")
 
@@ -195,7 +197,7 @@ def test_a_prepared_folder_is_a_set_of_tfds(fashion):
         ("fashion_mnist", "fold=1&", "takes split, data_dir, image, label"),
     ],
 )
-def test_what_a_set_does_not_have_is_told(fashion, name, query, words):
+def test_what_a_set_does_not_have_is_reported(fashion, name, query, words):
     with pytest.raises(ValueError, match=words):
         data.open_source(f"tfds:{name}?{query}data_dir={fashion[0]}")
 

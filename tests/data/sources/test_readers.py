@@ -173,7 +173,7 @@ def changed(path, change):
 
 
 @pytest.mark.parametrize("name", CHANGES | OF_FILES)
-def test_a_kept_check_that_makes_no_sense_is_made_anew(tmp_path, name):
+def test_a_kept_check_that_makes_no_sense_is_rebuilt(tmp_path, name):
     for i in range(3):
         write(tmp_path / "images", f"{i}.png")
     uri, cache = f"folder:{tmp_path}/images", tmp_path / "cache"
@@ -185,7 +185,7 @@ def test_a_kept_check_that_makes_no_sense_is_made_anew(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CHANGES | OF_RECORDS)
-def test_an_index_that_makes_no_sense_is_made_anew(tmp_path, name):
+def test_an_index_that_makes_no_sense_is_rebuilt(tmp_path, name):
     path, _ = write_labelled(tmp_path)
     first = data.open_source(f"tfrecord:{path}")
     (kept,) = tmp_path.glob(".*.npz")

@@ -103,7 +103,7 @@ def test_bad_records_of_a_window_are_replaced_within_it(tmp_path):
     assert numbers_in(views_of(uri), 1) == second
 
 
-def test_bad_records_of_a_window_that_is_refused_are_told(tmp_path):
+def test_bad_records_of_a_window_that_is_refused_are_reported(tmp_path):
     records = [example(encoded(image(i))) for i in range(16)]
     records[9:13] = [example(b"junk")] * 4
     write_records(tmp_path / "a.tfrecord", records)
@@ -165,10 +165,10 @@ def test_an_interrupted_run_on_a_stream_goes_on_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--method=deepcluster_v2", "--steps=3"], "in place of tfrecord_str"),
+        (["--method=deepcluster_v2", "--steps=3"], "instead of tfrecord_str"),
         (
             ["--method=odc", "--hidden_width=8", "--steps=3"],
-            "method=odc keeps something of each",
+            "method=odc keeps something for each",
         ),
         (["--epochs=1"], "Give --steps"),
         (["--steps=3", "--eval_data=digits:"], "without labels"),
@@ -202,7 +202,7 @@ def test_evaluation_of_a_stream_is_refused_with_the_way_out(tmp_path):
     known = {"epochs": None, "max_images": None}
     run = recipe(tmp_path / "run", data=uri, steps=1, **known)
     command = evaluate.EvaluateConfig(workdir=run.run.workdir)
-    with pytest.raises(ValueError, match="come back to"):
+    with pytest.raises(ValueError, match="read again"):
         measuring.open_labelled(command, EvaluationConfig(), run)
 
 

@@ -133,7 +133,7 @@ def test_records_packed_by_gzip_are_unpacked_once(tmp_path, monkeypatch):
     assert len(list(cache.glob("*.unpacked"))) == 2
 
 
-def test_packed_records_that_change_are_unpacked_anew(tmp_path):
+def test_packed_records_that_change_are_unpacked_again(tmp_path):
     path = tmp_path / "a.gz"
     for count in (3, 5):
         images = write_shards(tmp_path, [count])

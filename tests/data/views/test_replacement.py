@@ -1,4 +1,4 @@
-"""Images that can no longer be read: others in their stead, always the same."""
+"""Images that can no longer be read are replaced, always by the same ones."""
 
 import os
 
@@ -143,7 +143,7 @@ def test_a_part_of_a_source_replaces_within_itself(tmp_path):
 
 
 @pytest.mark.parametrize("one_size", [False, True])
-def test_a_disk_that_is_gone_is_told_in_a_sentence(tmp_path, one_size):
+def test_a_disk_that_is_gone_is_reported_in_a_sentence(tmp_path, one_size):
     source = write_folder(tmp_path / "set", one_size)
     for path in (tmp_path / "set").iterdir():
         path.unlink()

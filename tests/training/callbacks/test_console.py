@@ -34,7 +34,7 @@ def test_line_of_an_epoch_names_what_matters():
     )
 
 
-def test_remedy_is_told_once_while_its_symptom_lasts(capsys):
+def test_remedy_is_reported_once_while_its_symptom_lasts(capsys):
     history = []
     teller = teller_of(history)
     spoken = []

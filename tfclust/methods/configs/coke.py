@@ -12,7 +12,7 @@ class CoKeConfig(ClusteringConfig):
 
     num_clusters: tuple[int, ...] = option(
         (3000, 4000, 5000),
-        "Clusters, one value a head.",
+        "Clusters, one value per head.",
         source="CoKe, table 4",
         lower=2,
     )
@@ -33,7 +33,7 @@ class CoKeConfig(ClusteringConfig):
     )
     min_share: float = option(
         0.4,
-        "Least size of a cluster in units of N / K: 1 makes all equal, 0 is "
+        "Minimum size of a cluster in units of N / K: 1 makes all equal, 0 is "
         "plain k-means.",
         source="CoKe, table 1",
         lower=0.0,
@@ -41,31 +41,31 @@ class CoKeConfig(ClusteringConfig):
     )
     dual_step: float = option(
         0.02,
-        "Change of a cluster's dual by one image; eta 20 at batch 1024.",
+        "Change of a cluster's dual per image; eta 20 at batch 1024.",
         source="CoKe",
         lower=0.0,
     )
     label_weight: float = option(
         0.2,
-        "Weight of the label against the other large views' predictions.",
+        "Weight of the label relative to the other large views' predictions.",
         source="CoKe, two views",
         lower=0.0,
         upper=1.0,
     )
     prediction_head: bool = option(
-        True, "Two more layers behind the projector, which predict too."
+        True, "Whether two more layers after the projector predict too."
     )
     prediction_weight: float = option(
         0.5,
-        "Weight of the prediction head against the projector; 1 in the "
-        "source's single view.",
+        "Weight of the prediction head relative to the projector; 1 in the "
+        "source's script for a single view.",
         source="CoKe",
         lower=0.0,
         upper=1.0,
     )
     local_weight: float = option(
         0.5,
-        "Weight of small crops against large ones, where there are any.",
+        "Weight of small crops relative to large ones, if there are any.",
         source="CoKe, multi-crop",
         lower=0.0,
         upper=1.0,
@@ -73,20 +73,20 @@ class CoKeConfig(ClusteringConfig):
     second_stage_epoch: int | None = option(
         None,
         "Epoch (from 0) from which centroids and labels are means over "
-        "epochs; 801 of 1001 in the single view, empty for never.",
+        "epochs; 801 of 1001 with a single view, empty for never.",
         unit="epochs",
         source="CoKe, single view",
         lower=1,
     )
     loss_labels: str = option(
         "last",
-        "Labels in the loss: last epoch's, or this step's.",
+        "Labels in the loss: the last epoch's, or this step's.",
         source="CoKe, table 2",
         choices=("last", "current"),
     )
     loss_centroids: str = option(
         "last",
-        "Centroids in the loss: last epoch's, or this step's.",
+        "Centroids in the loss: the last epoch's, or this step's.",
         source="CoKe, table 2",
         choices=("last", "current"),
     )

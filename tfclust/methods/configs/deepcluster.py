@@ -17,7 +17,7 @@ class DeepClusterConfig(ClusteringConfig):
     num_clusters: tuple[int, ...] = option(
         (10000,),
         "Clusters, one value; with pic and hdbscan, which find their own "
-        "number, the most that are kept.",
+        "number, the largest number that is kept.",
         source="DeepCluster, 4.1",
         lower=2,
     )
@@ -30,13 +30,13 @@ class DeepClusterConfig(ClusteringConfig):
     clustering: str = option(
         "kmeans",
         "How images are grouped: k-means; pic, power iterations on a graph of "
-        "neighbours; hdbscan, dense regions, and noise has no label.",
+        "neighbours; hdbscan, dense regions, where noise gets no label.",
         source="DeepCluster, 3.3 and appendix",
         choices=("kmeans", "pic", "hdbscan"),
     )
     pca_width: int = option(
         256,
-        "Width to which PCA whitens before clustering; 0 for neither.",
+        "Width to which PCA whitens before clustering; 0 for no PCA.",
         source="DeepCluster, 3.3",
         lower=0,
     )
@@ -45,35 +45,35 @@ class DeepClusterConfig(ClusteringConfig):
     )
     empty_clusters: str = option(
         "split",
-        "Within k-means an empty cluster takes half of a large one (split, "
-        "faiss), stands beside a random one (copy, DeeperCluster) or stays.",
+        "In k-means an empty cluster takes half of a large one (split, as "
+        "faiss), is put beside a random one (copy, as DeeperCluster) or stays.",
         source="faiss",
         choices=("split", "copy", "keep"),
     )
     min_cluster_size: int = option(
         10,
-        "Images that make a dense region; read by hdbscan alone.",
+        "Images that make a dense region; read only by hdbscan.",
         unit="images",
         lower=2,
     )
     balance: str = option(
         "sampling",
-        "Clusters count alike: images are drawn evenly over clusters, or "
-        "losses weigh by the inverse of the cluster's size.",
+        "How clusters get equal weight: images are drawn evenly over clusters, "
+        "or losses are weighted by the inverse of the cluster's size.",
         source="DeepCluster, 3.3",
         choices=("sampling", "weights"),
     )
     classifier_rate: float = option(
         1.0,
-        "Factor on the classifier's learning rate. It starts anew each epoch "
-        "and has no momentum: with few steps an epoch it needs 10 or so, or "
-        "features grow in its place.",
+        "Factor on the classifier's learning rate. The classifier restarts "
+        "each epoch and has no momentum: with few steps per epoch it needs 10 "
+        "or so, or the features grow instead.",
         source="main.py",
         lower=0.0,
     )
     reassign_epochs: int = option(
         1,
-        "Epochs that labels and a classifier live.",
+        "Epochs for which labels and a classifier are kept.",
         unit="epochs",
         source="main.py",
         lower=1,
@@ -83,9 +83,9 @@ class DeepClusterConfig(ClusteringConfig):
         super().__post_init__()
         if len(self.num_clusters) != 1:
             raise ValueError(
-                "num_clusters has one value: DeepCluster has one classifier. "
-                f"Received: num_clusters={self.num_clusters}. deepcluster_v2 "
-                "and sela take several."
+                "num_clusters must be one value: DeepCluster has one "
+                f"classifier. Received: num_clusters={self.num_clusters}. "
+                "deepcluster_v2 and sela take several."
             )
 
     @property

@@ -12,7 +12,7 @@ class FixedLabelsConfig(ClusteringConfig):
 
     num_clusters: tuple[int, ...] = option(
         (),
-        "Classes, one value a head; empty for as many as the labels have.",
+        "Classes, one value per head; empty for as many as the labels have.",
         lower=2,
     )
     projection_width: int = option(
@@ -25,11 +25,11 @@ class FixedLabelsConfig(ClusteringConfig):
     pseudo_labels: str = option(
         "",
         "Where labels come from: the folder of a run on the same images, for "
-        "its final labels; or the word source, for the images' own (the "
-        "supervised baseline).",
+        "its final labels; or the word source, for the images' own labels "
+        "(the supervised baseline).",
         source="SeLa, sec. 4",
         resume="never",
-        why_never="it is read at a run's start alone",
+        why_never="it is read only at a run's start",
     )
     rotation: bool = option(
         False,
@@ -57,6 +57,6 @@ class FixedLabelsConfig(ClusteringConfig):
         return False  # classes come from outside
 
     def remedies(self):
-        # No number of clusters helps where classes are given; and those that
-        # nothing is named by yet are no fault.
+        # Another number of clusters does not help if classes are given, and
+        # classes that are not predicted yet are not an error.
         return MethodConfig.remedies(self)

@@ -45,7 +45,7 @@ class ODCConfig(ClusteringConfig):
     )
     memory_weight: float = option(
         0.5,
-        "Weight of an image's new features beside those in the memory.",
+        "Weight of an image's new projection relative to that in the memory.",
         source="ODC, sec. 4.1",
         lower=0.0,
         upper=1.0,
@@ -59,17 +59,17 @@ class ODCConfig(ClusteringConfig):
     )
     min_cluster: int | None = option(
         None,
-        "A cluster of fewer images is dissolved; 20 at ImageNet. Empty for "
-        "that share of N / K, 0.16.",
+        "A cluster with fewer images is dissolved; 20 at ImageNet. Empty for "
+        "the same share of N / K, 0.16.",
         unit="images",
         source="ODC, sec. 4.1",
         lower=1,
     )
     smallest_part: int | None = option(
         None,
-        "A cluster is halved at random where 2-means would leave a part fewer "
-        "images; 1 as published. Empty for min_cluster, which leaves no small "
-        "cluster at all.",
+        "A cluster is halved at random if 2-means would leave a part with "
+        "fewer images than this; 1 as published. Empty for min_cluster, which "
+        "leaves no small cluster at all.",
         unit="images",
         lower=1,
     )

@@ -12,7 +12,7 @@ class SeLaConfig(BalanceConfig):
 
     num_clusters: tuple[int, ...] = option(
         (3000,) * 10,
-        "Clusters, one value a head.",
+        "Clusters, one value per head.",
         source="SeLa, table 4",
         lower=2,
     )
@@ -25,36 +25,36 @@ class SeLaConfig(BalanceConfig):
     )
     sinkhorn_lambda: float = option(
         25.0,
-        "Power on probabilities in the label step, lambda of the paper; "
-        "larger is harder. 10 for CIFAR.",
+        "Power of the probabilities in the label step, the paper's lambda; "
+        "larger gives harder labels. 10 for CIFAR.",
         source="self-label, main.py",
         lower=1e-3,
     )
     num_label_steps: int = option(
         100,
         "Label steps of the run, the first before any training; those due "
-        "after the last step never come.",
+        "after the last step are not made.",
         source="self-label, main.py",
         lower=1,
     )
     label_schedule: str = option(
         "quadratic",
-        "Label steps come often at first and seldom later (ImageNet), or "
-        "evenly (CIFAR).",
+        "Label steps are frequent at first and rare later (ImageNet), or "
+        "evenly spaced (CIFAR).",
         source="self-label, main.py and cifar.py",
         choices=("quadratic", "even"),
     )
     relabel: str = option(
         "all",
-        "A label step is for all heads (ImageNet), or cyclic: for head "
-        "(epoch mod H) alone (CIFAR).",
+        "A label step is for all heads (ImageNet), or cyclic: only for head "
+        "(epoch mod H) (CIFAR).",
         source="self-label, main.py and cifar.py",
         choices=("all", "cyclic"),
     )
     assignment: str = option(
         "sinkhorn",
-        "Labels are the best predicted ones of balanced clusters, or k-means "
-        "of the features, to compare.",
+        "Labels come from balanced clusters that fit the predictions best, or "
+        "from k-means on the features, for comparison.",
         source="SeLa, sec. 4.1",
         choices=("sinkhorn", "kmeans"),
     )

@@ -12,9 +12,9 @@ class SeLaV2Config(BankedConfig, BalanceConfig):
 
     epsilon: float = option(
         0.05,
-        "Entropy weight of the soft labels before they are rounded, in units "
-        "of cosine; smaller is harder.",
-        source="SwAV's own, A.1; none is named for SeLa-v2",
+        "Entropy weight of the soft labels before rounding, in units of "
+        "cosine; smaller gives harder labels.",
+        source="SwAV's own, A.1; none is given for SeLa-v2",
         lower=1e-3,
     )
 

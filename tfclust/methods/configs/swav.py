@@ -21,7 +21,8 @@ class SwAVConfig(ClusteringConfig):
     )
     epsilon: float = option(
         0.05,
-        "Entropy weight of the codes, in units of cosine; smaller is harder.",
+        "Entropy weight of the codes, in units of cosine; smaller gives harder "
+        "codes.",
         source="SwAV, A.1",
         lower=1e-3,
     )
@@ -29,25 +30,27 @@ class SwAVConfig(ClusteringConfig):
         3, "Sinkhorn iterations.", source="SwAV, A.1", lower=1
     )
     hard_codes: bool = option(
-        False, "Round codes to one cluster an image.", source="SwAV, sec. 3"
+        False,
+        "Whether to round codes to one cluster per image.",
+        source="SwAV, sec. 3",
     )
     freeze_steps: int = option(
         313,
-        "Steps in which prototypes do not move; one epoch at batch 4096.",
+        "First steps in which prototypes are fixed; one epoch at batch 4096.",
         unit="steps",
         source="swav scripts",
         lower=0,
     )
     hidden_batch_norm: bool = option(
         True,
-        "Batch norm behind the projector's hidden layer; the network of five "
-        "times the width has none.",
+        "Whether batch norm follows the projector's hidden layer; the network "
+        "of five times the width has none.",
         source="swav, src/resnet50.py",
     )
     queue_rows: int = option(
         0,
         "Projections of past batches that help to balance small batches; a "
-        "multiple of the batch size, at most as many as images.",
+        "multiple of the batch size, and at most the number of images.",
         unit="rows",
         source="SwAV, sec. 4.1",
         lower=0,
@@ -81,13 +84,13 @@ class SwAVConfig(ClusteringConfig):
             flat="lower --epsilon (0.03; 0.01 for small images)",
             collapsed="lower --epsilon",
             dominated="raise --epsilon a little, or --sinkhorn_iters",
-            empty="help small batches by --queue_rows",
+            empty="help small batches with --queue_rows",
         )
 
     def explain(self, symptom, seen, history):
         if symptom == "rising" and self._queue_comes_in(history[-1]["epoch"]):
             return (
-                f"{seen} as the queue came in; a healthy queue makes it fall. "
+                f"{seen} when the queue started; a good queue makes it fall. "
                 "Start it later (--queue_start_epoch), or shorten it "
                 "(--queue_rows)."
             )
@@ -120,13 +123,13 @@ class SwAVConfig(ClusteringConfig):
             )
         if self.freeze_steps >= facts.total_steps:
             found.append(
-                "The prototypes stay as they begin: --freeze_steps="
+                "The prototypes stay as they start: --freeze_steps="
                 f"{self.freeze_steps} covers all {facts.total_steps} steps. "
                 f"An epoch has {facts.steps_per_epoch}."
             )
         return found
 
     def _queue_comes_in(self, epoch):
-        """Whether it began to fill in this epoch (from 1) or the one before."""
+        """Whether it started to fill in this epoch (from 1) or the last."""
         since = epoch - 1 - self.queue_start_epoch
         return bool(self.queue_rows) and since in (0, 1)

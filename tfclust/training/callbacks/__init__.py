@@ -1,1 +1,1 @@
-"""What happens along a fit: saves, ends, figures, lines to read."""
+"""What happens during a fit: saving, stopping, figures, lines to read."""

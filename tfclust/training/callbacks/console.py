@@ -32,7 +32,7 @@ class Console(keras.callbacks.Callback):
         self.told: list[str] = []
 
     def on_train_batch_begin(self, batch, logs=None):
-        # The first step traces; time runs from the second.
+        # The first step traces; the clock starts at the second.
         if batch == self.first_step + 1:
             self.began = time.perf_counter()
 
@@ -46,7 +46,7 @@ class Console(keras.callbacks.Callback):
             self.line.set_description_str(" · ".join(parts))
 
     def pace(self, now):
-        """Images a second and time left, as words; none for the first step."""
+        """Images per second and time left, as words; none in the first step."""
         timed = self.step - self.first_step - 1
         if timed < 1 or not self.began:
             return []

@@ -1,4 +1,4 @@
-"""Figures that need labels, for a run to tell; labels never reach training."""
+"""Figures of a run that need labels; labels never reach training."""
 
 import keras
 import numpy as np
@@ -13,9 +13,9 @@ from tfclust.ops import partitions
 class LabelFigures(keras.callbacks.Callback):
     """NMI and ARI of clusters to labels, and online kNN; no training.
 
-    Where the method keeps pseudo-labels, their own NMI too, as DeepCluster
-    plots it (arXiv:1807.05520, figure 2a): clusters are where the classifier
-    puts an image, pseudo-labels what it is taught.
+    If the method keeps pseudo-labels, also their own NMI, as DeepCluster plots
+    it (arXiv:1807.05520, figure 2a): clusters are what the classifier predicts
+    for an image, pseudo-labels what it is taught.
 
     Args:
       views: the run's `Views`, whose source has labels.
@@ -37,7 +37,7 @@ class LabelFigures(keras.callbacks.Callback):
 
     def set_model(self, model):
         super().set_model(model)
-        # Traced once, not once an epoch.
+        # Traced once, not once per epoch.
         self.features = tf.function(
             lambda images: model.backbone(images, training=False),
             reduce_retracing=True,

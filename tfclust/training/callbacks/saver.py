@@ -1,4 +1,4 @@
-"""When a run saves: at epochs' ends, at steps, and when it is asked to stop."""
+"""When a run saves: at ends of epochs, at steps, and when asked to stop."""
 
 import keras
 
@@ -8,7 +8,7 @@ from tfclust.training.callbacks import stopping
 
 
 class Saver(keras.callbacks.Callback):
-    """Saves at epochs' ends, at steps, and when asked to stop.
+    """Saves at ends of epochs, at steps, and when asked to stop.
 
     Args:
       session: the `Session` to save; hosts that are not the chief write
@@ -30,7 +30,7 @@ class Saver(keras.callbacks.Callback):
         if time_to_look or self._epoch_ends(done):
             self._refuse_bad_losses()
         if self._epoch_ends(done):
-            return  # its figures come first
+            return  # the epoch's figures come first
         if self._must_stop():
             self.model.stop_training = True
             self._save(done)
@@ -89,7 +89,7 @@ class Saver(keras.callbacks.Callback):
         saved = f"step {self.saved_step:,}" if self.saved_step else "none"
         again = ""
         if self.saved_step:
-            again = " --allow_config_change then goes on from there."
+            again = " --allow_config_change then resumes from there."
         raise ValueError(
             f"{told}, with a learning rate of {rate:.4g}; nothing can be "
             f"learnt from here. Last good checkpoint: {saved}. {way}ower "

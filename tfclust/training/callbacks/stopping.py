@@ -1,4 +1,4 @@
-"""Why a run ends before its last step: asked to, no numbers, collapse."""
+"""Why a run ends before its last step: a request, NaN, or collapse."""
 
 import contextlib
 import signal
@@ -18,11 +18,11 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self):
-        """Takes the two signals; a second Ctrl-C ends at once."""
+        """Handles the two signals; a second Ctrl-C ends at once."""
         signals = (signal.SIGINT, signal.SIGTERM)
         try:
             before = [signal.signal(s, self._ask) for s in signals]
-        except ValueError:  # not the main thread, which alone hears signals
+        except ValueError:  # only the main thread receives signals
             yield self
             return
         try:
@@ -38,27 +38,27 @@ class StopRequest:
 
 
 class Losses:
-    """Losses that are still on the device, looked at many at a time.
+    """Losses that are still on the device, checked many at a time.
 
-    Reading a loss waits for its step, and a GPU is idle until the next one is
-    sent to it. Kept unread, a hundred cost one wait and one transfer, and the
-    first bad one still names its step.
+    Reading a loss waits for its step, and a GPU is idle until the next step is
+    sent to it. A hundred unread losses cost one wait and one transfer, and the
+    first bad one is still reported with its step.
     """
 
-    look_steps = 100  # so many at most are trained on after a bad one
+    look_steps = 100  # at most this many steps are trained after a bad one
 
     def __init__(self):
         self._steps: list[int] = []
         self._unread: list = []
 
     def add(self, step, loss):
-        """Keeps the loss of a step; tells whether it is time to look."""
+        """Keeps the loss of a step; returns whether it is time to check."""
         self._steps.append(step)
         self._unread.append(loss)
         return len(self._unread) >= self.look_steps
 
     def first_bad(self):
-        """The first (step, loss) that is no number among the unread, or None.
+        """The first unread (step, loss) that is not a number, or None.
 
         They count as read afterwards.
         """
@@ -72,22 +72,22 @@ class Losses:
 
 
 def broken_array(arrays, unknown_as_nan=()):
-    """Name of a floating array that holds no number somewhere, or None.
+    """Name of a floating array that holds NaN or infinity, or None.
 
-    The loss of a step comes before its update: an update that broke the weights
-    shows in the next loss alone, which may come after a checkpoint. And batch
-    norm's `moving_variance` shows in no loss at all: a batch's variance that
-    overflows makes it infinite, while the normalised values stay finite.
+    The loss of a step is computed before its update: an update that broke the
+    weights shows only in the next loss, which may come after a checkpoint. And
+    batch norm's `moving_variance` shows in no loss at all: a batch variance
+    that overflows makes it infinite, while the normalised values stay finite.
 
     Args:
       arrays: `{name: array}`, a method's state.
-      unknown_as_nan: names of arrays where NaN stands for no answer yet.
+      unknown_as_nan: names of arrays in which NaN means "not yet".
     """
     for name, array in arrays.items():
         floating = array.size and tf.as_dtype(array.dtype).is_floating
         if not floating or name in unknown_as_nan:
             continue
-        # Both hand on a NaN, and a bank of images needs no mask beside it.
+        # Both pass on NaN, and need no mask as large as a bank of images.
         if not np.isfinite([array.min(), array.max()]).all():
             return name
     return None

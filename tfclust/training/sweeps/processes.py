@@ -9,7 +9,7 @@ from tfclust.runtime.exit_codes import INTERRUPTED
 
 
 class Processes:
-    """Child processes, ended where the sweep ends before them."""
+    """Child processes, ended if the sweep ends before them."""
 
     def __init__(self, at_once):
         self.pool = concurrent.futures.ThreadPoolExecutor(at_once)
@@ -27,7 +27,7 @@ class Processes:
         self.pool.shutdown(wait=True)
 
     def each(self, run, variants, *arguments):
-        """(variant, `run`'s result) of each, as they end."""
+        """(variant, result of `run`) for each, as they end."""
         futures = {
             self.pool.submit(run, self, variant, *arguments): variant
             for variant in variants
@@ -36,7 +36,7 @@ class Processes:
             yield futures[future], future.result()
 
     def call(self, log, module, *arguments):
-        """The exit code of a command of ours, whose words go to `log`."""
+        """The exit code of a command of ours, whose output goes to `log`."""
         if self.closed:
             return INTERRUPTED
         child = subprocess.Popen(
@@ -44,7 +44,7 @@ class Processes:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches it through us, once
+            start_new_session=True,  # Ctrl-C reaches it only through us
         )
         self.children.add(child)
         try:

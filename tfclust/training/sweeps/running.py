@@ -1,4 +1,4 @@
-"""Trains and measures what of a sweep is not done yet."""
+"""Trains and measures the runs of a sweep that are not done yet."""
 
 import json
 
@@ -28,7 +28,7 @@ def sweep(recipe, config, say=terminal.say):
         _refuse_another(run, config.test_data)
     if config.test_data:
         data.check_uri(config.test_data, "test_data")
-    quiet.import_tensorflow()  # here, for `figures` is called in threads too
+    quiet.import_tensorflow()  # here, since threads call `figures` too
     workdir = folders.writable("workdir", recipe.run.workdir)
     table = workdir / folder.SWEEP_TABLE
     with Processes(config.runs_at_once) as processes:
@@ -40,7 +40,7 @@ def sweep(recipe, config, say=terminal.say):
 
 
 def _run(processes, variant, test_data):
-    """Trains and measures; the line that tells of a failure, or None."""
+    """Trains and measures; returns the line on a failure, or None."""
     if figures(variant) is not None or processes.closed:
         return None
     workdir = folders.writable("workdir", variant.workdir)
@@ -62,7 +62,7 @@ def _run(processes, variant, test_data):
 
 
 def _refuse_another(variant, test_data):
-    """Refuses a folder that holds a run of other flags or images."""
+    """Refuses a folder that holds a run with other flags or images."""
     saved = checkpoints.latest(variant.workdir)
     if saved is None:
         return
@@ -80,7 +80,7 @@ def _refuse_another(variant, test_data):
 
 
 def _images(variant, test_data):
-    """`{flag: text}` of what a run may change, but its figures may not."""
+    """`{flag: text}` of flags that a run may change, but its figures not."""
     words = recipes.to_words(variant.recipe)["run"]
     names = ("data", "max_images", "class_shares", "eval_data")
     return {**{name: words[name] for name in names}, "test_data": test_data}

@@ -10,7 +10,7 @@ from tfclust.runs import folder
 
 
 def figures(variant):
-    """What is known of a variant: texts by heading; None if unmeasured."""
+    """What is known about a variant: texts by heading; None if unmeasured."""
     path = variant.workdir / folder.EVALUATION
     if not path.exists():
         return None
@@ -21,7 +21,7 @@ def figures(variant):
     told = (metrics.read_metrics(variant.workdir) or [{}])[-1]
     row = {}
     for name, protocol in PROTOCOLS.items():
-        # Somebody may have measured it again, by some protocols alone.
+        # Somebody may have measured it again with only some protocols.
         of = measured.get(name)
         for column in protocol.columns(of) if of else ():
             value = of.get(column.figure)
@@ -34,7 +34,7 @@ def figures(variant):
 
 
 def format_table(runs):
-    """Markdown: a line a variant, a column a knob and a figure."""
+    """Markdown: a line per variant, a column per knob and per figure."""
     rows = [figures(run) or {} for run in runs]
     headings = _in_order(rows)
     lines = [[*runs[0].values, *headings]]
@@ -60,10 +60,10 @@ def read_json(path, without_it):
 
 
 def _in_order(rows):
-    """The headings of all rows, of which some may be missing in each.
+    """The headings of all rows, some of which each row may lack.
 
-    Every row has its own in one order, that of protocols and figures; so each
-    new one comes before the next that is known.
+    Every row has its headings in the same order, that of protocols and figures;
+    so each new one goes before the next known one.
     """
     headings: list[str] = []
     for row in rows:

@@ -26,13 +26,13 @@ def variants(recipe, vary):
 
     Args:
       recipe: the `Recipe` that all share; its workdir holds theirs.
-      vary: str, `knob=value|value` parted by spaces.
+      vary: str, `knob=value|value` separated by spaces.
 
     Returns:
       list of `Variant`, all combinations, the last knob's values fastest.
 
     Raises:
-      ValueError: if a knob is unknown, comes twice or a value does not suit.
+      ValueError: if a knob is unknown or repeated, or a value is not allowed.
     """
     knobs = _parse(vary)
     workdir = folders.expanded(recipe.run.workdir)
@@ -59,7 +59,7 @@ def folder_name(values):
 
 
 def _parse(vary):
-    """`{knob: [text, ...]}` of `knob=value|value` parted by spaces."""
+    """`{knob: [text, ...]}` from `knob=value|value` separated by spaces."""
     knobs: dict[str, list[str]] = {}
     for words in vary.split():
         name, equals, values = words.partition("=")
@@ -78,12 +78,12 @@ def _part_of(words, name, method):
     """The part of a recipe's words that has a knob."""
     if name in ("method", "workdir"):
         raise ValueError(
-            f"vary must leave {name} as it is. Received: vary={name}. Make a "
+            f"vary must not change {name}. Received: vary={name}. Make a "
             "sweep for each."
         )
     for part in words.values():
         if name in part:
             return part
     raise ValueError(
-        f"vary names a knob that {method} has not. Received: vary={name}."
+        f"vary names a knob that {method} does not have. Received: vary={name}."
     )
