@@ -54,9 +54,9 @@ def option(
       lower: smallest allowed value (inclusive), also of each tuple entry.
       upper: largest allowed value (inclusive), also of each tuple entry.
       choices: the allowed values; empty for any.
-          resume: whether a run may go on with another value: "free"; "asked", with
-        `--allow_config_change` alone; or "never".
-      why_never: why it never may, for the refusal: the end of a sentence.
+      resume: whether a run may resume with another value: "free"; "asked", only
+        with `--allow_config_change`; or "never".
+      why_never: the reason for "never", to end the sentence of the refusal.
 
     Returns:
       A `dataclasses.field`.
