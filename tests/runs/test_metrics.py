@@ -10,6 +10,7 @@ from tests.support import contract_run
 from tests.support.disk import full_disk
 from tfclust.engine import figures as known
 from tfclust.engine import loop
+from tfclust.engine.figures import epoch_figures
 from tfclust.runs import metrics
 from tfclust.runtime import folders
 
@@ -31,7 +32,7 @@ FIGURES = {
 
 def test_figures_are_ordered_and_of_json_types():
     logs = {name: FIGURES[name] for name in sorted(FIGURES)}
-    figures = metrics.epoch_figures({**logs, "step": 600.0})
+    figures = epoch_figures({**logs, "step": 600.0})
     assert list(figures) == list(FIGURES)
     assert isinstance(figures["step"], int)
 
@@ -39,7 +40,7 @@ def test_figures_are_ordered_and_of_json_types():
 def test_figure_that_no_table_knows_is_an_error_with_its_name():
     message = "engine/figures.py. Received: val, weird"
     with pytest.raises(LookupError, match=message):
-        metrics.epoch_figures({**FIGURES, "weird": 1.0, "val": 3})
+        epoch_figures({**FIGURES, "weird": 1.0, "val": 3})
 
 
 def test_every_figure_says_what_it_is_and_its_value():
@@ -50,7 +51,7 @@ def test_every_figure_says_what_it_is_and_its_value():
 
 
 def test_figure_that_is_no_number_is_null():
-    figures = metrics.epoch_figures({**FIGURES, "loss": float("nan")})
+    figures = epoch_figures({**FIGURES, "loss": float("nan")})
     assert json.loads(json.dumps(figures, allow_nan=False))["loss"] is None
 
 

@@ -16,7 +16,8 @@ from tests.support.small_runs import (
     recipe,
     without_times,
 )
-from tfclust.runs import checkpoints, health, metrics
+from tfclust.engine import health
+from tfclust.runs import checkpoints, metrics
 from tfclust.runtime import folders, locks
 
 pytestmark = pytest.mark.usefixtures("one_block")

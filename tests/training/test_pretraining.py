@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from tests.support.processes import run_in_subprocess
 from tests.support.small_runs import copied, interrupted, quietly, recipe
+from tfclust.engine import console
 from tfclust.engine.figures import FIGURES
 from tfclust.runs import checkpoints, metrics
 from tfclust.training import pretraining, resuming
-from tfclust.training.callbacks import console
 from tfclust.training.callbacks.label_figures import Sample
 
 pytestmark = pytest.mark.usefixtures("one_block")

@@ -1,7 +1,7 @@
 """Knobs that several methods share, and what a method says about its own run.
 
 A method's config knows which of its knobs help against which symptom, and which
-settings are rarely intended; `runs/health.py` knows only figures and symptoms.
+settings are rarely intended; `health.py` knows only figures and symptoms.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ class MethodConfig:
         A symptom without a remedy is not reported.
 
         Returns:
-          dict from a symptom of `runs/health.py` to a tuple of str, each the
+          dict from a symptom of `engine/health.py` to a tuple of str, each the
           rest of a sentence.
         """
         return {
@@ -97,7 +97,7 @@ class MethodConfig:
         """The sentences on a symptom, or None if nothing can be done.
 
         Args:
-          symptom: str, one of those in `runs/health.py`.
+          symptom: str, one of those in `engine/health.py`.
           seen: str, what the figures show; without a full stop.
           history: list of dicts, the figures of the epochs so far.
         """

@@ -5,6 +5,7 @@ none vanishes unseen. So a new figure, of the monitor, of a method or of a
 callback, needs a line here.
 """
 
+import math
 from typing import NamedTuple
 
 
@@ -106,3 +107,23 @@ def refuse_unknown(found):
             f"tfclust/engine/figures.py. Received: {', '.join(unknown)}. Add "
             "it there, or keep it out of the epoch's logs."
         )
+
+
+def epoch_figures(logs):
+    """An epoch's figures as in `metrics.jsonl`: ordered, with JSON types.
+
+    Raises:
+      LookupError: if one is not in `FIGURES`.
+    """
+    refuse_unknown(logs)
+    return {
+        name: _plain(logs[name], figure.whole)
+        for name, figure in FIGURES.items()
+        if name in logs or figure.always
+    }
+
+
+def _plain(value, whole):
+    if whole:
+        return int(value)
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -17,12 +17,13 @@ import tensorflow as tf
 from tfclust import backbones, optimizers
 from tfclust.engine import batch_statistics, loop
 from tfclust.engine import state as run_state
-from tfclust.engine.config import WHOLE_BATCH, MethodConfig, configured
+from tfclust.engine.config import MethodConfig, configured
+from tfclust.engine.console import Console
 from tfclust.engine.extraction import Extractor
 from tfclust.engine.forward import forward
 from tfclust.engine.losses import global_mean
 from tfclust.engine.monitor import Monitor
-from tfclust.engine.preparing import check
+from tfclust.engine.preparing import check, check_optimizer
 from tfclust.engine.teacher import Teacher
 from tfclust.layers import projectors
 from tfclust.runtime import replicas
@@ -206,15 +207,7 @@ class Method(keras.Model):
             traced step would be shared by all of them (keras#19005); or if the
             optimizer accumulates gradients.
         """
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
-        parts = getattr(inner, "gradient_accumulation_steps", None)
-        if (parts or 1) > 1:
-            raise ValueError(
-                f"an optimizer must take one step per batch: {WHOLE_BATCH} "
-                f"Received: gradient_accumulation_steps={parts}. Leave it out; "
-                "if memory is short, use smaller or fewer views, mixed "
-                "precision or several devices."
-            )
+        check_optimizer(optimizer)
         replicas.check_compiled(
             jit_compile, self.distribute_strategy.num_replicas_in_sync
         )
@@ -251,7 +244,14 @@ class Method(keras.Model):
         self.train_function = None
 
     def fit(
-        self, views, *, epochs=None, steps=None, start_step=0, callbacks=()
+        self,
+        views,
+        *,
+        epochs=None,
+        steps=None,
+        start_step=0,
+        callbacks=(),
+        verbose="auto",
     ):
         """Trains over `views`; see `loop.run` for the loop.
 
@@ -261,15 +261,26 @@ class Method(keras.Model):
           steps: int, optimizer steps in total.
           start_step: int, the step to resume at; `load_state` comes first.
           callbacks: Keras callbacks.
+          verbose: 0 for silence; else a line per epoch, and a sentence where
+            something goes wrong.
 
         Returns:
           A `keras.callbacks.History`.
         """
         self.prepare(views)
+        total_steps = loop.total_steps(views, epochs, steps)
+        if verbose:
+            console = Console(
+                self.config,
+                total_steps=total_steps,
+                start_step=start_step,
+                batch_size=views.batch_size,
+            )
+            callbacks = [*callbacks, console]
         return loop.run(
             self,
             views,
-            total_steps=loop.total_steps(views, epochs, steps),
+            total_steps=total_steps,
             start_step=start_step,
             callbacks=callbacks,
         )

@@ -1,6 +1,7 @@
 """Whether a method can be trained on what it is given."""
 
 from tfclust import backbones
+from tfclust.engine.config import WHOLE_BATCH
 
 
 def check(method, views):
@@ -31,3 +32,16 @@ def check(method, views):
     for size in sorted(getattr(views, "view_sizes", ())):
         backbones.check_size(method.backbone, "view_sizes", size)
     backbones.check_size(method.backbone, "image_size", views.image_size)
+
+
+def check_optimizer(optimizer):
+    """Refuses one that makes a step out of several batches."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    parts = getattr(inner, "gradient_accumulation_steps", None)
+    if (parts or 1) > 1:
+        raise ValueError(
+            f"an optimizer must take one step per batch: {WHOLE_BATCH} "
+            f"Received: gradient_accumulation_steps={parts}. Leave it out; if "
+            "memory is short, use smaller or fewer views, mixed precision or "
+            "several devices."
+        )

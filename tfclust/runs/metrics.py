@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import json
-import math
 import os
 import pathlib
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfclust.engine.figures import FIGURES, names, refuse_unknown
+from tfclust.engine.figures import FIGURES, epoch_figures, names
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, terminal
 
@@ -77,26 +76,6 @@ class Metrics(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.writer.close()
-
-
-def epoch_figures(logs):
-    """An epoch's figures as in `metrics.jsonl`: ordered, with JSON types.
-
-    Raises:
-      LookupError: if one is not in `engine.figures.FIGURES`.
-    """
-    refuse_unknown(logs)
-    return {
-        name: _plain(logs[name], figure.whole)
-        for name, figure in FIGURES.items()
-        if name in logs or figure.always
-    }
-
-
-def _plain(value, whole):
-    if whole:
-        return int(value)
-    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def read_metrics(workdir, last_step=None):

@@ -4,10 +4,10 @@ import pathlib
 from typing import NamedTuple
 
 from tfclust import data, methods
+from tfclust.engine import health
 from tfclust.engine.config import RunFacts
-from tfclust.runs import health
+from tfclust.engine.console import Console
 from tfclust.runs.metrics import Metrics, read_metrics
-from tfclust.training.callbacks.console import Console
 from tfclust.training.callbacks.label_figures import LabelFigures
 from tfclust.training.callbacks.saver import Saver
 from tfclust.training.callbacks.stopping import Collapse, StopRequest
@@ -54,6 +54,7 @@ def fit(session, callbacks=()):
             epochs=run.epochs,
             steps=run.steps,
             start_step=start,
+            verbose=0,
             callbacks=[
                 *figures,
                 *callbacks,
@@ -116,8 +117,8 @@ def _figures(session):
     if session.chief:
         metrics = Metrics(session.workdir, session.start_step, session.say)
         console = Console(
-            metrics.history,
             session.recipe.method,
+            history=metrics.history,
             total_steps=session.total_steps,
             start_step=session.start_step,
             batch_size=views.batch_size,

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust.runs import health, metrics
+from tfclust.engine import health
+from tfclust.engine.figures import epoch_figures
 
 
 class StopRequest:
@@ -107,7 +108,7 @@ class Collapse(keras.callbacks.Callback):
         self.sentence: str | None = None  # why it ended the run
 
     def on_epoch_end(self, epoch, logs=None):
-        self.history.append(metrics.epoch_figures(logs))
+        self.history.append(epoch_figures(logs))
         self.sentence = health.lasting_collapse(self.history, self.config)
         if self.sentence:
             self.model.stop_training = True

@@ -5,8 +5,8 @@ import time
 import keras
 import numpy as np
 
-from tfclust.engine.figures import FIGURES, in_words, names
-from tfclust.runs.health import health
+from tfclust.engine.figures import FIGURES, epoch_figures, in_words, names
+from tfclust.engine.health import health
 from tfclust.runtime import progress, terminal
 
 _REDRAW_SECONDS = 0.2
@@ -16,14 +16,16 @@ class Console(keras.callbacks.Callback):
     """A line per epoch, sentences on it, and a moving line on a terminal.
 
     Args:
-      history: list of the epochs' figures, the latest last.
       config: the method's config.
       total_steps, start_step, batch_size: int.
+      history: figures of the epochs before, the latest last.
     """
 
-    def __init__(self, history, config, *, total_steps, start_step, batch_size):
+    def __init__(
+        self, config, *, total_steps, start_step, batch_size, history=()
+    ):
         super().__init__()
-        self.history, self.config = history, config
+        self.history, self.config = list(history), config
         self.total_steps, self.batch_size = total_steps, batch_size
         self.first_step = self.step = start_step
         self.line = progress.line("", total_steps, form="{desc}", after=0.0)
@@ -55,6 +57,7 @@ class Console(keras.callbacks.Callback):
         return [f"{self.batch_size / seconds:,.0f} images/s", f"{left} left"]
 
     def on_epoch_end(self, epoch, logs=None):
+        self.history.append(epoch_figures(logs))
         self.say(epoch_line(self.history[-1], self.config))
         left = self.pace(time.perf_counter())[1:]
         if left and not self.terminal and self.step < self.total_steps:

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from tfclust.engine.config import RunFacts
+from tfclust.engine.health import health, lasting_collapse
 from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SeLa, SwAV
-from tfclust.runs.health import health, lasting_collapse
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
 GOOD = {

@@ -1,7 +1,10 @@
 """What a run says of its epochs."""
 
+import pytest
+
+from tests.support import contract_run
+from tfclust.engine import console
 from tfclust.methods import SwAV
-from tfclust.training.callbacks import console
 
 CONFIG = SwAV.Config(num_clusters=(60,))
 FIGURES = {
@@ -20,12 +23,6 @@ FIGURES = {
 }
 
 
-def teller_of(history):
-    return console.Console(
-        history, CONFIG, total_steps=900, start_step=0, batch_size=64
-    )
-
-
 def test_line_of_an_epoch_names_what_matters():
     line = console.epoch_line({**FIGURES, "knn_accuracy": 0.971}, CONFIG)
     assert line == (
@@ -35,12 +32,13 @@ def test_line_of_an_epoch_names_what_matters():
 
 
 def test_remedy_is_reported_once_while_its_symptom_lasts(capsys):
-    history = []
-    teller = teller_of(history)
+    teller = console.Console(
+        CONFIG, total_steps=900, start_step=0, batch_size=64
+    )
     spoken = []
     for flat in (True, True, False, True):
-        history.append({**FIGURES, "loss_over_log_k": 1.0 if flat else 0.5})
-        teller.on_epoch_end(0)
+        share = 1.0 if flat else 0.5
+        teller.on_epoch_end(0, {**FIGURES, "loss_over_log_k": share})
         spoken.append("".join(capsys.readouterr().out.splitlines()[1:]))
     assert "uniform predictions. Lower --epsilon" in spoken[0]
     assert spoken[1].endswith("uniform predictions (as before).")
@@ -52,3 +50,16 @@ def test_duration_reads_as_people_say_it():
     assert console.duration(7) == "7 s"
     assert console.duration(59.6) == "1 min 0 s"
     assert console.duration(3725) == "1 h 2 min"
+
+
+@pytest.mark.parametrize("verbose", [1, 0])
+def test_fit_says_a_line_per_epoch_unless_silenced(verbose, eager, capsys):
+    method = contract_run.build("swav")
+    views = contract_run.views(num_images=16, augmentation="none")
+    capsys.readouterr()
+    method.fit(views, epochs=2, verbose=verbose)
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert len(epochs) == 2 * verbose
+    assert all("of chance" in line for line in epochs)
+    assert bool(lines) == bool(verbose)
