@@ -84,15 +84,3 @@ def test_a_run_goes_on_with_its_own_groups_alone():
     other = recipes.make_recipe(**KNOBS, batch_norm="replica")
     found = recipes.differences(other, words)
     assert found == [("batch_norm", "global", "replica")]
-
-
-def test_runs_older_than_a_knob_did_what_was_done_then():
-    words = recipes.to_words(recipes.make_recipe(**KNOBS))
-    del words["method"]["batch_norm"], words["views"]["antialias_from"]
-    now = recipes.make_recipe(**KNOBS, batch_norm="replica")
-    assert recipes.differences(now, words) == [
-        ("batch_norm", "global", "replica"),
-        ("antialias_from", "2.0", "1.0"),
-    ]
-    as_then = recipes.make_recipe(**KNOBS, antialias_from=2.0)
-    assert not recipes.differences(as_then, words)

@@ -179,7 +179,8 @@ def test_all_damaged_refuse_unless_told_to_start_anew(tmp_path, damage):
         damage(path)
     before = everything(tmp_path)
     with pytest.raises(
-        checkpoints.DamagedCheckpoint, match="2 damaged.*--start_anew"
+        checkpoints.DamagedCheckpoint,
+        match="damaged checkpoints: 2,.*--start_anew",
     ):
         checkpoints.latest(tmp_path, say=lambda _: None)
     assert checkpoints.latest(tmp_path, start_anew=True) is None

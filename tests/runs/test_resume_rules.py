@@ -39,13 +39,3 @@ def test_machine_and_looks_are_free_and_some_knobs_are_for_good():
         by_rule[about.resume].add(name)
     assert by_rule["free"] == FREE
     assert by_rule["never"] == NEVER
-
-
-def test_runs_from_before_a_knob_did_what_they_did():
-    recipe = recipes.make_recipe(batch_norm="replica")
-    words = recipes.to_words(recipe)
-    del words["method"]["batch_norm"], words["views"]["antialias_from"]
-    found = recipes.differences(recipe, words)
-    assert ("batch_norm", "global", "replica") in found
-    same = recipes.make_recipe(antialias_from=2.0)
-    assert recipes.differences(same, words) == []

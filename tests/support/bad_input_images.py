@@ -13,7 +13,7 @@ words = CASES.words
 
 # The words of a URI.
 
-for text in ("", ":", "folder", "picture:/x", "{}", "FOLDER:{}", "http://x/y"):
+for text in ("", ":", "folder", "picture:/x", "{}/none", "FOLDER:{}", "http://x/y"):
     if text:
         words(f"data is {text}", text, "data must be a URI such as folder:")
 words("data is empty", "", "data must be given")
@@ -37,8 +37,8 @@ words("tfrecord, nothing there", "tfrecord:{}/*.x", "Found 0 files")
 words("tfrecord, a folder", "tfrecord:{}", "Found 0 files")
 words("tfrecord, an open bracket", "tfrecord:{}/[a", "Found 0 files")
 words("folder, nothing there", "folder:{}/none", "Found nothing")
-words("folder, another's home", "folder:~nobody_here/x", "Found nothing")
-words("npz, another's home", "npz:~nobody_here/x?images=x", "Found nothing")
+words("folder, another's home", "folder:~nobody_here/x", "no such user")
+words("npz, another's home", "npz:~nobody_here/x?images=x", "no such user")
 for window in ("0", "-1", "1.5", "x", "9" * 30, "9" * 5000, "²"):
     words(
         f"a window of {window[:31]}",
@@ -112,7 +112,7 @@ for kind in ("folder:{}", "tfrecord:{}", "npz:{}?images=x", "tfds:{}"):
         program, _, *rest = training(folder, "")
         return (
             [program, *rest, f"--flagfile={folder}/flags"],
-            r"data must name a path, without null characters.*a\\x00b",
+            r"data must name a path without null characters.*a\\x00b",
         )
 
 
@@ -228,7 +228,7 @@ def _(folder):
 
 for what, uri, pattern in (
     ("nothing there", "folder:{}/none", "eval_data=folder: expects"),
-    ("no URI", "{}", "eval_data must be a URI"),
+    ("no URI", "{}/none", "eval_data must be a URI"),
     ("the same images", "digits:?split=train", "other images than data"),
     ("an unknown split", "digits:?split=a", "eval_data=digits:.split=a"),
 ):

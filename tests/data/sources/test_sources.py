@@ -46,11 +46,6 @@ def test_the_home_of_nobody_is_refused(uri):
         data.open_source(uri)
 
 
-def test_a_bare_path_is_answered_with_the_right_uri(tmp_path):
-    with pytest.raises(ValueError, match=f"Write folder:{tmp_path}"):
-        data.open_source(str(tmp_path))
-
-
 def test_max_images_below_one_is_refused():
     with pytest.raises(ValueError, match="max_images=0"):
         data.open_source("digits:", max_images=0)

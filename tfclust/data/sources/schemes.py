@@ -141,7 +141,7 @@ def parted(uri, argument):
 def _is_folder(uri):
     """Whether what has no scheme is the path of a folder."""
     try:
-        return os.path.isdir(folders.expanded(uri))
+        return bool(uri) and os.path.isdir(folders.expanded(uri))
     except ValueError:  # the home of nobody, or a character 0
         return False
 
