@@ -92,7 +92,7 @@ def resnet(name="resnet18", *, width=1, stem=7, seed=0):
 
 
 def swav_head(features, *, hidden=24, width=8, prototypes=(11,), seed=1):
-    """Projector and prototypes as SwAV (one head) or DeepCluster-v2 has them."""
+    """Projector and prototypes as SwAV has them, or DeepCluster-v2 (heads)."""
     make = Maker(seed)
     make.weights("projection_head.0", (hidden, features), bias=True)
     make.norm("projection_head.1", hidden)

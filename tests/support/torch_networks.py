@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """He et al. 2016 with the stride in the 3x3 convolution; and SwAV's head."""
+    """He et al. 2016, the stride in the 3x3 convolution; and SwAV's head."""
 
     def __init__(self, name, *, width=1, stem=7, head=None):
         super().__init__()

@@ -96,7 +96,7 @@ def recognised(arrays):
         if inner is not None:
             layout.network[inner] = array
         elif ".sobel." in f".{name}":
-            layout.sobel[".".join(name.split(".")[-2:])] = array
+            layout.sobel[f"sobel.{name.rpartition('sobel.')[2]}"] = array
         elif _is_known(name, trunk, copies):
             layout.aside[name] = array
         else:

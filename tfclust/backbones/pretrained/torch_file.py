@@ -8,6 +8,7 @@ checkpoints of DINO hold, and which is dropped here unread.
 import argparse
 import importlib
 import re
+import warnings
 
 import numpy as np
 
@@ -17,7 +18,7 @@ _TRAINING = re.compile(
     r"hook|meter|metric)s?(_states?)?|amp|scaler|fp16_scaler|dino_loss|"
     r"criterion|args|config|hyper_parameters|L|labels|queue_state"
 )
-_REFUSED = re.compile(r"(?:GLOBAL|Unsupported \w+:?) ([\w.]+)")
+_REFUSED = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def read_torch(path):
@@ -42,7 +43,10 @@ def read_torch(path):
             "where PyTorch is, which needs nothing here"
         ) from error
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),
+        ):
             tree = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -69,9 +73,9 @@ def _collect(tree, name, torch, found):
 
 def _reason(error):
     """Why PyTorch does not read a file, in one sentence."""
-    words = str(error).strip().splitlines() or [repr(error)]
-    if "weights_only" not in str(error) and "Weights only" not in str(error):
-        return f"PyTorch cannot read it: {words[0]}"
+    if "Weights only" not in str(error):
+        words = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"PyTorch cannot read it: {words.split('. ')[0].strip(': ')}"
     refused = _REFUSED.search(str(error))
     what = f" ({refused.group(1)})" if refused else ""
     return (
