@@ -20,6 +20,7 @@ def exported(folder, arrays, capsys):
         f"--init_from={path}",
         "--backbone=resnet18",
         "--image_size=64",
+        "--small_image_stem=no",
         f"--output={folder / 'export'}",
     )
     output, errors = capsys.readouterr()

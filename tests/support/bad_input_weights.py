@@ -32,7 +32,7 @@ def _case(name, pattern):
     """A case of `CASES`: a function that writes into a folder."""
 
     def listed(write):
-        CASES[name] = lambda folder: (write(folder), rf"{FILE}: {pattern}")
+        CASES[name] = lambda folder: (write(folder), rf"{FILE}: .*{pattern}")
 
     return listed
 
@@ -71,7 +71,7 @@ def _(folder):
     return _export(folder)
 
 
-@_case("published weights of a hostile name", r"known.*\\n\\x1b\[2J")
+@_case("published weights of a hostile name", r"arrays \(\\n\\x1b\[2J\) begins")
 def _(folder):
     published.write_safetensors(folder / FILE, {"\n\x1b[2J": np.ones(3)})
     return _export(folder)

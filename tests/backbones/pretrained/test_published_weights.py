@@ -142,6 +142,18 @@ def test_first_stages_alone_can_be_taken(tmp_path):
         np.testing.assert_array_equal(variable.numpy(), kept)
 
 
+def test_a_config_says_what_it_starts_from(tmp_path):
+    config = backbones.BackboneConfig(
+        backbone="resnet18", init_from=str(write(tmp_path, resnet18()))
+    )
+    told = []
+    backbones.from_config(config, image_size=96, say=told.append)
+    assert told == [
+        "Weights of a.safetensors: torchvision's ResNet (or a plain one in its "
+        "names), 100 arrays."
+    ]
+
+
 MISFITS = {
     "another network": (
         lambda: published.resnet("resnet34"),

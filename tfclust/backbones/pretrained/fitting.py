@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from tfclust.backbones import front
-from tfclust.backbones.pretrained import layouts, networks
+from tfclust.backbones.pretrained import networks, unsuitable
 from tfclust.backbones.resnet import ARCHITECTURES, STEM_WIDTH
 
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.conv1\.weight")
@@ -29,7 +29,7 @@ def check(layout, backbone, wanted):
     missing = [name for name in dict.fromkeys(names) if name not in network]
     extra = [name for name in network if name not in names]
     said = [
-        f"{len(some)} are {word}: {layouts.listed(sorted(some))}"
+        f"{len(some)} are {word}: {unsuitable.listed(sorted(some))}"
         for some, word in ((missing, "missing"), (extra, "left over"))
         if some
     ]

@@ -47,7 +47,7 @@ def head_of(aside):
     own = {
         name.removeprefix(prefix): np.asarray(array, np.float32)
         for name, array in aside.items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) and array.ndim in (1, 2)
     }
     prototypes = _prototypes(own)
     layers = {
@@ -58,7 +58,7 @@ def head_of(aside):
     wanted, hidden, normed = _projector(layers)
     if not prototypes or set(layers) != set(wanted):
         return None
-    weights = tuple(np.atleast_1d(layers[name].T) for name in wanted)
+    weights = tuple(layers[name].T for name in wanted)
     width = len(weights[-1])
     if any(p.shape[0] != width for p in prototypes):
         return None
@@ -77,7 +77,7 @@ def _prefix(aside):
 
 def _projector(layers):
     """Names in the order of the projector's weights; hidden width; its norm."""
-    if "weight" in layers:
+    if "0.weight" not in layers:
         return ["weight", "bias"], 0, False
     hidden = layers["0.weight"].shape[0]
     normed = "1.running_mean" in layers

@@ -1,5 +1,7 @@
 """The weights that Keras publishes for its own networks."""
 
+import warnings
+
 from tfclust.backbones import applications
 from tfclust.backbones.settings import IMAGENET
 
@@ -20,7 +22,9 @@ def trained_application(name):
       ValueError: if they are not kept yet and cannot be fetched.
     """
     try:
-        return applications.application(name, weights=IMAGENET)
+        # Keras warns that 224 pixels are assumed where any size is taken.
+        with warnings.catch_warnings(action="ignore"):
+            return applications.application(name, weights=IMAGENET)
     except MemoryError:
         raise
     except Exception as error:  # `get_file` raises plain ones

@@ -104,16 +104,10 @@ def recognised(arrays):
     if unknown:
         raise ValueError(
             f"{layout.title} leaves {len(unknown)} arrays over, whose purpose "
-            f"is unknown: {listed(unknown)}"
+            f"is unknown: {unsuitable.listed(unknown)}"
         )
     unsuitable.refuse(layout)
     return layout
-
-
-def listed(names):
-    """The first few of many names, for a sentence."""
-    shown = ", ".join(list(names)[:3])
-    return f"{shown}, ..." if len(names) > 3 else shown
 
 
 def first_words(names):
@@ -179,7 +173,7 @@ def _evaluated(trunks):
         names = [trunk.prefix or "(no prefix)" for trunk in trunks]
         raise ValueError(
             "one network must be the one that is evaluated. Received: "
-            f"{len(trunks)} networks, below {listed(names)}"
+            f"{len(trunks)} networks, below {unsuitable.listed(names)}"
         )
     return chosen[0]
 

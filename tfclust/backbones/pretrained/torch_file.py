@@ -48,13 +48,13 @@ def read_torch(path):
             warnings.catch_warnings(action="ignore"),
         ):
             tree = torch.load(path, map_location="cpu", weights_only=True)
+        found: dict[str, np.ndarray] = {}
+        _collect(tree, "", torch, found)
+        return found
     except MemoryError:
         raise
     except Exception as error:  # of a damaged file they are of many classes
         raise ValueError(_reason(error)) from error
-    found: dict[str, np.ndarray] = {}
-    _collect(tree, "", torch, found)
-    return found
 
 
 def _collect(tree, name, torch, found):

@@ -1,5 +1,7 @@
 """Checkpoints that look fit and are not, refused by name."""
 
+from tfclust.runtime import terminal
+
 _WAY_OUT = (
     "Expected a ResNet-18, 34 or 50 in torchvision's names, or DeepCluster's "
     "AlexNet or VGG16, as docs/backbones.md lists them"
@@ -16,7 +18,7 @@ def without_network(arrays):
     if not names:
         return f"it has no tensors. {_WAY_OUT}"
     if any("patch_embed" in name for name in names):
-        return f"it is a vision transformer, which tfclust has not. {_WAY_OUT}"
+        return f"it is a vision transformer, and tfclust has none. {_WAY_OUT}"
     numbered = any(f".{n}".endswith(".2.0.conv1.weight") for n in names)
     if numbered and any(f".{n}".endswith(".2.0.bn1.weight") for n in names):
         if any(f".{n}".endswith(".1.running_mean") for n in names):
@@ -28,10 +30,9 @@ def without_network(arrays):
             "it is SeLa's ResNet of pre-activations (resnetv2), whose blocks "
             f"begin with batch norm. {_WAY_OUT}"
         )
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return (
-        f"none of its {len(names)} arrays ({shown}) begins a network that is "
-        f"known. {_WAY_OUT}"
+        f"none of its {len(names)} arrays ({listed(names)}) begins a network "
+        f"that is known. {_WAY_OUT}"
     )
 
 
@@ -49,3 +50,9 @@ def refuse(layout):
             "two pixels a side where this library's pads one. Give one that "
             "was trained on larger images"
         )
+
+
+def listed(names):
+    """The first few of many names, for a sentence."""
+    shown = ", ".join(terminal.one_line(name) for name in list(names)[:3])
+    return f"{shown}, ..." if len(names) > 3 else shown
