@@ -59,6 +59,7 @@ def test_swav_comes_with_its_clusters(tmp_path, capsys, images):
     assert card["preprocessing"]["centre_crop"] == 64
 
 
+@pytest.mark.slow
 def test_weights_without_prototypes_give_features(tmp_path, capsys, images):
     version, _, _ = exported(tmp_path, published.resnet(), capsys)
     found = tf.saved_model.load(version).signatures["images"](
