@@ -42,6 +42,7 @@ def test_tensors_of_a_nested_checkpoint_are_read(torch, zipped, tmp_path):
         "args": argparse.Namespace(lr=0.1),
         "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}},
         "L": torch.ones(9),
+        "losses": {"mean": torch.ones(1), "count": 3},
         "state_dict": {
             "conv1.weight": weight,
             "fc.bias": torch.nn.Parameter(torch.ones(3)),

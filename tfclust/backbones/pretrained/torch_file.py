@@ -15,7 +15,7 @@ import numpy as np
 # What checkpoints hold beside weights, and what may be large.
 _TRAINING = re.compile(
     r"(optimi[sz]er|scheduler|lr_scheduler|optimizer_state|callback|loop|loss|"
-    r"hook|meter|metric)s?(_states?)?|amp|scaler|fp16_scaler|dino_loss|"
+    r"hook|meter|metric)(s|es)?(_states?)?|amp|scaler|fp16_scaler|dino_loss|"
     r"criterion|args|config|hyper_parameters|L|labels|queue_state"
 )
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)")
