@@ -13,6 +13,7 @@ from tests.support import (
     bad_input_images,
     bad_input_records,
     bad_input_runs,
+    bad_input_weights,
 )
 from tests.support.commands import status
 
@@ -23,6 +24,7 @@ MODULES = (
     bad_input_records,
     bad_input_archives,
     bad_input_runs,
+    bad_input_weights,
 )
 CASES = {
     name: make for module in MODULES for name, make in module.CASES.items()

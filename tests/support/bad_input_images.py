@@ -13,7 +13,15 @@ words = CASES.words
 
 # The words of a URI.
 
-for text in ("", ":", "folder", "picture:/x", "{}/none", "FOLDER:{}", "http://x/y"):
+for text in (
+    "",
+    ":",
+    "folder",
+    "picture:/x",
+    "{}/none",
+    "FOLDER:{}",
+    "http://x/y",
+):
     if text:
         words(f"data is {text}", text, "data must be a URI such as folder:")
 words("data is empty", "", "data must be given")

@@ -45,7 +45,7 @@ def status(name, *arguments):
     elif name == "sweep":
         recipe_flags.define(sweep.SweepConfig)
     elif name == "export":
-        flags.define(export.ExportConfig)
+        flags.define(export.ExportConfig, export.BackboneConfig)
     else:
         flags.define(evaluate.EvaluateConfig, evaluate.EvaluationConfig)
     modules = {"train": train, "sweep": sweep, "export": export}

@@ -2,7 +2,12 @@
 
 import dataclasses
 
-from tfclust.backbones.settings import SMALL_IMAGE_SIZE, check_settings
+from tfclust.backbones.settings import (
+    APPLICATIONS,
+    IMAGENET,
+    SMALL_IMAGE_SIZE,
+    check_settings,
+)
 from tfclust.options import check, option
 
 
@@ -56,7 +61,9 @@ class BackboneConfig:
     init_from: str = option(
         "",
         "Weights to start from: a run folder, a SavedModel, a .keras or a "
-        ".weights.h5 file; empty for random ones.",
+        ".weights.h5 file; a published checkpoint (.pth, .safetensors and "
+        "the like; docs/backbones.md lists them); imagenet for those of "
+        "keras.applications; empty for random ones.",
         resume="never",
         why_never="it is read only at a run's start",
     )
@@ -77,6 +84,14 @@ class BackboneConfig:
             raise ValueError(
                 "init_stages says how much of init_from to load. Received: "
                 f"init_stages={self.init_stages} without init_from."
+            )
+        if self.init_from == IMAGENET and self.backbone not in APPLICATIONS:
+            raise ValueError(
+                f"init_from={IMAGENET} means the weights that Keras publishes "
+                "for its own networks. Received: backbone="
+                f"{self.backbone}. Give a network of keras.applications, such "
+                "as backbone=ResNet50, or init_from=./imagenet if a file or "
+                "folder of yours has that name."
             )
 
 

@@ -95,13 +95,14 @@ def build(
     return resnet.resnet(name, small_images=small_images, **settings)
 
 
-def from_config(config, *, image_size, sync_batch_norm=False):
+def from_config(config, *, image_size, sync_batch_norm=False, say=None):
     """The backbone that `config` describes, with `init_from` loaded.
 
     Args:
       config: a `BackboneConfig`.
       image_size: pixels of the largest views.
       sync_batch_norm: whether BN statistics span all replicas.
+      say: called with a sentence on weights that others have published.
 
     Returns:
       A functional `keras.Model`; see `build`.
@@ -117,5 +118,12 @@ def from_config(config, *, image_size, sync_batch_norm=False):
         **arguments(config),
     )
     if config.init_from:
-        load_weights(backbone, config.init_from, stages=config.init_stages)
+        loaded = load_weights(
+            backbone,
+            config.init_from,
+            stages=config.init_stages,
+            application=config.backbone,
+        )
+        if loaded.told and say is not None:
+            say(loaded.told)
     return backbone

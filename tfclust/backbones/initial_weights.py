@@ -1,7 +1,8 @@
 """Weights to start from: `--init_from` and `--init_stages`.
 
 Read from a run folder (its newest complete checkpoint), a SavedModel made by
-`tfclust.export`, a `.keras` or a `.weights.h5` file.
+`tfclust.export`, a `.keras` or a `.weights.h5` file, or from what others have
+published (`pretrained`).
 """
 
 import pathlib
@@ -14,30 +15,40 @@ import h5py
 import keras
 import numpy as np
 
+from tfclust.backbones import pretrained
 from tfclust.backbones.levels import stages as stages_of
+from tfclust.backbones.settings import APPLICATIONS, IMAGENET
 from tfclust.runtime import folders
 
 _CHECKPOINT_NAME = re.compile(r"backbone/(\d+)/(.*)")
+_KERAS_ENDINGS = (".keras", ".weights.h5")
 _SAVED_BACKBONE = pathlib.Path("assets.extra", "backbone.keras")
 
 
 class Loaded(NamedTuple):
-    """What was read: the file, and how many of the weights came from it."""
+    """What was read: the file, and how many of the weights it gave.
+
+    told: of a published file, what it is, in one sentence. head: its projector
+    and prototypes, which the backbone does not take.
+    """
 
     path: pathlib.Path
     num_loaded: int
     num_weights: int
+    told: str = ""
+    head: pretrained.Head | None = None
 
 
 class _Saved(NamedTuple):
-    """A saved array and the name under which it was saved."""
+    """A saved array, the name it was saved by, and what it is to a layer."""
 
     name: str
     array: np.ndarray
+    parameter: str  # such as "kernel"
 
 
-def load_weights(backbone, init_from, *, stages=None):
-    """Overwrites the weights of `backbone` with saved ones.
+def load_weights(backbone, init_from, *, stages=None, application=None):
+    """Overwrites the weights of `backbone` by saved ones.
 
     Arrays are matched by name if all names are found, otherwise by position;
     every shape must agree. Nothing is overwritten unless everything can be.
@@ -46,12 +57,15 @@ def load_weights(backbone, init_from, *, stages=None):
       backbone: a functional `keras.Model`, as `build` and `adapt` give it.
       init_from: path of a run folder, one of its checkpoints, a SavedModel or
         the folder of its versions, a `.keras` file (of the backbone, or of a
-        model that contains its layers by name), or a `.weights.h5` file.
+        model that contains its layers by name), a `.weights.h5` file, or a
+        published one of PyTorch or safetensors (docs/backbones.md).
       stages: None for all weights; n for the stem and the first n stages
         (`levels.stages`).
+      application: the name in `keras.applications` of the network that
+        `backbone` adapts; `init_from="imagenet"` then means Keras's weights.
 
     Returns:
-      `Loaded(path, num_loaded, num_weights)`.
+      `Loaded`.
 
     Raises:
       FileNotFoundError: if nothing readable is there.
@@ -65,12 +79,15 @@ def load_weights(backbone, init_from, *, stages=None):
         )
     wanted = groups if stages is None else groups[: stages + 1]
     wanted_ids = {id(variable) for group in wanted for variable in group}
-    path = _find(folders.expanded(init_from))
+    if init_from == IMAGENET and application in APPLICATIONS:
+        path = pathlib.Path(IMAGENET)
+        found, told, head = _read_application(application, backbone)
+    else:
+        path = _find(folders.expanded(init_from))
+        found, told, head = _read(path, backbone)
     pairs = [
         (variable, saved)
-        for variable, saved in zip(
-            backbone.weights, _read(path, backbone), strict=True
-        )
+        for variable, saved in zip(backbone.weights, found, strict=True)
         if id(variable) in wanted_ids
     ]
     if not pairs:
@@ -81,17 +98,18 @@ def load_weights(backbone, init_from, *, stages=None):
     _check_fit(backbone, pairs, path)
     for variable, saved in pairs:
         variable.assign(saved.array)
-    return Loaded(path, len(pairs), len(backbone.weights))
+    return Loaded(path, len(pairs), len(backbone.weights), told, head)
 
 
 def _find(path):
     """The file that holds the weights."""
     if path.is_file():
-        if path.name.endswith((".keras", ".weights.h5")):
+        if path.name.endswith((*_KERAS_ENDINGS, *pretrained.ENDINGS)):
             return path
         raise ValueError(
             "init_from must be a run folder, a SavedModel, a .keras or a "
-            f".weights.h5 file. Received: init_from={path}."
+            ".weights.h5 file, or a published one that ends in "
+            f"{', '.join(pretrained.ENDINGS)}. Received: init_from={path}."
         )
     if not path.exists():
         raise FileNotFoundError(f"init_from={path} does not exist.")
@@ -123,12 +141,30 @@ def _newest_first(folder, name):
 
 
 def _read(path, backbone):
-    """For each of `backbone.weights` a `_Saved`, or None."""
+    """For each of `backbone.weights` a `_Saved`, or None; `told` and `head`."""
+    if path.name.endswith(pretrained.ENDINGS):
+        arrays, told, head = pretrained.read(path, backbone)
+        return [_Saved(*array) for array in arrays], told, head
     if path.name.endswith(".npz"):
-        return _read_checkpoint(path, backbone)
+        return _read_checkpoint(path, backbone), "", None
     if path.name.endswith(".weights.h5"):
-        return _read_weights_file(path, backbone)
-    return _read_model(path, backbone)
+        return _read_weights_file(path, backbone), "", None
+    return _read_model(path, backbone), "", None
+
+
+def _read_application(name, backbone):
+    """The weights that Keras publishes, as `_read` gives those of a file."""
+    from tfclust.backbones.pretrained import imagenet
+
+    network = imagenet.trained_application(name)
+    found = [
+        _saved(variable.path, array)
+        for variable, array in zip(
+            network.weights, network.get_weights(), strict=True
+        )
+    ]
+    told = f"Weights of {name}: trained on ImageNet's labels, by Keras."
+    return found, told, None
 
 
 def _read_checkpoint(path, backbone):
@@ -136,7 +172,7 @@ def _read_checkpoint(path, backbone):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             numbered = {
-                int(match.group(1)): _Saved(match.group(2), arrays[name])
+                int(match.group(1)): _saved(match.group(2), arrays[name])
                 for name in arrays.files
                 if (match := _CHECKPOINT_NAME.fullmatch(name))
             }
@@ -169,7 +205,7 @@ def _read_weights_file(path, backbone):
     finally:
         backbone.set_weights(before)
     return [
-        _Saved(variable.path, array)
+        _saved(variable.path, array)
         for variable, array in zip(backbone.weights, arrays, strict=True)
     ]
 
@@ -194,7 +230,7 @@ def _read_model(path, backbone):
             f"init_from={path} does not load as a Keras model: {error}"
         ) from error
     arrays = [
-        _Saved(variable.path, array)
+        _saved(variable.path, array)
         for variable, array in zip(
             model.weights, model.get_weights(), strict=True
         )
@@ -228,8 +264,13 @@ def _fits(variable, saved):
     return (
         saved is not None
         and saved.array.shape == tuple(variable.shape)
-        and saved.name.split("/")[-1] == variable.path.split("/")[-1]
+        and saved.parameter == variable.path.split("/")[-1]
     )
+
+
+def _saved(name, array):
+    """Of an array by a name of Keras's, such as `stem_conv/kernel`."""
+    return _Saved(name, array, name.split("/")[-1])
 
 
 def _described(saved):

@@ -26,6 +26,9 @@ APPLICATIONS = (
     "Xception",
 )  # fmt: skip
 
+# The word for weights that Keras publishes, where others name a file.
+IMAGENET = "imagenet"
+
 # These choose their layers by the image size, so one network serves one size.
 _ONE_SIZE = "NASNet"
 

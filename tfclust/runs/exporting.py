@@ -4,23 +4,28 @@ import json
 import sys
 
 from tfclust import saved_model
+from tfclust.backbones.settings import IMAGENET
 from tfclust.runs import folder, recipes
 from tfclust.runtime import folders, quiet, terminal
 
 
-def export(config):
-    """Writes a run's model as the next version of an export.
+def export(config, backbone_config=None):
+    """Writes a run's model, or given weights, as an export's next version.
 
     Args:
       config: `tfclust.export.ExportConfig`.
+      backbone_config: `BackboneConfig` that fits `init_from`'s weights; None
+        for a run.
 
     Returns:
       `pathlib.Path` of the version.
 
     Raises:
-      FileNotFoundError: if `workdir` holds no run.
-      ValueError: if `output` cannot be written to.
+      FileNotFoundError: if `workdir` holds no run, or `init_from` is not there.
+      ValueError: if `output` cannot be written, or the weights do not fit.
     """
+    if config.init_from:
+        return _export_weights(config, backbone_config)
     folder.check_trained(config.workdir)
     quiet.import_tensorflow()
     from tfclust.runs import loading
@@ -36,6 +41,24 @@ def export(config):
         resize_size=run.recipe.run.resize_size,
         max_pixels=config.max_pixels,
     )
+
+
+def _export_weights(config, backbone_config):
+    """Refuses what is not there before TensorFlow is imported."""
+    path = folders.expanded(config.init_from)
+    if config.init_from != IMAGENET and not path.exists():
+        raise FileNotFoundError(f"init_from={path} does not exist.")
+    if path.is_dir():
+        raise ValueError(
+            "init_from must be a file of weights: a run is exported with "
+            "--workdir, and a SavedModel is an export already. Received: "
+            f"init_from={path}, a folder."
+        )
+    folders.writable("output", config.output)
+    quiet.import_tensorflow()
+    from tfclust.runs import exporting_weights
+
+    return exporting_weights.export_weights(config, backbone_config)
 
 
 def model_card(run):

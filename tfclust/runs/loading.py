@@ -71,20 +71,21 @@ def untrained_backbone(recipe):
         return backbones.from_config(config, image_size=recipe.largest_view)
 
 
-def build_method(recipe, views, strategy):
+def build_method(recipe, views, strategy, say=None):
     """The method of a recipe, compiled, with memories and optimizer slots.
 
     Args:
       recipe: a `Recipe`.
       views: `data.Views`, or what is remembered of them.
       strategy: a `tf.distribute.Strategy`.
+      say: called with a sentence on the weights to start from.
     """
     run = recipe.run
     replicas = strategy.num_replicas_in_sync
     with devices.precision(run.mixed_precision), strategy.scope():
         keras.utils.set_random_seed(run.seed)
         backbone = backbones.from_config(
-            recipe.backbone, image_size=recipe.largest_view
+            recipe.backbone, image_size=recipe.largest_view, say=say
         )
         optimizer = optimizers.build(
             recipe.optimizer,

@@ -104,7 +104,7 @@ def _begun(recipe, strategy, threads, chief, say):
     if saved is not None:
         changes = resuming.check(recipe, about, saved, say)
         recipe = recipe._replace(backbone=without_init(recipe.backbone))
-    method = build_method(recipe, views, strategy)
+    method = build_method(recipe, views, strategy, say)
     if saved is not None:
         resuming.load_state(method, recipe, saved, changes)
     elif labels is not None:
