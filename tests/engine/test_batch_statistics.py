@@ -73,7 +73,7 @@ assert_same_on_both(together)
 
 @pytest.mark.slow
 def test_replicas_normalise_their_own_rows_and_share_the_mean():
-    run_in_subprocess(TWO_REPLICAS, env={"PYTHONPATH": "tests"})
+    run_in_subprocess(TWO_REPLICAS)
 
 
 KNOBS = {"data": "digits:", "workdir": "w", "steps": 1, "num_clusters": 5}

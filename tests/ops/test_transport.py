@@ -223,7 +223,7 @@ print("equal")
 
 @pytest.mark.slow
 def test_two_replicas_equal_one():
-    output = run_in_subprocess(REPLICAS, env={"PYTHONPATH": "tests"})
+    output = run_in_subprocess(REPLICAS)
     assert output.strip().endswith("equal")
 
 

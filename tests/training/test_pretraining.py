@@ -199,8 +199,11 @@ def test_resuming_on_another_machine_says_what_can_differ(tmp_path, stopped):
 
 
 ON_TWO_REPLICAS = """
+import importlib
 from tests.support import small_runs as here
 
+small = importlib.import_module("tfclust.backbones.small")  # as `one_block`
+small.STEM_CHANNELS, small.STAGE_CHANNELS = 8, (16,)
 result, said = here.quietly(here.recipe({workdir!r}, num_replicas=2))
 print(*said[:2])
 assert result.step == 8
@@ -214,7 +217,6 @@ def test_run_goes_on_on_another_number_of_replicas(tmp_path, finished):
     shutil.rmtree(workdir / "checkpoints" / f"{8:010d}")
     said = run_in_subprocess(
         ON_TWO_REPLICAS.format(workdir=str(workdir)),
-        env={"PYTHONPATH": "tests"},
         timeout=500,
     )
     assert (
