@@ -39,7 +39,10 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class ViewsConfig:
-    """Crops and colours of a run; see `Views` for their use."""
+    """Crops and colours of a run.
+
+    See `Views` for their use.
+    """
 
     view_sizes: tuple[int, ...] = option(
         (),
@@ -54,7 +57,7 @@ class ViewsConfig:
     )
     view_scales: tuple[tuple[float, float], ...] = option(
         ((0.14, 1.0),),
-        "Smallest and largest share of the image's area in a crop, a pair a "
+        "Smallest and largest share of the image's area in a crop, a pair per "
         "size.",
         source="SwAV, 3.3",
     )

@@ -132,14 +132,14 @@ class RunConfig:
     )
     jit_compile: bool | None = option(
         None,
-        "Whether XLA compiles the whole step; empty for only on one GPU, where "
-        "it pays.",
+        "Whether XLA compiles the whole step; empty for true on one GPU, where "
+        "it pays, and false elsewhere.",
         resume="free",
     )
     deterministic: bool | None = option(
         None,
         "Whether a run repeats bit for bit, at some cost on GPUs; empty for "
-        "only on CPU.",
+        "true on a CPU and false on GPUs.",
         resume="free",
     )
     threads: int | None = option(

@@ -33,8 +33,8 @@ class FixedLabelsConfig(ClusteringConfig):
     )
     rotation: bool = option(
         False,
-        "Whether to predict also by which of four quarter turns an image is "
-        "turned.",
+        "Whether to predict also by how many quarter turns an image was "
+        "rotated.",
         source="SeLa, SL+Rot",
     )
     head_start: str = option(
