@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-PYTEST := $(PY) -m pytest -q -n 2 --dist=loadfile \
+PYTEST := $(PY) -m pytest -q -n 3 --dist=loadfile \
 	--no-loadscope-reorder
 RUN := runs/quickstart
 EXPORT := exports/quickstart

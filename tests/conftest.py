@@ -11,7 +11,7 @@ hypothesis.settings.load_profile("tfclust")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
-# By processor time, so that the two workers of `make test` end together: a file
+# By processor time, so that the workers of `make test` end together: a file
 # is run by one of them, in this order, and what it makes for its tests once.
 LONGEST = (
     "test_method_contract.py",

@@ -333,8 +333,9 @@ def test_half_precision_trains_as_float32_does(name):
         np.linalg.norm(weights["none"] - other)
         for other in (weights["float16"], start)
     )
-    # A label of CoKe's that flips moves duals, and with them further labels.
-    assert parted < {"coke": 0.8}.get(name, 0.3) * moved
+    # A label of CoKe's that flips moves duals, one of ODC's centroids, and with
+    # them further labels. Strangers would be 1.4 apart.
+    assert parted < {"coke": 0.8, "odc": 0.9}.get(name, 0.3) * moved
 
 
 def _backbone_weights(method):
