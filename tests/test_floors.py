@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 import tfclust
+from tfclust import methods
 
 PACKAGE = pathlib.Path(tfclust.__file__).parent
 # Lowest first. A package counts as one module.
@@ -101,3 +102,8 @@ def test_package_itself_loads_modules_on_first_use():
         assert name in dir(tfclust)
     with pytest.raises(AttributeError, match="no attribute 'method'"):
         tfclust.method  # noqa: B018
+
+
+def test_every_method_is_a_name_of_its_package():
+    named = [getattr(methods, name) for name in methods.__all__]
+    assert all(method in named for method in methods.METHODS.values())

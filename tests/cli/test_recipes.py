@@ -89,7 +89,9 @@ def test_every_method_has_a_smoke_recipe():
 
 def test_every_method_is_tried_on_uneven_classes():
     tried = {f.stem for f in SWEEPS}
-    assert {f"{method}_uneven" for method in methods.METHODS} <= tried
+    for name, method in methods.METHODS.items():
+        if issubclass(method, methods.ClusteringMethod):
+            assert f"{name}_uneven" in tried
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

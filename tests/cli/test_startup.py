@@ -8,7 +8,7 @@ import pytest
 from tests.support import processes
 from tfclust import methods
 from tfclust.backbones import resnet, settings
-from tfclust.methods.configs import CONFIGS
+from tfclust.methods.configs.table import CONFIGS
 
 # Runs commands as `python -m` does, one after the other in one interpreter.
 COMMANDS = """

@@ -1,6 +1,6 @@
 """With which changed knobs a run may resume; the rule is part of the knob."""
 
-from tfclust.methods.configs import CONFIGS
+from tfclust.methods.configs.table import CONFIGS
 from tfclust.runs import recipes
 
 FREE = {

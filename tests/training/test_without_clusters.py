@@ -11,7 +11,7 @@ from tests.support.teacher_method import Student, StudentConfig
 from tfclust import evaluate, methods, options, saved_model
 from tfclust.evaluation import EvaluationConfig
 from tfclust.export import ExportConfig
-from tfclust.methods import configs
+from tfclust.methods.configs.table import CONFIGS
 from tfclust.runs import checkpoints, exporting, metrics
 from tfclust.training import measuring
 
@@ -23,7 +23,7 @@ def listed():
     """`student` is a method as the others are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(methods.METHODS, "student", Student)
-        patch.setitem(configs.CONFIGS, "student", StudentConfig)
+        patch.setitem(CONFIGS, "student", StudentConfig)
         # The knob's choices were read off the table.
         patch.setattr(options, "_check_value", lambda *knob: None)
         yield

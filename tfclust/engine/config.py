@@ -16,7 +16,7 @@ WHOLE_BATCH = (
     "summing gradients over parts of it would be another algorithm."
 )
 BATCH_NORM_GROUPS = ("global", "replica")
-HEAD_STARTS = ("uniform", "normal")  # first weights, `heads.Classifier`'s start
+HEAD_STARTS = ("uniform", "normal")  # first weights, `Classifier`'s start
 IMAGES_A_CLUSTER = 39  # what faiss asks of k-means
 _MASS_ERROR = 0.01  # of a cluster's share; passes stop below it
 

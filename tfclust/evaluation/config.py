@@ -65,4 +65,5 @@ class EvaluationConfig(*_PARTS):  # type: ignore[misc]
 
     def __post_init__(self):
         for part in _PARTS:
-            part.__post_init__(self)
+            if hasattr(part, "__post_init__"):  # some have no knobs to check
+                part.__post_init__(self)

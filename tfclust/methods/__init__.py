@@ -1,7 +1,7 @@
 """The methods, one file each.
 
 A new method is a file here, its knobs in `configs`, and a line in both tables:
-`table.METHODS` and `configs.CONFIGS`.
+`table.METHODS` and `configs.table.CONFIGS`, and its name here.
 """
 
 from typing import TYPE_CHECKING

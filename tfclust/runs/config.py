@@ -6,7 +6,7 @@ from tfclust import options
 from tfclust.data import MAX_BAD_SHARE
 from tfclust.data.sources.schemes import examples
 from tfclust.data.views.sizes import checked_resize
-from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
+from tfclust.methods.configs.table import CONFIGS as METHOD_CONFIGS
 from tfclust.options import option
 from tfclust.runtime.machine import PRECISIONS, STRATEGIES
 

@@ -1,5 +1,6 @@
 """A recipe: all settings of one run, in five frozen dataclasses."""
 
+import dataclasses
 import difflib
 import numbers
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from tfclust import options
 from tfclust.backbones import BackboneConfig
 from tfclust.data import ViewsConfig
 from tfclust.engine.config import MethodConfig
-from tfclust.methods.configs import CONFIGS as METHOD_CONFIGS
+from tfclust.methods.configs.table import CONFIGS as METHOD_CONFIGS
 from tfclust.optimizers import OptimizerConfig
 from tfclust.runs.config import RunConfig
 
@@ -102,9 +103,15 @@ def differences(recipe, words):
     then = {n: v for part in words.values() for n, v in part.items()}
     now = {n: v for part in to_words(recipe).values() for n, v in part.items()}
     about = knobs_of(recipe)
+    # What a run does that was begun before there was the knob.
+    usual = {
+        field.name: options.text(field.default)
+        for config in recipe
+        for field in dataclasses.fields(config)
+    }
     changed = []
     for name, value in now.items():
-        was = then.get(name, value)
+        was = then.get(name, usual[name])
         if was != value and about[name].resume != "free":
             changed.append((name, was, value))
     return changed

@@ -133,11 +133,12 @@ def _announce(session):
     replicas = method.distribute_strategy.num_replicas_in_sync
     session.say(
         f"{'Resumes' if start else 'Trains'} {session.run.method} on "
-        f"{views.num_images:,} images of {session.run.data}: "
+        f"{views.num_images:,} images of {session.run.data}, "
         f"{views.num_views} views in batches of {views.batch_size}, "
         f"{session.total_steps:,} steps"
         + (f" from step {start:,}" if start else "")
-        + f", a {session.recipe.backbone.backbone} of {weights:,} weights"
+        + f", a backbone {session.recipe.backbone.backbone} of "
+        f"{weights:,} weights"
         + (f", {replicas} replicas." if replicas > 1 else ".")
     )
     facts = RunFacts(
