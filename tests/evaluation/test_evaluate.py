@@ -67,6 +67,7 @@ def status_of(*argv):
     return flags.status(evaluate.main, ["evaluate", *map(str, argv)])
 
 
+@pytest.mark.slow
 def test_command_measures_a_run_and_its_saved_model_alike(
     workdir, version, tmp_path, capsys
 ):

@@ -208,7 +208,7 @@ def test_no_label_reaches_training(name):
         np.testing.assert_array_equal(value, states[1][key], err_msg=key)
 
 
-@on_methods("swav")
+@on_methods()
 def test_loss_falls_on_24_images(name):
     case = CASES[name]
     hard = {"augmentation": "swav"}

@@ -92,6 +92,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
     np.testing.assert_allclose(method.bank.array, bank, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     # Four columns tell little apart: only a hard Q rounds evenly.
     method = contract_run.build("sela_v2", num_clusters=8, epsilon=0.003)

@@ -33,6 +33,7 @@ def images():
     return np.random.default_rng(0).random((3, 64, 64, 3), np.float32)
 
 
+@pytest.mark.slow
 def test_swav_comes_with_its_clusters(tmp_path, capsys, images):
     arrays = published.resnet() | published.swav_head(512)
     version, output, path = exported(tmp_path, arrays, capsys)

@@ -168,6 +168,7 @@ def test_dropout_of_the_backbone_acts_in_training_only(raw):
     np.testing.assert_array_equal(loaded(images), loaded(images))
 
 
+@pytest.mark.slow
 def test_pyramid_gives_the_backbones_stages_by_stride(tmp_path):
     backbone = backbones.build("small", image_size=32)
     stages = backbones.pyramid(backbone)
