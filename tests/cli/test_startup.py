@@ -49,7 +49,7 @@ REFUSED = [
     (("export",), "workdir must be given"),
     (("export", f"--workdir={ABSENT}"), "holds no run"),
     (("sweep", *RUN), "vary must name a knob"),
-    (("sweep", *RUN, "--vary=a=1"), "a knob that swav has not"),
+    (("sweep", *RUN, "--vary=a=1"), "a knob that swav does not have"),
     (("sweep", *RUN, "--vary=epsilon=1|0"), "epsilon must be at least"),
 ]
 HELP = [

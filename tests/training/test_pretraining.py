@@ -155,7 +155,7 @@ def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path, stopped):
     [
         (
             {"num_clusters": 6},
-            r"does not fit.*num_clusters=6 \(was 5\).*must have shape.*Leave",
+            r"does not fit.*num_clusters=6 \(was 5\).*must have shape.*Keep",
         ),
         ({"optimizer": "adamw"}, r"optimizer=adamw \(was sgd\).*and \d+ more"),
         ({"batch_size": 32}, "batch_size cannot change.*counted in batches"),
