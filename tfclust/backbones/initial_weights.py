@@ -19,6 +19,7 @@ from tfclust.backbones import pretrained
 from tfclust.backbones.levels import stages as stages_of
 from tfclust.backbones.settings import APPLICATIONS, IMAGENET
 from tfclust.runtime import folders
+from tfclust.runtime.checkpoint_names import ARRAYS, CHECKPOINTS, MANIFEST
 
 _CHECKPOINT_NAME = re.compile(r"backbone/(\d+)/(.*)")
 _KERAS_ENDINGS = (".keras", ".weights.h5")
@@ -114,8 +115,8 @@ def _find(path):
     if not path.exists():
         raise FileNotFoundError(f"init_from={path} does not exist.")
     candidates = [
-        path / "arrays.npz",
-        *_newest_first(path / "checkpoints", "arrays.npz"),
+        path / ARRAYS,
+        *_newest_first(path / CHECKPOINTS, ARRAYS),
         path / _SAVED_BACKBONE,
         *_newest_first(path, _SAVED_BACKBONE),
     ]
@@ -123,7 +124,7 @@ def _find(path):
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(
-        "init_from expects checkpoints/<step>/arrays.npz (a run folder) or "
+        f"init_from expects {CHECKPOINTS}/<step>/{ARRAYS} (a run folder) or "
         f"{_SAVED_BACKBONE} (an exported SavedModel). Found neither under "
         f"{path}."
     )
@@ -134,9 +135,7 @@ def _newest_first(folder, name):
     numbered.sort(key=lambda p: int(p.name), reverse=True)
     # A checkpoint is complete once its manifest, which is written last, exists.
     return [
-        p / name
-        for p in numbered
-        if name != "arrays.npz" or (p / "manifest.json").is_file()
+        p / name for p in numbered if name != ARRAYS or (p / MANIFEST).is_file()
     ]
 
 

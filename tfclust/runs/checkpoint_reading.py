@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
+from tfclust.runtime.checkpoint_names import ARRAYS, MANIFEST
+
 FORMAT = 4
 
 

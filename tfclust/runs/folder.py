@@ -14,10 +14,10 @@
 A run of a sweep has three more files.
 """
 
-from tfclust.runtime import folders, locks
+from tfclust.runtime import checkpoint_names, folders, locks
 
 CONFIG = "config.flags"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = checkpoint_names.CHECKPOINTS
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 CACHE = "cache"
@@ -51,6 +51,6 @@ def no_run(workdir):
     """The FileNotFoundError for a folder without a checkpoint."""
     return FileNotFoundError(
         f"workdir={workdir} holds no run: expected "
-        "checkpoints/<step>/manifest.json. Train first: python -m "
-        f"tfclust.train --workdir={workdir} ..."
+        f"{CHECKPOINTS}/<step>/{checkpoint_names.MANIFEST}. Train first: "
+        f"python -m tfclust.train --workdir={workdir} ..."
     )
