@@ -10,6 +10,7 @@ import math
 import keras
 import tensorflow as tf
 
+from tfclust.backbones.copying import copy_of
 from tfclust.backbones.dropout import over_replicas
 from tfclust.engine.forward import forward
 
@@ -117,17 +118,13 @@ def _copied(model):
             return over_replicas(copy)
         return copy
 
-    try:
-        copy = keras.models.clone_model(
-            model, clone_function=copied, recursive=True
-        )
-        copy.set_weights(model.get_weights())
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(
-            "a teacher is a copy, so the network's layers must be "
-            f"described by their get_config. Received: {model.name}, which "
-            f"fails with: {error}"
-        ) from error
+    copy = copy_of(
+        model,
+        copied,
+        "a teacher is a copy, so the network's layers must be described by "
+        "their get_config.",
+        recursive=True,
+    )
     for variable in copy.variables:
         # Not the layers: a batch norm that is not trainable does not use the
         # statistics of its batch.

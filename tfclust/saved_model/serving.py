@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfclust import backbones
+from tfclust.backbones.copying import copy_of
 from tfclust.ops import clusterer as clusterers
 from tfclust.ops.units import unit_vectors
 from tfclust.saved_model.decoding import OK, decode
@@ -84,16 +85,12 @@ def single_device_copy(backbone):
             config["synchronized"] = False
         return type(layer).from_config(config)
 
-    try:
-        copy = keras.models.clone_model(backbone, clone_function=copied)
-        copy.set_weights(backbone.get_weights())
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(
-            "the backbone's layers must be described by their get_config, so "
-            f"that it can be saved. Received: {backbone.name}, which "
-            f"fails with: {error}"
-        ) from error
-    return copy
+    return copy_of(
+        backbone,
+        copied,
+        "the backbone's layers must be described by their get_config, so that "
+        "it can be saved.",
+    )
 
 
 def served(method, backbone, image_size, resize_size, max_pixels):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfclust.ops.units import unit_rows
+
 _PROTOTYPES = re.compile(r"(prototypes\.)?(prototypes(\d*))\.weight")
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -94,7 +96,4 @@ def _prototypes(own):
         for name, array in own.items()
         if (match := _PROTOTYPES.fullmatch(name)) and array.ndim == 2
     }
-    return tuple(
-        (found[i] / np.linalg.norm(found[i], axis=1, keepdims=True)).T
-        for i in sorted(found)
-    )
+    return tuple(unit_rows(found[i]).T for i in sorted(found))
