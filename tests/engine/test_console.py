@@ -3,24 +3,11 @@
 import pytest
 
 from tests.support import contract_run
+from tests.support.epoch_figures import FIGURES
 from tfclust.engine import console
 from tfclust.methods import SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,))
-FIGURES = {
-    "epoch": 6,
-    "step": 600,
-    "loss": 2.0,
-    "loss_over_log_k": 0.5,
-    "effective_clusters": 50.0,
-    "empty_clusters": 2,
-    "largest_cluster_share": 0.06,
-    "changed_share": None,
-    "nmi_previous": 0.6,
-    "learning_rate": 0.1,
-    "images_per_second": 1234.5,
-    "reassign_seconds": 0.0,
-}
 
 
 def test_line_of_an_epoch_names_what_matters():

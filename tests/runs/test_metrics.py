@@ -8,26 +8,12 @@ import pytest
 
 from tests.support import contract_run
 from tests.support.disk import full_disk
+from tests.support.epoch_figures import FIGURES
 from tfclust.engine import figures as known
 from tfclust.engine import loop
 from tfclust.engine.figures import epoch_figures
 from tfclust.runs import metrics
 from tfclust.runtime import folders
-
-FIGURES = {
-    "epoch": 6,
-    "step": 600,
-    "loss": 2.0,
-    "loss_over_log_k": 0.5,
-    "effective_clusters": 50.0,
-    "empty_clusters": 2,
-    "largest_cluster_share": 0.06,
-    "changed_share": None,
-    "nmi_previous": 0.6,
-    "learning_rate": 0.1,
-    "images_per_second": 1234.5,
-    "reassign_seconds": 0.0,
-}
 
 
 def test_figures_are_ordered_and_of_json_types():
