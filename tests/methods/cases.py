@@ -66,6 +66,7 @@ CASES = {
         {
             **NARROW,
             **ONE_HEAD,
+            "epsilon": None,  # fitted; published ones are in test_swav
             "freeze_steps": 2,
             "queue_rows": 32,
             "queue_start_epoch": 0,

@@ -14,21 +14,24 @@ MULTI_CROP = {
 }
 
 
-def oracle_step(parameters, buffers, views, queues, config, frozen):
-    """One SwAV step; returns the loss and the new queues."""
+def oracle_step(parameters, buffers, views, queues, config, frozen, epsilon):
+    """One SwAV step; returns the loss, the new queues and the spread."""
 
     def unit_scores(parameters):
         units = oracles.units(parameters, views)
         return units, units @ parameters[-1]
 
-    units, _ = unit_scores(parameters)
+    units, scored = unit_scores(parameters)
+    large = scored[:2].reshape(-1, scored.shape[-1])  # [2B, K]
+    about = large - large.mean(1, keepdims=True)
+    spread = np.std(about - about.mean(0))
     codes = []
     for view in range(2):
         rows = units[view]
         if queues[view] is not None:
             rows = np.concatenate([queues[view], rows])
         scores = rows @ parameters[-1]
-        code = oracles.sinkhorn(scores, config.epsilon, config.sinkhorn_iters)
+        code = oracles.sinkhorn(scores, epsilon, config.sinkhorn_iters)
         codes.append(code[-len(units[view]) :])
 
     def loss(parameters):
@@ -55,25 +58,35 @@ def oracle_step(parameters, buffers, views, queues, config, frozen):
         decay=1e-4,
     )
     parameters[-1] /= np.linalg.norm(parameters[-1], axis=0)
-    return value, [units[0], units[1]]
+    return value, [units[0], units[1]], spread
 
 
-def test_three_steps_match_numpy_within_1e_4(eager):
+@pytest.mark.parametrize("epsilon", [0.05, None], ids=["given", "fitted"])
+def test_three_steps_match_numpy_within_1e_4(eager, epsilon):
     method = contract_run.build(
-        "swav", rate=0.03, queue_rows=64, freeze_steps=1, queue_start_epoch=1
+        "swav",
+        rate=0.03,
+        queue_rows=64,
+        freeze_steps=1,
+        queue_start_epoch=1,
+        epsilon=epsilon,
     )
     views = contract_run.views(batch_size=64, **MULTI_CROP)
     method.prepare(views)
     parameters = oracles.initial_parameters(method)
     buffers = [np.zeros_like(p) for p in parameters]
-    queues, losses = [None, None], []
+    queues, losses, now = [None, None], [], 0.05
     for step in range(3):  # an epoch each: frozen, filling, with the queue
         images = views.on_device(next(iter(views.batches(step))))
         images = [size.numpy().astype(np.float64) for size in images]
-        loss, newest = oracle_step(
-            parameters, buffers, images, queues, method.config, step < 1
+        loss, newest, spread = oracle_step(
+            parameters, buffers, images, queues, method.config, step < 1, now
         )
         losses.append(loss)
+        if epsilon is None:
+            newest_epsilon = min(0.05, 0.2 * spread)
+            kept = 0.9 if step else 0.0
+            now = now**kept * newest_epsilon ** (1 - kept)
         queues = newest if step >= 1 else [None, None]
     history = method.fit(views, epochs=3)
     # float32 against float64: three steps stay well within 1e-4.
@@ -85,6 +98,9 @@ def test_three_steps_match_numpy_within_1e_4(eager):
             variable, value, atol=1e-4, err_msg=variable.path
         )
     np.testing.assert_allclose(method.queue_1.features, queues[1], atol=1e-4)
+    if epsilon is None:
+        assert now < 0.05
+        np.testing.assert_allclose(method.epsilon.values, [now], rtol=1e-3)
 
 
 def test_a_view_never_predicts_its_own_code():

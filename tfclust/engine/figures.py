@@ -44,6 +44,7 @@ FIGURES = {
         said="{} changed cluster",
     ),
     "nmi_previous": Figure("NMI to the last epoch", ".2f", better="higher"),
+    "epsilon": Figure("epsilon of the codes", ".4f", some=True),
     "learning_rate": Figure("learning rate", ".4g"),
     "images_per_second": Figure(
         "images/s", ",.0f", better="higher", timed=True, said="{} images/s"

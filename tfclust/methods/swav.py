@@ -7,15 +7,21 @@ the queue counts its rows instead of looking at the last one; Sinkhorn runs on
 the gathered batch, so that codes do not depend on the number of replicas.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from tfclust import optimizers
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.losses import ExampleLosses
 from tfclust.layers import projectors
+from tfclust.layers.fitted_epsilon import FittedEpsilon
 from tfclust.layers.prototypes import Prototypes
 from tfclust.layers.queue import FeatureQueue
-from tfclust.methods.configs.swav import SwAVConfig
+from tfclust.methods.configs.swav import (
+    LARGEST_EPSILON,
+    SHARE_OF_SPREAD,
+    SwAVConfig,
+)
 from tfclust.ops.clusterer import Clusterer
 from tfclust.ops.sinkhorn import balanced_codes, hard_codes
 from tfclust.runtime import replicas
@@ -36,6 +42,13 @@ class SwAV(ClusteringMethod):
         self.prototypes = Prototypes(
             self.projection_width, self.config.num_clusters, learned=True
         )
+        if self.config.epsilon is None:
+            self.epsilon = FittedEpsilon(
+                len(self.config.num_clusters),
+                largest=LARGEST_EPSILON,
+                share=SHARE_OF_SPREAD,
+                name="epsilon",
+            )
 
     def build_projector(self, features_width, synchronized):
         return projectors.projector(
@@ -87,12 +100,22 @@ class SwAV(ClusteringMethod):
         return ExampleLosses(loss, tf.ones_like(loss))
 
     def update_memory(self, outputs, assignments, index):
+        if self.config.epsilon is None:
+            large = [head[: self.code_views] for head in outputs.scores]
+            rows = [tf.reshape(s, [-1, s.shape[-1]]) for s in large]  # [R, K]
+            self.epsilon.update(rows, self.step.value)
         if not self.config.queue_rows:
             return
         started = self.epoch >= self.config.queue_start_epoch
         for view in range(self.code_views):
             newest = replicas.all_gather(outputs.units[view])
             self._queue(view).push(newest, when=started)
+
+    def figures(self):
+        if self.config.epsilon is not None:
+            return super().figures()
+        epsilon = float(np.mean(self.epsilon.values.numpy()))
+        return {**super().figures(), "epsilon": epsilon}
 
     def clusterer(self):
         return tuple(
@@ -121,12 +144,19 @@ class SwAV(ClusteringMethod):
         codes = [
             balance(
                 scores,
-                epsilon=self.config.epsilon,
+                epsilon=self._epsilon(head),
                 num_iters=self.config.sinkhorn_iters,
             )
-            for scores in self.prototypes(units)  # current prototypes
+            # Of current prototypes.
+            for head, scores in enumerate(self.prototypes(units))
         ]
         return tuple(c if keep is None else c[-keep:] for c in codes)
+
+    def _epsilon(self, head):
+        """A head's: a float where it is given, else what was fitted so far."""
+        if self.config.epsilon is None:
+            return self.epsilon.values.value[head]
+        return self.config.epsilon
 
     def _queue(self, view):
         return getattr(self, f"queue_{view}")

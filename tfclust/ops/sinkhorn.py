@@ -28,7 +28,9 @@ def balanced_codes(scores, *, epsilon, num_iters):
     Args:
       scores: `[B, K]` float, cosine of projections and prototypes, in [-1, 1];
         others work too, more slowly. A column of -inf leaves out a cluster.
-      epsilon: positive float, in the units of `scores`. 0.05 in SwAV.
+      epsilon: positive float, in the units of `scores`. 0.05 in SwAV. A scalar
+        tensor that changes from step to step also works; all passes then run in
+        the log domain.
       num_iters: int >= 1, passes of column-then-row scaling. 3 in SwAV.
 
     Returns:
@@ -46,6 +48,8 @@ def balanced_codes(scores, *, epsilon, num_iters):
     scores = tf.convert_to_tensor(scores)
     _check(scores, epsilon, num_iters)
     scores = tf.stop_gradient(tf.cast(scores, tf.float32))
+    if tf.is_tensor(epsilon):
+        return _fitted_codes(scores, epsilon, int(num_iters))
     return _codes(scores, float(epsilon), int(num_iters))
 
 
@@ -54,7 +58,7 @@ def hard_codes(scores, *, epsilon, num_iters):
 
     Args:
       scores: `[B, K]` float, as for `balanced_codes`.
-      epsilon: positive float, as for `balanced_codes`.
+      epsilon: as for `balanced_codes`.
       num_iters: int >= 1, as for `balanced_codes`.
 
     Returns:
@@ -76,7 +80,7 @@ def _check(scores, epsilon, num_iters):
             "scores must be [B, K], one row per sample. Received: shape "
             f"{scores.shape}. Reshape views into rows, or call once per view."
         )
-    if not epsilon > 0:
+    if not tf.is_tensor(epsilon) and not epsilon > 0:
         raise ValueError(
             "epsilon must be a positive float. Received: "
             f"epsilon={epsilon}. SwAV uses 0.05."
@@ -101,6 +105,11 @@ def _codes(scores, epsilon, num_iters):
         lambda: codes,
         lambda: _log_codes(scores, epsilon, num_iters),
     )
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _fitted_codes(scores, epsilon, num_iters):
+    return _log_codes(scores, tf.stop_gradient(epsilon), num_iters)
 
 
 def _factors(kernel, num_iters):
