@@ -1,22 +1,39 @@
 """Trains a method on unlabelled images.
 
-python -m tfclust.train --flagfile=configs/quickstart.flags \\
-    --data=folder:/my/images --workdir=runs/mine
+python -m tfclust.train --data=/my/images --workdir=runs/mine
 """
+
+import subprocess
+import sys
 
 from tfclust.cli import flags, recipe_flags
 from tfclust.runs import flagfile, folder
 from tfclust.runtime import folders, quiet
 from tfclust.training import checks, resuming
+from tfclust.training.planning.config import PlanConfig
 
 
 def main():
     """Trains a method on unlabelled images.
 
-    Writes into --workdir: config.flags, which repeats the run; checkpoints/,
-    from which the same command resumes; metrics.jsonl; tensorboard/.
+    Without a recipe (--flagfile) or a length (--epochs, --steps) it makes a
+    plan for the images first, as tfclust.advise does. Writes into --workdir:
+    config.flags, which repeats the run; checkpoints/, from which the same
+    command resumes; metrics.jsonl; tensorboard/.
     """
-    recipe = recipe_flags.read()
+    recipe, minutes = recipe_flags.read(), flags.read(PlanConfig).minutes
+    if recipe.run.epochs is None and recipe.run.steps is None:
+        checks.check_run(recipe.run)
+        code = _plan(folders.expanded(recipe.run.workdir))
+        if code:
+            return code
+        recipe = recipe_flags.read()
+    elif minutes is not None:
+        raise ValueError(
+            "minutes is for a plan, which settles a run's length. Received: "
+            f"minutes={minutes:g} beside epochs={recipe.run.epochs}, "
+            f"steps={recipe.run.steps}. Leave minutes out, or the length."
+        )
     checks.check_alone(recipe)
     quiet.import_tensorflow()
     from tfclust.training import pretraining
@@ -33,6 +50,27 @@ def main():
     return flags.INTERRUPTED if trained.interrupted else flags.DONE
 
 
+def _plan(workdir):
+    """Reads the flags after those of the workdir's run, or of a new plan.
+
+    Returns:
+      The exit code of the plan.
+    """
+    config = workdir / folder.CONFIG
+    if folder.has_run(workdir) and config.exists():
+        flags.parse_after(config)
+        return flags.DONE
+    folders.writable("workdir", workdir)
+    plan = workdir / folder.PLAN
+    # A process of its own leaves TensorFlow here as it is at a run's start,
+    # and its memory is that of training alone.
+    advise = [sys.executable, "-m", "tfclust.advise", *sys.argv[1:]]
+    code = subprocess.run([*advise, f"--output={plan}"], check=False).returncode
+    if code == flags.DONE:
+        flags.parse_after(plan)
+    return code
+
+
 if __name__ == "__main__":
-    recipe_flags.define()
+    recipe_flags.define(PlanConfig)
     flags.run(main)

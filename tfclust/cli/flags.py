@@ -49,6 +49,7 @@ class _Command:
 
     def __init__(self):
         self.values = absl_flags.FlagValues()
+        self.argv: list[str] = []
         self.readers: dict[str, list[_Reader]] = {}
         self.choices: dict[str, tuple] = {}  # by selector
 
@@ -113,6 +114,7 @@ def parse(argv):
         flag that the choice made never reads.
     """
     _refuse_bytes(argv)
+    _command.argv = argv
     try:
         _, *rest = _command.values(argv)
     except (absl_flags.Error, ValueError, UnicodeDecodeError) as error:
@@ -123,7 +125,21 @@ def parse(argv):
             f"{' '.join(rest)}."
         )
     _refuse_unknown_choices()
-    _refuse_unread()
+    for name, readers in _unread():
+        _refuse_unread(name, readers)
+
+
+def parse_after(flagfile):
+    """Reads the command line again, after a flagfile that it overrides.
+
+    Args:
+      flagfile: path of the file.
+
+    Raises:
+      FlagError: as `parse`.
+    """
+    program, *words = _command.argv
+    parse([program, f"--flagfile={flagfile}", *words])
 
 
 def read(config_class):
@@ -142,6 +158,11 @@ def read(config_class):
         if words is not None:
             given[field.name] = _parsed(field.name, words, kinds[field.name])
     return config_class(**given)
+
+
+def was_given(name):
+    """Whether the command line, or a flagfile on it, has the flag."""
+    return _command.value(name) is not None
 
 
 def run(main, argv=None):
@@ -249,13 +270,31 @@ def _refuse_unknown_choices():
             raise FlagError(help_texts.no_choice(selector, choices, chosen))
 
 
-def _refuse_unread():
+def _unread():
+    """(name, readers) of flags that the choices made never read."""
     for name, readers in _command.readers.items():
-        words = _command.value(name)
         read = any(r.selector is None or _chosen(r) for r in readers)
-        if words is not None and not read:
-            chosen = _selected(readers[0].selector)
-            raise FlagError(help_texts.unread(name, words, readers, chosen))
+        if _command.value(name) is not None and not read:
+            yield name, readers
+
+
+def _refuse_unread(name, readers):
+    """Refuses a flag that nobody reads, but only tells of one in a flagfile.
+
+    A file is written for its own method; another one on the command line, to
+    try it with the rest of the file, is meant.
+    """
+    words, selector = _command.value(name), readers[0].selector
+    error = help_texts.unread(name, words, readers, _selected(selector))
+    if _on_command_line(name):
+        raise FlagError(error)
+    terminal.say(f"Not read: {error}")
+
+
+def _on_command_line(name):
+    """Whether a flag stands on the command line itself, not in a flagfile."""
+    spelt = {f"--{name}", f"-{name}", f"--no{name}", f"-no{name}"}
+    return any(words.partition("=")[0] in spelt for words in _command.argv)
 
 
 def _chosen(reader):

@@ -1,5 +1,6 @@
 """A recipe as the flags of the commands that train."""
 
+from tfclust import options
 from tfclust.cli import flags
 from tfclust.runs import recipes
 
@@ -22,3 +23,17 @@ def read():
     parts = {name: flags.read(of) for name, of in recipes.CONFIGS.items()}
     method_config = recipes.METHOD_CONFIGS[parts["run"].method]
     return recipes.Recipe(method=flags.read(method_config), **parts)
+
+
+def given():
+    """`{knob: value}` of the recipe's flags on the command line.
+
+    Raises:
+      ValueError: if a value does not parse or leaves its bounds.
+    """
+    return {
+        name: getattr(config, name)
+        for config in read()
+        for name in options.about(type(config))
+        if flags.was_given(name)
+    }

@@ -7,6 +7,7 @@ settings are rarely intended; `health.py` knows only figures and symptoms.
 import dataclasses
 from typing import NamedTuple
 
+from tfclust.engine.planning import Setting
 from tfclust.ops.filling import check_filling
 from tfclust.options import check, option
 
@@ -67,6 +68,25 @@ class MethodConfig:
 
     def check_images(self, num_images, batch_size):
         """Raises ValueError if the knobs do not suit this number of images."""
+
+    @classmethod
+    def plan(cls, facts):
+        """The method's own part of a plan (`training/planning`).
+
+        Args:
+          facts: `planning.PlanFacts`.
+
+        Returns:
+          `{knob: planning.Setting}`: its knobs, and those of views and
+          optimizer that depend on the method.
+        """
+        width = 2048 if facts.accelerated else 512
+        return {
+            "projection_width": Setting(128, "SwAV, A.1"),
+            "hidden_width": Setting(
+                width, "SwAV, A.1" if facts.accelerated else "for a CPU"
+            ),
+        }
 
     def remedies(self):
         """What helps against each symptom, the most likely remedy first.

@@ -1,6 +1,7 @@
 """The names of the files in a run's folder, each written once.
 
     config.flags          every knob of the run; --flagfile=config.flags
+    plan.flags            the plan of a run without a recipe, with its reasons
     checkpoints/<step>/   arrays.npz and manifest.json: the exact state
     metrics.jsonl         one JSON object per epoch
     tensorboard/          the same for TensorBoard
@@ -17,6 +18,7 @@ A run of a sweep has three more files.
 from tfclust.runtime import checkpoint_names, folders, locks
 
 CONFIG = "config.flags"
+PLAN = "plan.flags"
 CHECKPOINTS = checkpoint_names.CHECKPOINTS
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
@@ -43,8 +45,13 @@ def check_trained(workdir):
       FileNotFoundError: if there is no checkpoint, intact or damaged.
     """
     workdir = folders.expanded(workdir)
-    if not any(workdir.glob(f"{CHECKPOINTS}/[0-9]*")):
+    if not has_run(workdir):
         raise no_run(workdir)
+
+
+def has_run(workdir):
+    """Whether there is a checkpoint, intact or damaged, in a Path."""
+    return any(workdir.glob(f"{CHECKPOINTS}/[0-9]*"))
 
 
 def no_run(workdir):

@@ -11,17 +11,32 @@ import os
 from tfclust import backbones, data, methods
 
 
-def check_alone(recipe):
-    """Refuses what makes no sense, whatever the images are."""
-    run = recipe.run
-    for name, example in (
-        ("data", "folder:/my/images"),
-        ("workdir", "runs/first"),
-    ):
+_EXAMPLES = {"data": "folder:/my/images", "workdir": "runs/first"}
+
+
+def check_run(run, needed=tuple(_EXAMPLES)):
+    """Refuses a `RunConfig` without images or a folder.
+
+    Args:
+      run: a `RunConfig`.
+      needed: names of its knobs that must not be empty.
+    """
+    for name in needed:
         if not getattr(run, name):
             raise ValueError(
-                f"{name} must be given, such as --{name}={example}."
+                f"{name} must be given, such as --{name}={_EXAMPLES[name]}."
             )
+
+
+def check_alone(recipe, needed=tuple(_EXAMPLES)):
+    """Refuses what makes no sense, whatever the images are.
+
+    Args:
+      recipe: a `Recipe`.
+      needed: as for `check_run`.
+    """
+    run = recipe.run
+    check_run(run, needed)
     _check_uris(run)
     if recipe.method.labels_from == "":
         raise ValueError(

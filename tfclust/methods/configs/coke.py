@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import ClusteringConfig, with_remedies
+from tfclust.engine.planning import Setting, one_size, rates
 from tfclust.options import option
 
 
@@ -106,3 +107,17 @@ class CoKeConfig(ClusteringConfig):
         return with_remedies(
             super().remedies(), first=True, restless="lower --dual_step"
         )
+
+    @classmethod
+    def plan(cls, facts):
+        few = facts.clusters(images_a_cluster=20)
+        counts = (few, few * 4 // 3, few * 5 // 3)
+        return {
+            **super().plan(facts),
+            "num_clusters": Setting(counts, "3:4:5 as in CoKe, table 4"),
+            "temperature": Setting(0.1, "as in CIFAR's recipe"),
+            "label_weight": Setting(0.5, "as in CIFAR's recipe"),
+            **one_size(facts, 2),
+            **rates(facts, 0.3, weight_decay=1e-4),
+            "idle_epochs": Setting(1.0, "clusters form first (CoKe)"),
+        }

@@ -1,13 +1,17 @@
 """Knobs of DeepCluster."""
 
 import dataclasses
+import math
 
 from tfclust.engine.config import (
     ClusteringConfig,
     few_images_for_kmeans,
     with_remedies,
 )
+from tfclust.engine.planning import Setting, one_size, rates
 from tfclust.options import option
+
+_FEWEST_STEPS = 100  # of a plan, between two label steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,3 +108,28 @@ class DeepClusterConfig(ClusteringConfig):
         if not self.fills_clusters:
             return []
         return few_images_for_kmeans(self, facts)
+
+    @classmethod
+    def plan(cls, facts):
+        epochs = max(1, facts.total_steps // facts.steps_per_epoch)
+        falling = rates(facts, 0.05, weight_decay=5e-4)
+        keep = ("optimizer", "learning_rate", "weight_decay")
+        # A classifier that starts afresh needs some steps to say anything.
+        lasting = math.ceil(_FEWEST_STEPS / facts.steps_per_epoch)
+        return {
+            "num_clusters": Setting(
+                (facts.clusters(images_a_cluster=39),),
+                "2 sqrt(N), and what k-means needs of images each",
+            ),
+            "pca_width": Setting(64, "as in CIFAR's recipe"),
+            "classifier_rate": Setting(10.0, "few steps an epoch"),
+            "reassign_epochs": Setting(
+                lasting, f"{_FEWEST_STEPS} steps or more for a classifier"
+            ),
+            **one_size(facts, 1, smallest=0.2),
+            **{name: falling[name] for name in keep},
+            "schedule": Setting("constant", "DeepCluster's own"),
+            "rate_drops": Setting(
+                ((float(round(0.8 * epochs)), 0.3),), "as in CIFAR's recipe"
+            ),
+        }

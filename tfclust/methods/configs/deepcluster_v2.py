@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import BankedConfig, few_images_for_kmeans
+from tfclust.engine.planning import Setting, multi_crop, rates
 from tfclust.options import option
 
 
@@ -19,3 +20,12 @@ class DeepClusterV2Config(BankedConfig):
 
     def notices(self, facts):
         return few_images_for_kmeans(self, facts)
+
+    @classmethod
+    def plan(cls, facts):
+        return {
+            **super().plan(facts),
+            "num_clusters": facts.heads(3, images_a_cluster=10),
+            **multi_crop(facts, 2, 3),
+            **rates(facts, 0.3, weight_decay=1e-4),
+        }

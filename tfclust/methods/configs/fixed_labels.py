@@ -60,3 +60,13 @@ class FixedLabelsConfig(ClusteringConfig):
         # Another number of clusters does not help if classes are given, and
         # classes that are not predicted yet are not an error.
         return MethodConfig.remedies(self)
+
+    @classmethod
+    def plan(cls, facts):
+        return {
+            **super().plan(facts),
+            "projection_width": Setting(0, "a classifier on the features"),
+            **one_size(facts, 1),
+            **rates(facts, 0.1, weight_decay=5e-4),
+            "grey_probability": Setting(0.0, "labels may tell by colour"),
+        }

@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
+from tfclust.engine.planning import Setting, one_size, rates
 from tfclust.options import option
 
 
@@ -90,3 +91,18 @@ class ODCConfig(ClusteringConfig):
 
     def notices(self, facts):
         return few_images_for_kmeans(self, facts)
+
+    @classmethod
+    def plan(cls, facts):
+        return {
+            **super().plan(facts),
+            "num_clusters": Setting(
+                (facts.clusters(images_a_cluster=40),),
+                "2 sqrt(N), and 40 images each so that few are small",
+            ),
+            "projection_width": Setting(256, "ODC's own"),
+            "dropout": Setting(0.2, "as in CIFAR's recipe"),
+            "bn_momentum": Setting(0.99, "for some thousand steps"),
+            **one_size(facts, 1),
+            **rates(facts, 0.2, weight_decay=1e-4),
+        }

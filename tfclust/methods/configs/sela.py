@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import HEAD_STARTS, BalanceConfig
+from tfclust.engine.planning import Setting, multi_crop, rates
 from tfclust.options import option
 
 
@@ -65,3 +66,19 @@ class SeLaConfig(BalanceConfig):
         source="self-label, models/resnetv1.py and alexnet.py",
         choices=HEAD_STARTS,
     )
+
+    @classmethod
+    def plan(cls, facts):
+        epochs = facts.total_steps // facts.steps_per_epoch
+        return {
+            **super().plan(facts),
+            "num_clusters": facts.heads(10, images_a_cluster=10),
+            "projection_width": Setting(0, "the paper has no projector"),
+            "sinkhorn_lambda": Setting(10.0, "CIFAR's (self-label, cifar.py)"),
+            "label_schedule": Setting("even", "CIFAR's"),
+            "num_label_steps": Setting(
+                max(1, min(100, epochs)), "one an epoch, at most the paper's"
+            ),
+            **multi_crop(facts, 1, 3),
+            **rates(facts, 0.1, weight_decay=5e-4),
+        }

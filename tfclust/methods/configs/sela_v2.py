@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import BalanceConfig, BankedConfig, with_remedies
+from tfclust.engine.planning import Setting, multi_crop, rates
 from tfclust.options import option
 
 
@@ -26,3 +27,13 @@ class SeLaV2Config(BankedConfig, BalanceConfig):
             collapsed="lower --epsilon",
             dominated="raise --epsilon a little",
         )
+
+    @classmethod
+    def plan(cls, facts):
+        return {
+            **super().plan(facts),
+            "num_clusters": facts.heads(3, images_a_cluster=10),
+            "epsilon": Setting(0.02, "as in CIFAR's recipe"),
+            **multi_crop(facts, 2, 3),
+            **rates(facts, 0.2, weight_decay=1e-6),
+        }

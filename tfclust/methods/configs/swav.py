@@ -4,8 +4,12 @@ import dataclasses
 import math
 
 from tfclust.engine.config import ClusteringConfig, with_remedies
+from tfclust.engine.planning import Setting, multi_crop, rates
 from tfclust.options import option
 
+LARGEST_EPSILON = 0.05  # of a fitted one: SwAV's own
+SHARE_OF_SPREAD = 0.2  # fitted epsilon in standard deviations of the scores
+_FREEZE_SHARE, _FREEZE_STEPS = 0.08, 313
 _STALLED_EPOCHS = 3  # after the prototypes' release
 
 
@@ -19,10 +23,11 @@ class SwAVConfig(ClusteringConfig):
         source="SwAV, A.1",
         lower=1e-6,
     )
-    epsilon: float = option(
-        0.05,
+    epsilon: float | None = option(
+        LARGEST_EPSILON,
         "Entropy weight of the codes, in units of cosine; smaller gives harder "
-        "codes.",
+        "codes. Empty fits it to the spread of the scores, for images that are "
+        "alike.",
         source="SwAV, A.1",
         lower=1e-3,
     )
@@ -128,6 +133,20 @@ class SwAVConfig(ClusteringConfig):
                 f"An epoch has {facts.steps_per_epoch}."
             )
         return found
+
+    @classmethod
+    def plan(cls, facts):
+        steps = min(_FREEZE_STEPS, round(_FREEZE_SHARE * facts.total_steps))
+        return {
+            **super().plan(facts),
+            "num_clusters": facts.heads(1, images_a_cluster=10),
+            "epsilon": Setting(None, "fitted to the spread of the scores"),
+            "freeze_steps": Setting(
+                steps, f"{_FREEZE_SHARE:.0%} of the steps, at most SwAV's epoch"
+            ),
+            **multi_crop(facts, 2, 4),
+            **rates(facts, 0.4, weight_decay=3e-4),
+        }
 
     def _queue_comes_in(self, epoch):
         """Whether it started to fill in this epoch (from 1) or the last."""

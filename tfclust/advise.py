@@ -1,0 +1,50 @@
+"""Looks at images and machine, and settles every knob with its reason.
+
+python -m tfclust.advise --data=/my/images --minutes=30
+"""
+
+import dataclasses
+import shlex
+
+from tfclust import options
+from tfclust.cli import flags, recipe_flags
+from tfclust.options import option
+from tfclust.runtime import folders, quiet, terminal
+from tfclust.training.planning.config import MINUTES, PlanConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class AdviseConfig:
+    """Where the plan goes."""
+
+    output: str = option("plan.flags", "Flagfile for the plan.")
+
+    def __post_init__(self):
+        options.check(self)
+        if not self.output:
+            raise ValueError("output must be a file, such as plan.flags.")
+
+
+def main():
+    """Looks at images and machine, and settles every knob with its reason.
+
+    Takes the flags of train; those that are given are kept. Writes a flagfile
+    that train reads. Its time is measured on a few real steps.
+    """
+    command, config = flags.read(AdviseConfig), flags.read(PlanConfig)
+    given = recipe_flags.given()
+    quiet.import_tensorflow()
+    from tfclust.training.planning import plan, telling
+
+    made = plan.make(given, minutes=config.minutes or MINUTES)
+    for line in telling.in_words(made).splitlines():
+        terminal.say(line)
+    path = folders.expanded(command.output)
+    train = "python -m tfclust.train --flagfile=" + shlex.quote(str(path))
+    telling.write(path, made, f"{train} --workdir=runs/mine")
+    terminal.say(f"Written: {path}")
+
+
+if __name__ == "__main__":
+    recipe_flags.define(AdviseConfig, PlanConfig)
+    flags.run(main)

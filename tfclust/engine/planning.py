@@ -1,0 +1,112 @@
+"""What a plan knows of images and machine, and what it settles for a run.
+
+A method's config settles its own knobs, and those of views and optimizer that
+depend on the method (`MethodConfig.plan`); `training/planning` the others.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+_WARMUP_SHARE = 0.05  # of a run's steps; 1 epoch of 12 to 18 in CIFAR's recipes
+_FEW_STEPS = 20  # a warm-up shorter than this is none
+_TRAINED_SHARE = 0.1  # of the learning rate, from trained weights
+
+
+class Setting(NamedTuple):
+    """A knob's value in a plan."""
+
+    value: Any
+    why: str  # the reason, and the source if there is one
+
+
+class PlanFacts(NamedTuple):
+    """What a method's config may use to settle its knobs."""
+
+    num_images: int
+    batch_size: int
+    view_size: int  # pixels, of the large views
+    total_steps: int  # optimizer steps of the run
+    accelerated: bool = False  # whether there is a GPU
+    trained: bool = False  # whether the backbone starts from trained weights
+
+    @property
+    def steps_per_epoch(self):
+        """Whole batches in the images."""
+        return max(1, self.num_images // self.batch_size)
+
+    @property
+    def local_size(self):
+        """Pixels of small views: 20 beside 32, 96 beside 224."""
+        share = 96 / 224 if self.view_size >= 96 else 20 / 32
+        return max(8, round(self.view_size * share / 4) * 4)
+
+    def clusters(self, images_a_cluster):
+        """K that grows as the square root of N: 200 for 10,000 images."""
+        most = max(2, self.num_images // images_a_cluster)
+        return min(round(2 * math.sqrt(self.num_images)), most)
+
+    def heads(self, count, images_a_cluster):
+        """The `Setting` of `count` heads of K each."""
+        return Setting(
+            (self.clusters(images_a_cluster),) * count,
+            f"2 sqrt(N), and {images_a_cluster} images each at least",
+        )
+
+
+def multi_crop(facts, num_large, num_small):
+    """Settings of views: `num_large` of the whole size, `num_small` smaller."""
+    why = "small views are cheap and worth points (SwAV, 3.3)"
+    return {
+        "view_sizes": Setting((facts.view_size, facts.local_size), why),
+        "num_views": Setting((num_large, num_small), why),
+        "view_scales": Setting(
+            ((0.3, 1.0), (0.15, 0.5)),
+            "shares of an image of few pixels that still show what it is",
+        ),
+    }
+
+
+def one_size(facts, num_views, smallest=0.3):
+    """Settings of views that all have the same size."""
+    return {
+        "view_sizes": Setting((facts.view_size,), "views of one size"),
+        "num_views": Setting((num_views,), "the method's own number"),
+        "view_scales": Setting(
+            ((smallest, 1.0),),
+            "shares of an image of few pixels that still show what it is",
+        ),
+    }
+
+
+def rates(facts, rate, *, weight_decay, at_batch=64):
+    """Settings of the optimizer: a warm-up, then half a cosine.
+
+    Args:
+      facts: `PlanFacts`.
+      rate: float, the largest learning rate at a batch of `at_batch`.
+      weight_decay: float.
+    """
+    why = f"{rate:g} at a batch of {at_batch}, as in CIFAR's recipe"
+    scaled = rate * math.sqrt(facts.batch_size / at_batch)
+    if facts.trained:
+        scaled *= _TRAINED_SHARE
+        why += f", times {_TRAINED_SHARE:g} since the weights are trained"
+    steps = round(_WARMUP_SHARE * facts.total_steps)
+    steps = steps if steps >= _FEW_STEPS else 0
+    warmup = round(steps / facts.steps_per_epoch, 3)
+    return {
+        "optimizer": Setting("sgd", "at small batches LARS has no advantage"),
+        "learning_rate": Setting(_short(scaled), why),
+        "start_learning_rate": Setting(
+            _short(scaled / 20) if steps else 0.0, "where the warm-up starts"
+        ),
+        "warmup_epochs": Setting(
+            warmup, f"{steps:,} steps, a twentieth of the run"
+        ),
+        "weight_decay": Setting(weight_decay, "as in CIFAR's recipe"),
+    }
+
+
+def _short(value):
+    """A number of two digits."""
+    return float(f"{value:.2g}")

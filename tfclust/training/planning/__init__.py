@@ -1,0 +1,1 @@
+"""A plan: settings that fit the images and the machine, with their reasons."""

@@ -1,0 +1,93 @@
+"""Makes a plan: looks at the images, times some steps, settles the knobs."""
+
+from typing import NamedTuple
+
+from tfclust.engine.planning import Setting
+from tfclust.runs.recipes import Recipe, make_recipe
+from tfclust.runtime import folders, terminal
+from tfclust.training import checks, images
+from tfclust.training.planning import settling
+from tfclust.training.planning.looking import Look, look
+from tfclust.training.planning.timing import Timing, measure
+
+_LENGTHS = ("epochs", "steps")
+_GUESSED_STEPS = 2000
+_GUESS = {"steps": Setting(_GUESSED_STEPS, "until a step's time is known")}
+
+
+class Plan(NamedTuple):
+    """Settings for a run, with their reasons and what they cost."""
+
+    recipe: Recipe
+    settings: dict[str, Setting]  # what the plan has settled, by knob
+    given: dict  # what the user has settled, by knob
+    look: Look
+    timing: Timing
+    total_steps: int
+    seconds: float  # expected, of the whole run
+
+
+def make(given, *, minutes, say=terminal.say):
+    """Makes the plan for some images.
+
+    Args:
+      given: `{knob: value}`, what is settled already, as for `make_recipe`:
+        `data` at least.
+      minutes: float, how long training may take.
+      say: called with sentences on images that are left out.
+
+    Returns:
+      `Plan`.
+
+    Raises:
+      ValueError: if what is given makes no sense, or the images are a stream.
+      FileNotFoundError: if the images are missing.
+    """
+    draft = _recipe(given, _GUESS)
+    checks.check_alone(draft, needed=("data",))
+    source = _open(draft, say)
+    seen = look(source)
+    facts = settling.facts(draft, seen, given, _GUESSED_STEPS)
+    settings = settling.settle(draft, facts, seen, given)
+    rough = _recipe(given, {**settings, **_GUESS})
+    checks.check_alone(rough, needed=())
+    timing = measure(rough, source)
+    length = settling.length(facts, timing, minutes, given)
+    facts = facts._replace(total_steps=length.steps)
+    settings = {
+        **settling.settle(draft, facts, seen, given),
+        **settling.by_time(facts, timing, length),
+    }
+    recipe = _recipe(given, settings)
+    checks.check_alone(recipe, needed=())
+    return Plan(
+        recipe,
+        {n: s for n, s in settings.items() if n not in given},
+        given,
+        seen,
+        timing,
+        length.steps,
+        timing.seconds(
+            length.steps, length.epochs, recipe.run.checkpoint_epochs
+        ),
+    )
+
+
+def _recipe(given, settings):
+    """The `Recipe` of a plan's settings, unless they are given otherwise."""
+    settled = {name: setting.value for name, setting in settings.items()}
+    if set(_LENGTHS) & set(given):
+        settled = {n: v for n, v in settled.items() if n not in _LENGTHS}
+    return make_recipe(**{**settled, **given})
+
+
+def _open(recipe, say):
+    workdir = folders.expanded(recipe.run.workdir or ".")
+    source, _ = images.open_images(recipe, workdir, say)
+    if source.is_stream:
+        raise ValueError(
+            "a plan needs to know the images and their number, and a stream "
+            f"has neither. Received: data={recipe.run.data}. Write tfrecord: "
+            "instead of tfrecord_stream:, or give a recipe (--flagfile)."
+        )
+    return source

@@ -1,0 +1,160 @@
+"""What a plan settles: knobs that suit the images, the machine and the time."""
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfclust.engine.planning import PlanFacts, Setting
+from tfclust.runtime import cores
+
+# Each has an entry for each size of views, so they are given together.
+_VIEWS = ("view_sizes", "num_views", "view_scales")
+_SMALL_SIDE, _LARGE_SIDE = 32, 224  # pixels, without and with a GPU
+_SMALL_BATCH, _LARGE_BATCH = 64, 256
+_BLUR_SIDE = 96  # pixels
+_STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
+_MOST_EPOCHS = 400
+_OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
+
+
+class Length(NamedTuple):
+    """How long a run is."""
+
+    steps: int
+    epochs: float
+    why: str
+
+
+def facts(draft, look, given, total_steps):
+    """The `PlanFacts` of images and of what is given.
+
+    Args:
+      draft: the `Recipe` of what is given.
+      look: the `Look` at the images.
+      given: `{knob: value}`.
+      total_steps: int, of the run.
+    """
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    sides = given.get("view_sizes") or (given.get("image_size"),)
+    largest = _LARGE_SIDE if gpu else _SMALL_SIDE
+    side = min(largest, max(8, look.short_side // 4 * 4))
+    batch = _LARGE_BATCH if gpu else _SMALL_BATCH
+    batch = min(batch, max(2, look.num_images // 4))
+    return PlanFacts(
+        num_images=look.num_images,
+        batch_size=given.get("batch_size", batch),
+        view_size=sides[0] or side,
+        total_steps=total_steps,
+        accelerated=gpu,
+        trained=bool(draft.backbone.init_from),
+    )
+
+
+def settle(draft, facts, look, given):
+    """`{knob: Setting}` of everything but the length.
+
+    Args:
+      draft, facts, look, given: as for `facts`.
+    """
+    settings = {
+        **_network(facts, look),
+        **type(draft.method).plan(facts),
+        **_colours(facts, look),
+    }
+    if set(_VIEWS) & set(given):
+        settings = {n: s for n, s in settings.items() if n not in _VIEWS}
+    return settings
+
+
+def length(facts, timing, minutes, given):
+    """The `Length` of a run: what is given, or what fills the minutes."""
+    per_epoch = facts.steps_per_epoch
+    if given.get("steps"):
+        steps = given["steps"]
+        return Length(steps, steps / per_epoch, "as given")
+    if given.get("epochs"):
+        epochs = given["epochs"]
+        return Length(epochs * per_epoch, epochs, "as given")
+    left = 60 * minutes - timing.start_seconds
+    # What an epoch has beside its steps is kept to a tenth (`by_time`).
+    an_epoch = per_epoch * timing.step_seconds * (1 + _OVERHEAD)
+    an_epoch += timing.label_seconds
+    epochs = max(1, math.floor(left / an_epoch))
+    why = f"what {minutes:g} minutes have time for"
+    if epochs > _MOST_EPOCHS:
+        epochs, why = _MOST_EPOCHS, "more has not helped where it was tried"
+    return Length(epochs * per_epoch, epochs, why)
+
+
+def by_time(facts, timing, length):
+    """Settings that depend on how long steps take."""
+    per_epoch = facts.steps_per_epoch
+    seconds = per_epoch * timing.step_seconds
+    every = max(1, math.ceil(timing.figures_seconds / (_OVERHEAD * seconds)))
+    why = "so that they take at most a tenth of the time of steps"
+    return {
+        "epochs": Setting(
+            length.epochs, f"{length.steps:,} steps: {length.why}"
+        ),
+        "checkpoint_epochs": Setting(every, why),
+        "knn_epochs": Setting(every, why),
+    }
+
+
+def _network(facts, look):
+    size, gpu = facts.view_size, facts.accelerated
+    where = "a GPU" if gpu else "a CPU"
+    backbone = "small"
+    if gpu:
+        backbone = "resnet18" if size <= _STEM_SIDE else "resnet50"
+    return {
+        "backbone": Setting(backbone, f"what {where} trains at {size} pixels"),
+        "image_size": Setting(
+            size,
+            f"what {where} carries of a short side of {look.short_side:,} "
+            "pixels",
+        ),
+        "batch_size": Setting(
+            facts.batch_size, f"{facts.steps_per_epoch:,} steps an epoch"
+        ),
+        "mixed_precision": _precision(gpu),
+    }
+
+
+def _precision(gpu):
+    if gpu or not cores.multiplies_bfloat16():
+        return Setting("none", "float32, which every processor computes")
+    return Setting(
+        "bfloat16", "this processor's matrix units take it: twice as fast"
+    )
+
+
+def _colours(facts, look):
+    small = facts.view_size < _BLUR_SIDE
+    settings = {
+        "jitter_strength": Setting(
+            0.5 if small else 1.0,
+            "half of SwAV's at few pixels (SimCLR, B.9)"
+            if small
+            else "SwAV's own",
+        ),
+        "flip_probability": Setting(
+            0.5,
+            "nobody can know from the images whether a mirrored one means "
+            "something else, as a letter does: --flip_probability=0 then",
+        ),
+        "grey_probability": Setting(
+            0.0 if look.grey else 0.2,
+            "the images are grey"
+            if look.grey
+            else "SwAV's own; where colours alone tell groups apart: "
+            "--grey_probability=0 --jitter_strength=0.2",
+        ),
+    }
+    if small:
+        settings["blur_probability"] = Setting(
+            (0.0,), f"below {_BLUR_SIDE} pixels nothing is sharp (SimCLR, B.9)"
+        )
+        settings["antialias_from"] = Setting(2.0, "twice as fast to cut")
+    return settings

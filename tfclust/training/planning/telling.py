@@ -1,0 +1,65 @@
+"""A plan in words, and as a flagfile."""
+
+import textwrap
+
+from tfclust import options
+from tfclust.engine.console import duration
+from tfclust.runs import recipes
+from tfclust.runtime import files
+
+_WIDTH = 80
+
+
+def in_words(plan):
+    """The plan for a terminal: what was seen, settled, and what it costs."""
+    lines = [_images(plan), ""]
+    lines += [_line(name, of) for name, of in plan.settings.items()]
+    given = {n: v for n, v in plan.given.items() if n not in ("workdir",)}
+    if given:
+        told = ", ".join(f"--{n}={options.text(v)}" for n, v in given.items())
+        lines += ["", textwrap.fill(f"As given: {told}.", _WIDTH)]
+    return "\n".join([*lines, "", expected(plan)])
+
+
+def expected(plan):
+    """A sentence on the time and memory that the run will take."""
+    timing = plan.timing
+    speed = plan.recipe.run.batch_size / timing.step_seconds
+    return (
+        f"Expected: {duration(plan.seconds)} for {plan.total_steps:,} steps at "
+        f"{speed:,.0f} images/s as just measured, and "
+        f"{timing.peak_bytes / 2**30:.1f} GiB of memory."
+    )
+
+
+def write(path, plan, command):
+    """Writes the plan as a flagfile with its reasons.
+
+    Args:
+      path: of the file; replaced as a whole or not at all.
+      plan: `Plan`.
+      command: str, how to train by it.
+    """
+    lines = [f"# {line}" for line in (_images(plan), expected(plan), command)]
+    lines.append("")
+    for name, value in plan.given.items():
+        if name != "workdir":
+            lines.append(f"--{name}={options.text(value)}")
+    for name, setting in plan.settings.items():
+        lines += ["", f"# {setting.why}"]
+        lines.append(f"--{name}={options.text(setting.value)}")
+    files.write_text(path, "\n".join(lines) + "\n")
+
+
+def _images(plan):
+    return f"{plan.recipe.run.data}: {plan.look.in_words()}."
+
+
+def _line(name, setting):
+    flag = f"--{name}={options.text(setting.value)}"
+    return textwrap.fill(
+        f"{flag:<32} {setting.why}",
+        _WIDTH,
+        subsequent_indent=" " * 33,
+        break_on_hyphens=False,
+    )

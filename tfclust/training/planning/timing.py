@@ -1,0 +1,140 @@
+"""How long a recipe's steps take here, by doing some."""
+
+import resource
+import sys
+import time
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfclust import evaluation
+from tfclust.data import Sample
+from tfclust.runs.loading import build_method
+from tfclust.runtime import devices
+from tfclust.training import images
+
+_SECONDS = 6.0  # of steps that are timed
+_LEAST_STEPS, _MOST_STEPS = 4, 200
+_WARM_STEPS = 2  # the first traces, the second fills pipelines
+_SAMPLE = 4096  # images that stand for all
+_CHECKPOINT_SECONDS = 0.3  # and an epoch's figures
+
+
+class Timing(NamedTuple):
+    """What a run's parts take, measured on this machine."""
+
+    start_seconds: float  # until the first step is done
+    step_seconds: float
+    label_seconds: float  # of the labels before an epoch
+    figures_seconds: float  # of a checkpoint and a kNN
+    peak_bytes: int  # of the process that measured
+
+    def seconds(self, steps, epochs, every):
+        """A run's time.
+
+        Args:
+          steps: int. epochs: float.
+          every: int, epochs between two checkpoints and kNN.
+        """
+        return (
+            self.start_seconds
+            + steps * self.step_seconds
+            + epochs * self.label_seconds
+            + epochs / every * self.figures_seconds
+        )
+
+
+def measure(recipe, source):
+    """The `Timing` of a recipe: builds it and trains for some seconds.
+
+    Labels before an epoch and the kNN are measured on at most 4,096 images, and
+    their time is taken to grow with the images.
+
+    Args:
+      recipe: a `Recipe` whose length does not matter.
+      source: `data.Source`.
+    """
+    whole = source.num_images
+    if whole > _SAMPLE:
+        source = Sample(source, np.arange(_SAMPLE) * whole // _SAMPLE)
+    run = recipe.run
+    strategy = devices.make_strategy(run.strategy, run.num_replicas)
+    began = time.perf_counter()
+    views = images.make_views(recipe, source)
+    method = build_method(recipe, views, strategy)
+    watch = _Stopwatch()
+    method.fit(
+        views,
+        steps=min(_MOST_STEPS, 1000 * views.steps_per_epoch),
+        callbacks=[watch],
+        verbose=0,
+    )
+    start_seconds = watch.first_step - began - watch.label_seconds
+    knn_seconds = _knn_seconds(method, source, views, run)
+    grown = whole / source.num_images
+    asked = min(grown, run.knn_images / source.num_images)
+    return Timing(
+        start_seconds=start_seconds,
+        step_seconds=watch.step_seconds(),
+        label_seconds=grown * watch.label_seconds,
+        figures_seconds=_CHECKPOINT_SECONDS + asked * knn_seconds,
+        peak_bytes=_peak_bytes(),
+    )
+
+
+class _Stopwatch(keras.callbacks.Callback):
+    """Ends training once enough steps are timed."""
+
+    def __init__(self):
+        super().__init__()
+        self.first_step = self.label_seconds = 0.0
+        self._steps, self._epoch_began = [], 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_began = time.perf_counter()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._began = time.perf_counter()
+        if batch == 0:
+            self.label_seconds = self._began - self._epoch_began
+
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])  # waits for the step
+        now = time.perf_counter()
+        if batch == 0:
+            self.first_step = now
+        if batch >= _WARM_STEPS:
+            self._steps.append(now - self._began)
+        timed = len(self._steps) >= _LEAST_STEPS
+        if timed and sum(self._steps) > _SECONDS:
+            self.model.stop_training = True
+
+    def step_seconds(self):
+        """The mean, without the slowest of few that an interruption makes."""
+        kept = sorted(self._steps)[: max(1, round(0.9 * len(self._steps)))]
+        return float(np.mean(kept)) if kept else 0.0
+
+
+def _knn_seconds(method, source, views, run):
+    """Of one online kNN on the source's images; 0 where there is none."""
+    if source.labels is None or not run.knn_images:
+        return 0.0
+    began = time.perf_counter()
+    evaluation.extract_features(
+        lambda pixels: method.backbone(pixels, training=False),
+        source,
+        image_size=views.image_size,
+        resize_size=views.resize_size,
+        batch_size=views.batch_size,
+    )
+    return time.perf_counter() - began
+
+
+def _peak_bytes():
+    """The most memory that this process has had, or its GPU."""
+    if tf.config.list_physical_devices("GPU"):
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
