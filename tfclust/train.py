@@ -23,8 +23,7 @@ def main():
     """
     recipe, minutes = recipe_flags.read(), flags.read(PlanConfig).minutes
     if recipe.run.epochs is None and recipe.run.steps is None:
-        checks.check_run(recipe.run)
-        code = _plan(folders.expanded(recipe.run.workdir))
+        code = _plan(recipe.run)
         if code:
             return code
         recipe = recipe_flags.read()
@@ -50,21 +49,27 @@ def main():
     return flags.INTERRUPTED if trained.interrupted else flags.DONE
 
 
-def _plan(workdir):
+def _plan(run):
     """Reads the flags after those of the workdir's run, or of a new plan.
+
+    Args:
+      run: `RunConfig`.
 
     Returns:
       The exit code of the plan.
     """
+    checks.check_run(run, needed=("workdir",))
+    workdir = folders.expanded(run.workdir)
     config = workdir / folder.CONFIG
     if folder.has_run(workdir) and config.exists():
         flags.parse_after(config)
         return flags.DONE
+    checks.check_run(run)
     folders.writable("workdir", workdir)
     plan = workdir / folder.PLAN
     # A process of its own leaves TensorFlow here as it is at a run's start,
     # and its memory is that of training alone.
-    advise = [sys.executable, "-m", "tfclust.advise", *sys.argv[1:]]
+    advise = [sys.executable, "-m", "tfclust.advise", *flags.words()]
     code = subprocess.run([*advise, f"--output={plan}"], check=False).returncode
     if code == flags.DONE:
         flags.parse_after(plan)

@@ -217,7 +217,7 @@ def work(kill, arguments):
 
     if kill is not None:
         arm(kill)
-    recipe_flags.define()
+    recipe_flags.define(train.PlanConfig)
     flags.run(train.main, ["train.py", *arguments])
 
 

@@ -62,7 +62,7 @@ import sys
 from tfclust import evaluate, evaluation, train
 from tfclust.cli import flags, recipe_flags
 
-recipe_flags.define()
+recipe_flags.define(train.PlanConfig)
 code = flags.status(train.main, ["train.py", *sys.argv[1:]])
 assert code == 0, code
 print("trained", flush=True)

@@ -62,7 +62,7 @@ def counted(read, count, tell):
     return check(read, count, tell)
 
 scan.check_images = counted
-recipe_flags.define()
+recipe_flags.define(train.PlanConfig)
 try:
     flags.run(train.main, ["train.py", *sys.argv[2:]])
 finally:

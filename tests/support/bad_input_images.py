@@ -23,7 +23,7 @@ for text in (
     "http://x/y",
 ):
     if text:
-        words(f"data is {text}", text, "data must be a URI such as folder:")
+        words(f"data is {text}", text, "data must be a folder that exists, or a URI such as folder:")
 words("data is empty", "", "data must be given")
 words("folder: alone", "folder:", "data=folder: names no path")
 words("tfrecord: alone", "tfrecord:", "data=tfrecord: names no path")
@@ -236,7 +236,7 @@ def _(folder):
 
 for what, uri, pattern in (
     ("nothing there", "folder:{}/none", "eval_data=folder: expects"),
-    ("no URI", "{}/none", "eval_data must be a URI"),
+    ("no URI", "{}/none", "eval_data must be a folder that exists"),
     ("the same images", "digits:?split=train", "other images than data"),
     ("an unknown split", "digits:?split=a", "eval_data=digits:.split=a"),
 ):

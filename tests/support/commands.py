@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.support import processes
-from tfclust import evaluate, export, sweep, train
+from tfclust import advise, evaluate, export, sweep, train
 from tfclust.cli import flags, recipe_flags
 
 TINY = [
@@ -41,7 +41,9 @@ def command(name, *arguments, fresh=False):
 def status(name, *arguments):
     """The exit code of a command, run in this process."""
     if name == "train":
-        recipe_flags.define()
+        recipe_flags.define(train.PlanConfig)
+    elif name == "advise":
+        recipe_flags.define(advise.AdviseConfig, advise.PlanConfig)
     elif name == "sweep":
         recipe_flags.define(sweep.SweepConfig)
     elif name == "export":
@@ -49,6 +51,7 @@ def status(name, *arguments):
     else:
         flags.define(evaluate.EvaluateConfig, evaluate.EvaluationConfig)
     modules = {"train": train, "sweep": sweep, "export": export}
+    modules |= {"advise": advise}
     main = modules.get(name, evaluate).main
     return flags.status(main, [f"{name}.py", *arguments])
 

@@ -129,6 +129,11 @@ def parse(argv):
         _refuse_unread(name, readers)
 
 
+def words():
+    """The words of the command line, without the program's name."""
+    return _command.argv[1:]
+
+
 def parse_after(flagfile):
     """Reads the command line again, after a flagfile that it overrides.
 
@@ -138,8 +143,7 @@ def parse_after(flagfile):
     Raises:
       FlagError: as `parse`.
     """
-    program, *words = _command.argv
-    parse([program, f"--flagfile={flagfile}", *words])
+    parse([_command.argv[0], f"--flagfile={flagfile}", *words()])
 
 
 def read(config_class):

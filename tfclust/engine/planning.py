@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 _WARMUP_SHARE = 0.05  # of a run's steps; 1 epoch of 12 to 18 in CIFAR's recipes
 _FEW_STEPS = 20  # a warm-up shorter than this is none
+_SMALLEST_PAIR = 16  # pixels, of large views beside which small ones show much
 _TRAINED_SHARE = 0.1  # of the learning rate, from trained weights
 
 
@@ -38,7 +39,7 @@ class PlanFacts(NamedTuple):
     def local_size(self):
         """Pixels of small views: 20 beside 32, 96 beside 224."""
         share = 96 / 224 if self.view_size >= 96 else 20 / 32
-        return max(8, round(self.view_size * share / 4) * 4)
+        return max(4, round(self.view_size * share / 4) * 4)
 
     def clusters(self, images_a_cluster):
         """K that grows as the square root of N: 200 for 10,000 images."""
@@ -55,6 +56,8 @@ class PlanFacts(NamedTuple):
 
 def multi_crop(facts, num_large, num_small):
     """Settings of views: `num_large` of the whole size, `num_small` smaller."""
+    if facts.view_size < _SMALLEST_PAIR:
+        return one_size(facts, num_large)
     why = "small views are cheap and worth points (SwAV, 3.3)"
     return {
         "view_sizes": Setting((facts.view_size, facts.local_size), why),

@@ -10,7 +10,6 @@ import os
 
 from tfclust import backbones, data, methods
 
-
 _EXAMPLES = {"data": "folder:/my/images", "workdir": "runs/first"}
 
 

@@ -20,10 +20,10 @@ from tfclust.data.sources.parts import with_class_shares
         ("digits:?split=train&split=test", "a split, once"),
         ("digits:?split=", "splits train, test, all"),
         ("digits:?split", "splits train, test, all"),
-        ("digits", "must be a URI such as"),
+        ("digits", "or a URI such as"),
         ("ftp:/images", "folder:/path"),
         ("folder:", "names no path"),
-        ("", "must be a URI"),
+        ("", "or a URI"),
     ],
 )
 def test_uris_that_name_no_source_are_refused(uri, words):

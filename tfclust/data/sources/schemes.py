@@ -122,7 +122,8 @@ def parted(uri, argument):
     shown = one_line(uri)
     if not colon or scheme not in SCHEMES:
         raise ValueError(
-            f"{argument} must be a URI such as {examples()}. Received: "
+            f"{argument} must be a folder that exists, or a URI such as "
+            f"{examples()}. Received: "
             f"{argument}={shown}." + _suggestion(uri)
         )
     needs_path = SCHEMES[scheme].needs_path

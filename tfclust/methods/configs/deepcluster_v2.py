@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import BankedConfig, few_images_for_kmeans
-from tfclust.engine.planning import Setting, multi_crop, rates
+from tfclust.engine.planning import multi_crop, rates
 from tfclust.options import option
 
 

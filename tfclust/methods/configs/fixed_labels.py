@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfclust.engine.config import HEAD_STARTS, ClusteringConfig, MethodConfig
+from tfclust.engine.planning import Setting, one_size, rates
 from tfclust.options import check, option
 
 

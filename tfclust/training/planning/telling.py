@@ -4,7 +4,6 @@ import textwrap
 
 from tfclust import options
 from tfclust.engine.console import duration
-from tfclust.runs import recipes
 from tfclust.runtime import files
 
 _WIDTH = 80

@@ -1,0 +1,125 @@
+"""A plan from the command line: made, read, kept when a run goes on."""
+
+import json
+
+import pytest
+
+from tests.support.bad_bytes import good
+from tests.support.commands import command, status, write_digits
+
+TINY = [
+    "--image_size=8",
+    "--num_views=2",
+    "--augmentation=none",  # colours are compiled anew in each process
+    "--hidden_width=0",
+    "--threads=2",
+]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planned") / "digits"
+    return write_digits(folder, count=80, by_class=True)
+
+
+@pytest.fixture(scope="module")
+def planned(digits):
+    """What a run without a recipe says, and its folder."""
+    workdir = digits.parent / "run"
+    done = command(
+        "train",
+        f"--data={digits}",
+        f"--workdir={workdir}",
+        "--minutes=0.3",
+        *TINY,
+        fresh=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, workdir
+
+
+def last_step(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return json.loads(lines[-1])["step"]
+
+
+def test_a_run_without_a_recipe_says_what_it_settled_and_trains(planned):
+    said, workdir = planned
+    assert said.index("80 images grey") < said.index("--num_clusters=")
+    assert said.index("Expected: ") < said.index("epoch 1 ·")
+    config = (workdir / "config.flags").read_text()
+    assert "--epsilon=\n" in config
+    assert "--augmentation=none" in config
+
+
+def test_the_same_command_goes_on_by_the_plan_that_it_made(planned, capsys):
+    _, workdir = planned
+    step = last_step(workdir)
+    (workdir / "plan.flags").unlink()
+    assert status("train", f"--workdir={workdir}", "--minutes=9") == 0
+    assert f"Finished already: {step} steps" in capsys.readouterr().out
+    assert not (workdir / "plan.flags").exists()
+
+
+def test_train_reads_a_plan_that_advise_wrote(digits, tmp_path, capsys):
+    plan = tmp_path / "plan.flags"
+    arguments = [f"--data={digits}", "--minutes=0.2", *TINY]
+    assert status("advise", *arguments, f"--output={plan}") == 0
+    said = capsys.readouterr().out
+    assert f"Written: {plan}" in said
+    for line in plan.read_text().splitlines():
+        if line.startswith("--"):
+            assert line in said
+    short = [f"--flagfile={plan}", "--epochs=1", "--warmup_epochs=0"]
+    assert status("train", *short, f"--workdir={tmp_path / 'run'}") == 0
+    assert last_step(tmp_path / "run") == 80 // 20
+
+
+def test_flags_of_another_method_in_a_flagfile_are_told(tmp_path, capsys):
+    recipe = tmp_path / "other.flags"
+    recipe.write_text("--method=swav\n--epsilon=0.03\n--epochs=1\n")
+    arguments = [f"--flagfile={recipe}", "--method=coke"]
+    assert status("train", *arguments, "--data=digits:") == 2
+    said, error = capsys.readouterr()
+    assert "Not read: --epsilon is read only by method=swav" in said
+    assert "workdir must be given" in error  # the next thing that is missing
+    assert status("train", *arguments, "--epsilon=0.03") == 2
+    assert "--epsilon is read only by" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--minutes=5", "--epochs=3"], "minutes is for a plan"),
+        (["--minutes=0"], "minutes must be at least"),
+        (["--workdir="], "workdir must be given"),
+        (["--data="], "data must be given"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_at_once(
+    arguments, words, tmp_path, capsys
+):
+    usual = ["--data=digits:", f"--workdir={tmp_path / 'run'}"]
+    assert status("train", *usual, *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("{}/nowhere", "data must be a folder that exists, or a URI"),
+        ("tfrecord_stream:{}/a.tfrecord", "a plan needs to know the images"),
+    ],
+)
+def test_images_that_cannot_be_planned_for_end_in_one_line(
+    data, words, tmp_path, capsys
+):
+    (tmp_path / "a.tfrecord").write_bytes(good(8))
+    data = data.format(tmp_path)
+    output = f"--output={tmp_path / 'plan.flags'}"
+    assert status("advise", f"--data={data}", output) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "plan.flags").exists()

@@ -1,0 +1,135 @@
+"""What a plan settles, without training anything."""
+
+import dataclasses
+import math
+
+import pytest
+
+from tfclust import options
+from tfclust.engine.planning import Setting
+from tfclust.methods.configs.table import CONFIGS
+from tfclust.runs import recipes
+from tfclust.training import checks
+from tfclust.training.planning import settling
+from tfclust.training.planning.looking import Look
+from tfclust.training.planning.timing import Timing
+
+TIMING = Timing(
+    start_seconds=20.0,
+    step_seconds=0.2,
+    label_seconds=1.0,
+    figures_seconds=2.0,
+    peak_bytes=2**30,
+)
+
+
+def looked_at(num_images, short_side=100, grey=False):
+    return Look(num_images, short_side, 2 * short_side, grey, 0.3)
+
+
+def given_for(method, **knobs):
+    labels = {"pseudo_labels": "source"} if method == "fixed_labels" else {}
+    return {"method": method, "data": "digits:", **labels, **knobs}
+
+
+def planned(look, minutes=15.0, **given):
+    """The recipe of a plan, and its settings, from figures made up here."""
+    draft = recipes.make_recipe(
+        **given, **({} if "epochs" in given else {"steps": 9})
+    )
+    facts = settling.facts(draft, look, given, 2000)
+    length = settling.length(facts, TIMING, minutes, given)
+    facts = facts._replace(total_steps=length.steps)
+    settings = {
+        **settling.settle(draft, facts, look, given),
+        **settling.by_time(facts, TIMING, length),
+    }
+    values = {name: setting.value for name, setting in settings.items()}
+    return recipes.make_recipe(**{**values, **given}), settings
+
+
+@pytest.mark.parametrize("num_images", [40, 320, 4_000, 1_281_167])
+@pytest.mark.parametrize("method", CONFIGS)
+def test_every_method_has_a_plan_that_passes_all_checks(method, num_images):
+    recipe, settings = planned(looked_at(num_images), **given_for(method))
+    checks.check_alone(recipe, needed=())
+    if recipe.method.num_clusters:  # fixed labels bring their own
+        recipe.method.check_images(num_images, recipe.run.batch_size)
+    assert recipe.run.batch_size <= num_images // 4
+    for name, setting in settings.items():
+        assert isinstance(setting, Setting) and setting.why, name
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_what_is_given_stays(method):
+    given = given_for(method, image_size=24, batch_size=16, learning_rate=0.07)
+    recipe, _ = planned(looked_at(500), **given)
+    assert recipe.run.image_size == recipe.views.view_sizes[0] == 24
+    assert recipe.run.batch_size == 16
+    assert recipe.optimizer.learning_rate == 0.07
+
+
+def test_views_of_ones_own_replace_all_of_the_plans():
+    recipe, _ = planned(looked_at(500), **given_for("swav", num_views=(2,)))
+    assert (recipe.views.num_views, recipe.views.view_sizes) == ((2,), ())
+
+
+@pytest.mark.parametrize("minutes", [1, 15, 60])
+def test_a_plan_fills_the_minutes(minutes):
+    look = looked_at(20_000)
+    recipe, _ = planned(look, minutes, **given_for("swav"))
+    steps = recipe.run.epochs * (look.num_images // recipe.run.batch_size)
+    seconds = TIMING.seconds(
+        steps, recipe.run.epochs, recipe.run.checkpoint_epochs
+    )
+    an_epoch = TIMING.seconds(steps // recipe.run.epochs, 1, 1)
+    # A whole number of epochs, and one at least.
+    assert seconds <= 60 * minutes + an_epoch
+    assert seconds > 0.9 * 60 * minutes - an_epoch
+
+
+def test_figures_take_a_tenth_of_a_tiny_epochs_time():
+    recipe, _ = planned(looked_at(320), **given_for("swav"))
+    steps = recipe.run.knn_epochs * (320 // recipe.run.batch_size)
+    share = TIMING.figures_seconds / (steps * TIMING.step_seconds)
+    assert share <= 0.1
+    assert recipe.run.checkpoint_epochs == recipe.run.knn_epochs
+
+
+def test_a_length_that_is_given_is_kept():
+    given = given_for("swav", epochs=7)
+    recipe, settings = planned(looked_at(640), **given)
+    assert recipe.run.epochs == 7
+    assert "as given" in settings["epochs"].why
+
+
+def test_grey_images_are_not_made_grey():
+    recipe, _ = planned(looked_at(500, grey=True), **given_for("swav"))
+    assert recipe.views.grey_probability == 0.0
+
+
+def test_tiny_images_are_not_enlarged():
+    recipe, _ = planned(looked_at(500, short_side=9), **given_for("swav"))
+    assert recipe.run.image_size == 8
+
+
+def test_trained_weights_are_given_a_lower_rate():
+    fresh, _ = planned(looked_at(500), **given_for("swav"))
+    trained, _ = planned(
+        looked_at(500), **given_for("swav", init_from="runs/a")
+    )
+    rates = [r.optimizer.learning_rate for r in (fresh, trained)]
+    assert math.isclose(rates[1], rates[0] / 10, rel_tol=0.1)
+
+
+def test_a_plan_settles_nothing_that_it_need_not():
+    """Settings that equal a knob's default would only be noise."""
+    _, settings = planned(looked_at(2_000), **given_for("swav"))
+    defaults = {
+        field.name: field.default
+        for part in (*recipes.CONFIGS.values(), CONFIGS["swav"])
+        for field in dataclasses.fields(part)
+    }
+    assert set(settings) <= set(defaults)
+    for name in settings:
+        assert options.text(settings[name].value) is not None
