@@ -111,9 +111,8 @@ def compare_reload(path, method, images):
     """
     images = tf.convert_to_tensor(images, tf.float32)
     loaded = tf.saved_model.load(str(newest_version(path)))
-    expected = tf.function(Forward(method, method.backbone), autograph=False)(
-        images
-    )
+    backbone = single_device_copy(method.backbone)
+    expected = tf.function(Forward(method, backbone), autograph=False)(images)
     return _differences(loaded, images, expected)
 
 

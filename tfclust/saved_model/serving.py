@@ -70,17 +70,18 @@ class Forward:
 
 
 def single_device_copy(backbone):
-    """A copy of a backbone whose batch norms do not synchronise.
+    """A copy of a backbone in float32 whose batch norms do not synchronise.
 
     Synchronised statistics would put a collective, and a gradient that cannot
-    be saved, into a model that others fine-tune on one device.
+    be saved, into a model that others fine-tune on one device. Half precision
+    is how a run trains fast; a server's processor may compute it far slower.
 
     Raises:
       ValueError: if a layer cannot be rebuilt from its configuration.
     """
 
     def copied(layer):
-        config = layer.get_config()
+        config = {**layer.get_config(), "dtype": "float32"}
         if isinstance(layer, keras.layers.BatchNormalization):
             config["synchronized"] = False
         return type(layer).from_config(config)
