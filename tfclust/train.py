@@ -8,7 +8,7 @@ import sys
 
 from tfclust.cli import flags, recipe_flags
 from tfclust.runs import flagfile, folder
-from tfclust.runtime import folders, quiet
+from tfclust.runtime import folders, quiet, terminal
 from tfclust.training import checks, resuming
 from tfclust.training.planning.config import PlanConfig
 
@@ -32,6 +32,12 @@ def main():
             "minutes is for a plan, which settles a run's length. Received: "
             f"minutes={minutes:g} beside epochs={recipe.run.epochs}, "
             f"steps={recipe.run.steps}. Leave minutes out, or the length."
+        )
+    elif not flags.has_flagfile():
+        terminal.say(
+            "Neither a recipe nor a plan: every knob that is not given is as "
+            "for ImageNet on GPUs. Leave out epochs and steps for a plan; "
+            "tfclust.advise makes one of a given length."
         )
     checks.check_alone(recipe)
     quiet.import_tensorflow()

@@ -134,6 +134,11 @@ def words():
     return _command.argv[1:]
 
 
+def has_flagfile():
+    """Whether the command line names a flagfile."""
+    return any(w.lstrip("-").startswith("flagfile") for w in words())
+
+
 def parse_after(flagfile):
     """Reads the command line again, after a flagfile that it overrides.
 
