@@ -65,11 +65,8 @@ class Subject:
         )
 
 
-@data.telling_lost_images()
-def extract_features(
-    backbone, source, *, image_size, resize_size=None, batch_size=256
-):
-    """Features of all images of a source, in index order.
+class FeaturePass:
+    """A pass over all images of a source, traced once and run any often.
 
     Args:
       backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`;
@@ -79,41 +76,64 @@ def extract_features(
       resize_size: int, short side before the crop; None for
         `data.default_resize(image_size)`.
       batch_size: int, images in a forward pass.
-
-    Returns:
-      float32 `[N, F]`.
-
-    Raises:
-      ValueError: if the backbone returns anything but finite rows of numbers.
-      OSError: if images are gone, and their replacements too.
+      keep: whether the images stay in memory for the next pass.
     """
-    batch_size = min(batch_size, source.num_images)
-    batches = data.evaluation_batches(
+
+    def __init__(
+        self,
+        backbone,
         source,
-        image_size=image_size,
-        resize_size=resize_size,
-        batch_size=batch_size,
-    )
+        *,
+        image_size,
+        resize_size=None,
+        batch_size=256,
+        keep=False,
+    ):
+        self.source = source
+        self._batches = data.evaluation_batches(
+            source,
+            image_size=image_size,
+            resize_size=resize_size,
+            batch_size=min(batch_size, source.num_images),
+            keep=keep,
+        )
 
-    @tf.function(autograph=False)
-    def forward(images):
-        return tf.cast(backbone(as_floats(images)), tf.float32)
+        @tf.function(autograph=False)
+        def forward(images):
+            return tf.cast(backbone(as_floats(images)), tf.float32)
 
-    # Batches have one shape. If it were traced at its first call, it would be
-    # one more new function at this place, and TensorFlow warns after a few of
-    # them.
-    forward = forward.get_concrete_function(batches.element_spec["images"])
-    features = None
-    for batch in batches:
-        rows = forward(batch["images"])
-        if features is None:
-            _check_rank(rows)
-            shape = (source.num_images, rows.shape[-1])
-            features = np.empty(shape, np.float32)
-        kept = batch["mask"].numpy()
-        features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
-    _check_finite(features, source)
-    return features
+        # Batches have one shape. If it were traced at its first call, it would
+        # be one more new function at this place, and TensorFlow warns after a
+        # few of them.
+        self._forward = forward.get_concrete_function(
+            self._batches.element_spec["images"]
+        )
+
+    @data.telling_lost_images()
+    def features(self):
+        """float32 `[N, F]`, in index order.
+
+        Raises:
+          ValueError: if the backbone returns anything but finite rows of
+            numbers.
+          OSError: if images are gone, and their replacements too.
+        """
+        found = None
+        for batch in self._batches:
+            rows = self._forward(batch["images"])
+            if found is None:
+                _check_rank(rows)
+                shape = (self.source.num_images, rows.shape[-1])
+                found = np.empty(shape, np.float32)
+            kept = batch["mask"].numpy()
+            found[batch["index"].numpy()[kept]] = rows.numpy()[kept]
+        _check_finite(found, self.source)
+        return found
+
+
+def extract_features(backbone, source, **knobs):
+    """The features of one `FeaturePass`, which takes the same arguments."""
+    return FeaturePass(backbone, source, **knobs).features()
 
 
 def pixels(images):
