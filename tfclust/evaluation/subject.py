@@ -13,8 +13,8 @@ from tfclust import data
 from tfclust.evaluation.rows import num_bad
 from tfclust.ops.pixels import as_floats
 
-# Beyond this the flattened pixels of ImageNet's images would need 16 GB.
-PIXEL_SIDE = 32
+# Two crops of an image share at least what both see of its middle.
+_CROP_SCALES = (0.4, 1.0)
 
 
 class Subject:
@@ -54,6 +54,17 @@ class Subject:
     def test_features(self):
         """float32 `[N, F]` of the test source."""
         return self._extract(self.test)
+
+    @functools.cached_property
+    def crop_features(self):
+        """float32 `[2, N, F]` of two random crops of the test source's images.
+
+        Half the width of training's crops is left at least, without mirroring
+        or changes of colour.
+        """
+        return _crop_features(
+            self.backbone, self.test, self.image_size, self.batch_size
+        )
 
     def _extract(self, source):
         return extract_features(
@@ -136,26 +147,36 @@ def extract_features(backbone, source, **knobs):
     return FeaturePass(backbone, source, **knobs).features()
 
 
-def pixels(images):
-    """The baseline without a network: the image's own pixels, flattened.
+@data.telling_lost_images()
+def _crop_features(backbone, source, image_size, batch_size):
+    views = data.Views(
+        source,
+        batch_size=min(batch_size, source.num_images),
+        view_sizes=(image_size,),
+        num_views=(2,),
+        view_scales=(_CROP_SCALES,),
+        augmentation="none",
+    )
+    batches = views.extraction_batches("train")
 
-    Larger images are averaged down to `PIXEL_SIDE`. Values are divided by the
-    root of their number, so that rows have at most length 1 and SGD's published
-    rate is stable. This does not change cosines, standardised features or
-    clusters.
+    @tf.function(autograph=False)
+    def forward(batch):
+        (crops,) = views.on_device(batch)  # [2, b, S, S, 3]
+        features = [backbone(crop) for crop in tf.unstack(crops)]
+        rows = tf.cast(tf.stack(features), tf.float32)  # [2, b, F]
+        return rows, batch["index"], batch["mask"]
 
-    Args:
-      images: float32 `[B, S, S, 3]` in [0, 1].
-
-    Returns:
-      float32 `[B, F]`, F = 3 * min(S, 32)^2.
-    """
-    if images.shape[1] > PIXEL_SIDE:
-        images = tf.image.resize(
-            images, [PIXEL_SIDE, PIXEL_SIDE], antialias=True
-        )
-    num_values = int(np.prod(images.shape[1:]))
-    return tf.reshape(images, [-1, num_values]) / num_values**0.5
+    # As in `FeaturePass`.
+    forward = forward.get_concrete_function(batches.element_spec)
+    found = np.empty([2, source.num_images, 0], np.float32)
+    for batch in batches:
+        rows, index, mask = (part.numpy() for part in forward(batch))
+        if not found.size:
+            found = np.empty([*found.shape[:2], rows.shape[-1]], np.float32)
+        found[:, index[mask]] = rows[:, mask]
+    for rows in found:
+        _check_finite(rows, source)
+    return found
 
 
 def _check_rank(rows):

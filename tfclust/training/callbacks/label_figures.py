@@ -6,8 +6,7 @@ import numpy as np
 from tfclust.data import Sample, held_out
 from tfclust.data.views import passes
 from tfclust.engine.clustering import ClusteringMethod
-from tfclust.evaluation import online_knn
-from tfclust.evaluation.subject import FeaturePass
+from tfclust.evaluation import FeaturePass, online_knn
 from tfclust.ops import partitions
 
 
