@@ -15,7 +15,7 @@ RECIPE := configs/quickstart.flags
 .DELETE_ON_ERROR:
 
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
-	@sed '/^Written: /d' $(RUN)/table.txt
+	@sed '/^Written: /d; /^Next, /d' $(RUN)/table.txt
 	@echo "Run folder: $(RUN)"
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
 

@@ -1,4 +1,4 @@
-"""Measures a trained backbone beside an untrained one and raw pixels.
+"""Measures a trained backbone beside ones that have learnt nothing.
 
 python -m tfclust.evaluate --workdir=runs/mine \\
     --test_data=folder:/my/labelled_images
@@ -12,7 +12,7 @@ from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
 from tfclust.runtime import terminal
-from tfclust.training import measuring
+from tfclust.training import measuring, next_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,9 @@ class EvaluateConfig:
     )
     test_data: str = option(
         "",
-        "Labelled images on which figures are measured; empty for the run's "
-        "eval_data, or every fifth of train_data if the run has none.",
+        "Images on which figures are measured, with labels for all but the "
+        "protocol unlabelled; empty for the run's eval_data, or every fifth "
+        "of train_data if the run has none.",
     )
     max_images: int | None = option(
         None,
@@ -66,10 +67,11 @@ class EvaluateConfig:
 
 
 def main():
-    """Measures a trained backbone beside an untrained one and raw pixels.
+    """Measures a trained backbone beside ones that have learnt nothing.
 
-    Prints a table and writes the figures as JSON. The images need labels: class
-    folders, or TFRecords with image/class/label.
+    Prints a table and writes the figures as JSON. Labels come from class
+    folders, or TFRecords with image/class/label; without labels it tells how
+    steady the clusters are.
     """
     command = flags.read(EvaluateConfig)
     config = flags.read(EvaluationConfig)
@@ -79,9 +81,13 @@ def main():
 
     results = measuring.measure(command, config, say)
     print(evaluation.format_table(results))
+    for sentence in evaluation.verdicts(results):
+        terminal.say(sentence)
     output = measuring.output_path(command)
     if output is not None:
         terminal.say(f"Written: {output}")
+    if command.workdir:
+        terminal.say(next_steps.after_evaluation(command.workdir))
 
 
 if __name__ == "__main__":

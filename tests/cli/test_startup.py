@@ -34,6 +34,7 @@ REFUSED = [
     (("train", "--method=swaw"), "--method must be one of swav, deepcluster,"),
     (("train", "--method=sela", "--queue_rows=8"), "only by method=swav"),
     (("train", *RUN, "--temperature=0"), "temperature must be at least"),
+    (("train", *RUN, "--stored_size=96"), "stored_size=96, a view of 224 px"),
     (("train", *RUN, "--backbone=resnet5"), "backbone must be one of small,"),
     (("train", *RUN, "--warmup_epochs=2"), "warmup_epochs must be at most"),
     (("train", *RUN[1:]), "data must be given"),

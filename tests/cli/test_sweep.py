@@ -238,7 +238,12 @@ def test_table_says_what_a_variant_told(tmp_path):
     scores = {
         "knn": {"top1": 0.4567, "num_neighbors": 20},
         "linear": {"top1": 0.5, "protocol": "lbfgs"},
-        "clusters": {"nmi": 0.12345, "ari": 0.05, "num_clusters": 10},
+        "clusters": {
+            "ami": 0.1,
+            "ari": 0.05,
+            "nmi": 0.12345,
+            "num_clusters": 10,
+        },
     }
     (first / "evaluation.json").write_text(json.dumps({"trained": scores}))
     always = {
@@ -254,11 +259,11 @@ def test_table_says_what_a_variant_told(tmp_path):
     ]
     (first / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert format_table(runs).splitlines() == [
-        "| min_share | 20-NN | linear | NMI | ARI | loss / chance | effective "
-        "clusters | smallest cluster |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| 0.4 | 45.7 | 50.0 | 0.123 | 0.050 | 0.50 | 9.0 | 1,234 |",
-        "| 1 | – | – | – | – | – | – | – |",
+        "| min_share | 20-NN | linear | AMI | ARI | NMI | loss / chance | "
+        "effective clusters | smallest cluster |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| 0.4 | 45.7 | 50.0 | 0.100 | 0.050 | 0.123 | 0.50 | 9.0 | 1,234 |",
+        "| 1 | – | – | – | – | – | – | – | – |",
     ]
     del scores["linear"]  # measured again by fewer protocols
     (first / "evaluation.json").write_text(json.dumps({"trained": scores}))

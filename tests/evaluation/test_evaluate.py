@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support import processes
+from tests.support.commands import write_digits
 from tfclust import data, evaluate, export
 from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
@@ -83,7 +84,7 @@ def test_command_measures_a_run_and_its_saved_model_alike(
 
     of_run = json.loads((workdir / "evaluation.json").read_text())
     of_export = json.loads(other.read_text())
-    assert list(of_run) == ["trained", "untrained", "pixels"]
+    assert list(of_run) == ["trained", "untrained", "pixels", "colours"]
     assert of_run["trained"] != of_run["untrained"]
     assert of_run["untrained"] == of_export["untrained"]
     assert of_run["pixels"] == of_export["pixels"]
@@ -159,6 +160,52 @@ def test_every_fifth_image_is_held_out_where_no_test_is_given(workdir):
     assert lines[0].endswith("held out to test on, 40 of 200.")
 
 
+def test_without_labels_all_images_are_measured_and_a_line_says_so(
+    workdir, tmp_path
+):
+    write_digits(tmp_path / "flat", count=30, by_class=False)
+    flat = f"folder:{tmp_path / 'flat'}"
+    recipe = pretraining.load_run(workdir).recipe
+    run = dataclasses.replace(recipe.run, eval_data="", data=flat)
+    command, lines = evaluate.EvaluateConfig(workdir=str(workdir)), []
+    train, test = measuring.open_labelled(
+        command, EvaluationConfig(), recipe._replace(run=run), lines.append
+    )
+    assert train is None and test.num_images == 30
+    (line,) = lines
+    assert "has no labels: measures unlabelled, which needs none" in line
+    with pytest.raises(ValueError, match="the protocol knn compares with"):
+        measuring.open_labelled(
+            command,
+            EvaluationConfig(protocols=("knn",)),
+            recipe._replace(run=run),
+        )
+
+
+def test_command_ends_with_a_verdict_and_the_next_command(
+    workdir, tmp_path, capsys
+):
+    write_digits(tmp_path / "flat", count=30, by_class=False)
+    output = tmp_path / "verdict.json"
+    status = status_of(
+        f"--workdir={workdir}",
+        f"--test_data=folder:{tmp_path / 'flat'}",
+        f"--output={output}",
+        "--baselines=untrained",
+        "--cluster_restarts=2",
+    )
+    assert status == 0
+    *table, verdict, written, following = capsys.readouterr().out.splitlines()
+    assert table[2].startswith("4-means, two crops in one cluster %")
+    figures = json.loads(output.read_text())["trained"]["unlabelled"]
+    assert verdict == figures["verdict"] and figures["num_images"] == 30
+    assert written == f"Written: {output}"
+    assert following == (
+        "Next, to export it: python -m tfclust.export "
+        f"--workdir={workdir} --output=exports/tiny"
+    )
+
+
 def test_clusters_alone_open_no_training_images(workdir):
     command = evaluate.EvaluateConfig(
         workdir=str(workdir), train_data="folder:/nowhere"
@@ -179,7 +226,10 @@ def test_clusters_alone_open_no_training_images(workdir):
         (("--workdir=RUN", "--output=/proc/a/b.json"), "output=/proc/a/b.json"),
         (("--saved_model=RUN",), "no SavedModel"),
         (("--workdir=RUN", "--test_data=digits:?split=x"), "split=x"),
-        (("--workdir=RUN", "--test_data=folder:RUN/flat"), "folder:RUN/flat"),
+        (
+            ("--workdir=RUN", "--test_data=folder:RUN/flat", "--protocols=knn"),
+            "folder:RUN/flat",
+        ),
         (("--workdir=RUN", "--protocols=svm"), "protocols=svm"),
         (
             ("--workdir=RUN", "--test_data=digits:?split=train"),
@@ -215,7 +265,7 @@ def test_saved_model_without_a_recipe_has_no_untrained_twin(
     status = status_of(f"--saved_model={bare}")
 
     assert status == 2
-    assert "--baselines=pixels" in capsys.readouterr().err
+    assert "--baselines=pixels,colours" in capsys.readouterr().err
 
 
 def test_command_refuses_a_missing_run_in_a_process_of_its_own(tmp_path):

@@ -10,7 +10,8 @@ from tfclust.evaluation.config import SharedConfig
 FIGURES = {
     "knn": {"top1": 0.5, "num_neighbors": 7},
     "linear": {"top1": 0.5, "protocol": "sgd"},
-    "clusters": {"nmi": 0.5, "num_clusters": 3},
+    "clusters": {"ami": 0.5, "num_clusters": 3},
+    "unlabelled": {"stability": 0.5, "num_clusters": 3},
 }
 
 
@@ -40,3 +41,9 @@ def test_record_says_what_help_and_tables_need(name):
 def test_which_protocols_learn_from_training_images():
     learning = [n for n, protocol in PROTOCOLS.items() if protocol.learns]
     assert learning == ["knn", "linear"]
+
+
+def test_agreement_and_accuracy_are_never_without_a_chance_level():
+    for name, protocol in PROTOCOLS.items():
+        for column in protocol.columns(FIGURES[name]):
+            assert column.chance is not None or name == "unlabelled"

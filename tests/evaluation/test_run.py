@@ -51,6 +51,27 @@ def test_features_come_in_index_order_whatever_the_batch():
     np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
+def test_a_pass_that_comes_again_traces_once_and_reads_once(tmp_path):
+    for i, image in enumerate(coloured_source(6).stored()[:, 1:-1, 1:-1]):
+        tf.io.write_file(f"{tmp_path}/{i}.png", tf.io.encode_png(image))
+    source = data.open_source(f"folder:{tmp_path}")
+    scale, traced = tf.Variable(1.0), []
+
+    def backbone(images):
+        traced.append(images.shape)
+        return scale * mean_colour(images)
+
+    features = evaluation.FeaturePass(
+        backbone, source, image_size=8, batch_size=4, keep=True
+    )
+    first = features.features()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    scale.assign(2.0)  # a step of training between
+    np.testing.assert_array_equal(features.features(), 2 * first)
+    assert len(traced) == 1 and not source.failures
+
+
 def test_passes_over_few_images_warn_of_no_retracing(caplog, monkeypatch):
     monkeypatch.setattr(tf.get_logger(), "propagate", True)
     for seed in range(8):
@@ -73,6 +94,26 @@ def test_feature_maps_are_refused():
         evaluation.extract_features(
             lambda images: images, coloured_source(4), image_size=8
         )
+
+
+def test_colours_are_the_same_wherever_they_lie():
+    images = np.random.default_rng(0).random([1, 8, 8, 3])
+    moved = images.reshape(1, 4, 16, 3)[:, ::-1].transpose(0, 2, 1, 3)
+    rows = [
+        evaluation.colours(tf.constant(of, tf.float32)).numpy()
+        for of in (images, moved)
+    ]
+    np.testing.assert_array_equal(*rows)
+    assert rows[0].shape == (1, 216)
+    np.testing.assert_allclose(np.linalg.norm(rows[0]), 1, rtol=1e-6)
+
+
+def test_colours_are_shares_of_six_levels_a_channel():
+    images = np.zeros([1, 2, 2, 3], np.float32)
+    images[0, 0] = 1, 0.5, 0  # levels 5, 3, 0: bin (5 * 6 + 3) * 6
+    (row,) = evaluation.colours(tf.constant(images)).numpy()
+    assert np.flatnonzero(row).tolist() == [0, 198]
+    np.testing.assert_allclose(row[[0, 198]] ** 2, 0.5, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "width"), [(24, 24), (32, 32), (64, 32)])
@@ -111,6 +152,8 @@ def test_every_backbone_gets_every_figure(linear_protocol):
     assert list(results) == ["trained", "untrained"]
     for figures in results.values():
         assert list(figures) == ["knn", "linear", "clusters"]
+        assert figures["knn"]["chance"] == pytest.approx(1 / 3)
+        assert figures["linear"]["chance"] == pytest.approx(1 / 3)
         assert {"nmi", "nmi_arithmetic", "ami", "ari", "accuracy"} < set(
             figures["clusters"]
         )
@@ -149,6 +192,7 @@ def never_called(images):
         (("linear",), None, 30, "protocol linear needs train_data"),
         (("clusters",), None, None, "protocol clusters needs test_data"),
         (("clusters",), None, -30, "protocol clusters compares with labels"),
+        ((), None, None, "protocol knn needs test_data"),
         (("linear",), -60, 30, "train_data has none. Received: train_data="),
         (("knn",), 30, 30, "other images than train_data"),
         (("knn",), 19, 30, "num_neighbors=20, 19 images"),
@@ -187,10 +231,9 @@ def test_clusters_need_no_training_images():
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
-        ({"protocols": ()}, "at least one of"),
         ({"protocols": ("knn", "knn")}, "must name each only once"),
-        ({"protocols": ("svm",)}, "one of knn, linear, clusters"),
-        ({"baselines": ("zero",)}, "one of untrained, pixels"),
+        ({"protocols": ("svm",)}, "one of knn, linear, clusters, unlabelled"),
+        ({"baselines": ("zero",)}, "one of untrained, pixels, colours"),
         ({"knn_temperature": 0.0}, "knn_temperature must be at least"),
     ],
 )
@@ -207,10 +250,13 @@ def test_table_has_a_column_a_backbone_and_a_line_a_figure():
         "ari": 0.69,
         "accuracy": 0.8181,
         "num_clusters": 10,
+        "nmi_chance": 0.0551,
+        "nmi_arithmetic_chance": 0.055,
+        "accuracy_chance": 0.1666,
     }
     results = {
         "trained": {
-            "knn": {"top1": 0.97, "num_neighbors": 20},
+            "knn": {"top1": 0.97, "num_neighbors": 20, "chance": 0.1},
             "linear": {"top1": 0.987, "protocol": "lbfgs"},
             "clusters": clusters,
         },
@@ -221,13 +267,14 @@ def test_table_has_a_column_a_backbone_and_a_line_a_figure():
         },
     }
     assert evaluation.format_table(results).splitlines() == [
-        "                                trained  pixels",
-        "-----------------------------------------------",
-        "weighted 20-NN, top-1 %            97.0   100.0",
-        "linear probe (L-BFGS), top-1 %     98.7    90.0",
-        "10-means, NMI (geometric)         0.765   0.500",
-        "10-means, NMI (arithmetic)        0.760   0.760",
-        "10-means, AMI                     0.750   0.750",
-        "10-means, ARI                     0.690   0.690",
-        "10-means, Hungarian accuracy %     81.8    81.8",
+        "                                trained  pixels  chance",
+        "-------------------------------------------------------",
+        "weighted 20-NN, top-1 %            97.0   100.0    10.0",
+        # Figures of an older version have no chance level.
+        "linear probe (L-BFGS), top-1 %     98.7    90.0       -",
+        "10-means, AMI                     0.750   0.750   0.000",
+        "10-means, ARI                     0.690   0.690   0.000",
+        "10-means, NMI (geometric)         0.765   0.500   0.055",
+        "10-means, NMI (arithmetic)        0.760   0.760   0.055",
+        "10-means, Hungarian accuracy %     81.8    81.8    16.7",
     ]

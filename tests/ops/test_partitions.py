@@ -53,6 +53,30 @@ def test_ari_and_ami_equal_scikit_learn(pair):
     assert partitions.ami(a, b) == pytest.approx(expected, abs=ROUNDING)
 
 
+@pytest.mark.parametrize("average", ["geometric", "arithmetic"])
+def test_chance_nmi_is_the_mean_over_groups_dealt_anew(average):
+    labels, clusters = related(40, 5, 8)
+    generator = np.random.default_rng(1)
+    dealt = [
+        partitions.nmi(labels, generator.permutation(clusters), average)
+        for _ in range(2000)
+    ]
+    found = partitions.chance_nmi(labels, clusters, average)
+    # 0.05 is the spread of one deal: five of the mean's.
+    assert found == pytest.approx(np.mean(dealt), abs=5 * 0.05 / 2000**0.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "clusters", "expected"),
+    [([0, 0, 0], [1, 1, 1], 1), ([0, 1, 2], [1, 1, 1], 0), ([0, 1], [1, 0], 1)],
+)
+def test_chance_nmi_of_partitions_that_cannot_change(
+    labels, clusters, expected
+):
+    assert partitions.chance_nmi(labels, clusters) == pytest.approx(expected)
+    assert partitions.nmi(labels, clusters) == pytest.approx(expected)
+
+
 @given(two_partitions())
 def test_contingency_counts_every_pair_of_values(pair):
     a, b = pair

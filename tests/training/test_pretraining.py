@@ -64,6 +64,20 @@ def test_finished_run_trains_no_further(finished):
     assert "Finished already" in said[-1]
 
 
+def test_a_finished_run_ends_with_the_next_commands(tmp_path):
+    workdir = tmp_path / "my photos"
+    _, said = quietly(recipe(workdir, epochs=1))
+    measure, export = said[-1].split(" && ")
+    assert measure == (
+        "Next, to measure and export it: python -m tfclust.evaluate "
+        f"--workdir='{workdir}'"
+    )
+    assert export == (
+        f"python -m tfclust.export --workdir='{workdir}' "
+        "--output='exports/my photos'"
+    )
+
+
 def test_killed_run_tells_its_repeated_epoch_once(tmp_path, finished):
     """Its last checkpoint damaged, an epoch is trained and told again."""
     copied(finished, tmp_path)

@@ -78,6 +78,15 @@ class ViewsConfig:
         lower=1.0,
         upper=2048.0,
     )
+    stored_size: int | None = option(
+        None,
+        "Short side to which images are shrunk, once, before crops are cut; "
+        "they are then kept in memory if they fit. Empty cuts crops from the "
+        "images at full size, read anew for each step.",
+        unit="pixels",
+        lower=4,
+        upper=8192,
+    )
     augmentation: str = option(
         "swav",
         "Chain of changes after the crop; the knobs below override its parts.",

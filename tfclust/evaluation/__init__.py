@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
+    from tfclust.evaluation.baselines import colours, pixels
     from tfclust.evaluation.config import BASELINES, EvaluationConfig
     from tfclust.evaluation.probes.logistic import (
         LogisticResult,
@@ -30,10 +31,16 @@ if TYPE_CHECKING:
         check_source,
         check_sources,
         evaluate,
+        for_images,
         learning,
         overlap_error,
+        verdicts,
     )
-    from tfclust.evaluation.subject import Subject, extract_features, pixels
+    from tfclust.evaluation.subject import (
+        FeaturePass,
+        Subject,
+        extract_features,
+    )
     from tfclust.evaluation.table import format_table
 else:
     __getattr__, __dir__ = on_first_use(__name__)
@@ -44,6 +51,7 @@ __all__ = [
     "ClustersResult",
     "Column",
     "EvaluationConfig",
+    "FeaturePass",
     "KNNResult",
     "LogisticResult",
     "Protocol",
@@ -51,10 +59,12 @@ __all__ = [
     "Subject",
     "check_source",
     "check_sources",
+    "colours",
     "evaluate",
     "evaluate_clusters",
     "evaluate_knn",
     "extract_features",
+    "for_images",
     "format_table",
     "learning",
     "logistic_regression",
@@ -62,4 +72,5 @@ __all__ = [
     "overlap_error",
     "pixels",
     "sgd_probe",
+    "verdicts",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.options import check, option
 
-BASELINES = ("untrained", "pixels")
+BASELINES = ("untrained", "pixels", "colours")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,16 +14,18 @@ class SharedConfig:
     """What is measured, what it is compared with, and shared settings."""
 
     protocols: tuple[str, ...] = option(
-        tuple(PROTOCOLS),
+        (),
         "What to measure: "
         + ", ".join(protocol.words for protocol in PROTOCOLS.values())
-        + ".",
+        + "; empty for all that need labels if the images have some, else for "
+        "those that need none.",
         choices=tuple(PROTOCOLS),
     )
     baselines: tuple[str, ...] = option(
         BASELINES,
-        "What to compare with: the same network with fresh weights, and the "
-        "images' own pixels; empty for nothing.",
+        "What to compare with: the same network with fresh weights, the "
+        "images' own pixels, and how often each colour occurs in them; empty "
+        "for nothing.",
         choices=BASELINES,
     )
     evaluation_batch_size: int = option(
@@ -38,11 +40,6 @@ class SharedConfig:
 
     def __post_init__(self):
         check(self)
-        if not self.protocols:
-            raise ValueError(
-                "protocols needs at least one of "
-                f"{', '.join(PROTOCOLS)}. Received: none."
-            )
         for name in ("protocols", "baselines"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

@@ -41,3 +41,9 @@ def checked_rows(features, labels, which):
 def num_bad(features):
     """How many rows of `[N, F]` hold NaN or infinity."""
     return int((~np.isfinite(features).all(axis=1)).sum())
+
+
+def largest_class_share(labels):
+    """The accuracy of always naming the largest class of labels `[N]`."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return float(counts.max() / counts.sum())

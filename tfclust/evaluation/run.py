@@ -1,5 +1,7 @@
 """The chosen protocols on every backbone, and what images they need."""
 
+import dataclasses
+
 from tfclust.evaluation.config import EvaluationConfig
 from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.evaluation.subject import Subject
@@ -21,8 +23,8 @@ def evaluate(
       backbones: dict from a name, such as "trained" or "pixels", to a callable
         in inference mode: float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
       train: `data.Source` with labels that kNN and the linear probe learn
-        from; None if only clusters are asked for.
-      test: `data.Source` with labels on which figures are measured.
+        from; None if neither is asked for.
+      test: `data.Source` on which figures are measured.
       config: `EvaluationConfig`, or None.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
@@ -30,13 +32,14 @@ def evaluate(
       say: called with a line of text when a protocol is done, or None.
 
     Returns:
-      `{name: {protocol: {figure: value}}}`; shares between 0 and 1.
+      `{name: {protocol: {figure: value}}}`; shares between 0 and 1. Figures of
+      "trained" may have a `verdict`, a sentence.
 
     Raises:
       ValueError: if a protocol lacks labels or images, before any forward
         pass.
     """
-    config = config or EvaluationConfig()
+    config = for_images(config or EvaluationConfig(), test)
     check_sources(config, train, test)
     results: dict = {}
     for name, backbone in backbones.items():
@@ -54,14 +57,48 @@ def evaluate(
             results[name][protocol] = figures
             if say is not None:
                 say(f"{name}: {protocol} {_short(protocol, figures)}")
+    _add_verdicts(config.protocols, results)
     return results
+
+
+def for_images(config, source):
+    """`config` with its protocols by name.
+
+    Args:
+      config: `EvaluationConfig`; without protocols, all are meant that need
+        labels, or that need none where the images have none.
+      source: `data.Source` to measure on, or None.
+    """
+    if config.protocols:
+        return config
+    labels = source is None or source.labels is not None
+    named = tuple(n for n, of in PROTOCOLS.items() if of.labels == labels)
+    return dataclasses.replace(config, protocols=named)
+
+
+def verdicts(results):
+    """The sentences in what `evaluate` returned."""
+    return [
+        figures["verdict"]
+        for of in results.values()
+        for figures in of.values()
+        if figures.get("verdict")
+    ]
+
+
+def _add_verdicts(protocols, results):
+    for name in protocols:
+        judge = PROTOCOLS[name].verdict
+        if judge is not None and "trained" in results:
+            of = {backbone: found[name] for backbone, found in results.items()}
+            results["trained"][name]["verdict"] = judge(of)
 
 
 def check_sources(config, train, test):
     """Raises ValueError if a protocol cannot be run on these images.
 
     Args:
-      config: `EvaluationConfig`.
+      config: `EvaluationConfig`, from `for_images`.
       train: `data.Source`, or None.
       test: `data.Source`, or None.
     """
@@ -105,7 +142,7 @@ def check_source(config, argument, source):
                 f"the protocol {protocol} needs {argument}. Received: none. "
                 f"Give --{argument}=URI, or leave {protocol} out of protocols."
             )
-        if source.labels is None:
+        if source.labels is None and PROTOCOLS[protocol].labels:
             why = "".join(f" ({notice})" for notice in source.notices)
             raise ValueError(
                 f"the protocol {protocol} compares with labels, and {argument} "

@@ -13,8 +13,8 @@ from tfclust import data
 from tfclust.evaluation.rows import num_bad
 from tfclust.ops.pixels import as_floats
 
-# Beyond this the flattened pixels of ImageNet's images would need 16 GB.
-PIXEL_SIDE = 32
+# Two crops of an image share at least what both see of its middle.
+_CROP_SCALES = (0.4, 1.0)
 
 
 class Subject:
@@ -55,6 +55,17 @@ class Subject:
         """float32 `[N, F]` of the test source."""
         return self._extract(self.test)
 
+    @functools.cached_property
+    def crop_features(self):
+        """float32 `[2, N, F]` of two random crops of the test source's images.
+
+        Half the width of training's crops is left at least, without mirroring
+        or changes of colour.
+        """
+        return _crop_features(
+            self.backbone, self.test, self.image_size, self.batch_size
+        )
+
     def _extract(self, source):
         return extract_features(
             self.backbone,
@@ -65,11 +76,8 @@ class Subject:
         )
 
 
-@data.telling_lost_images()
-def extract_features(
-    backbone, source, *, image_size, resize_size=None, batch_size=256
-):
-    """Features of all images of a source, in index order.
+class FeaturePass:
+    """A pass over all images of a source, traced once and run any often.
 
     Args:
       backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`;
@@ -79,63 +87,96 @@ def extract_features(
       resize_size: int, short side before the crop; None for
         `data.default_resize(image_size)`.
       batch_size: int, images in a forward pass.
-
-    Returns:
-      float32 `[N, F]`.
-
-    Raises:
-      ValueError: if the backbone returns anything but finite rows of numbers.
-      OSError: if images are gone, and their replacements too.
+      keep: whether the images stay in memory for the next pass.
     """
-    batch_size = min(batch_size, source.num_images)
-    batches = data.evaluation_batches(
+
+    def __init__(
+        self,
+        backbone,
         source,
-        image_size=image_size,
-        resize_size=resize_size,
-        batch_size=batch_size,
+        *,
+        image_size,
+        resize_size=None,
+        batch_size=256,
+        keep=False,
+    ):
+        self.source = source
+        self._batches = data.evaluation_batches(
+            source,
+            image_size=image_size,
+            resize_size=resize_size,
+            batch_size=min(batch_size, source.num_images),
+            keep=keep,
+        )
+
+        @tf.function(autograph=False)
+        def forward(images):
+            return tf.cast(backbone(as_floats(images)), tf.float32)
+
+        # Batches have one shape. If it were traced at its first call, it would
+        # be one more new function at this place, and TensorFlow warns after a
+        # few of them.
+        self._forward = forward.get_concrete_function(
+            self._batches.element_spec["images"]
+        )
+
+    @data.telling_lost_images()
+    def features(self):
+        """float32 `[N, F]`, in index order.
+
+        Raises:
+          ValueError: if the backbone returns anything but finite rows of
+            numbers.
+          OSError: if images are gone, and their replacements too.
+        """
+        found = None
+        for batch in self._batches:
+            rows = self._forward(batch["images"])
+            if found is None:
+                _check_rank(rows)
+                shape = (self.source.num_images, rows.shape[-1])
+                found = np.empty(shape, np.float32)
+            kept = batch["mask"].numpy()
+            found[batch["index"].numpy()[kept]] = rows.numpy()[kept]
+        _check_finite(found, self.source)
+        return found
+
+
+def extract_features(backbone, source, **knobs):
+    """The features of one `FeaturePass`, which takes the same arguments."""
+    return FeaturePass(backbone, source, **knobs).features()
+
+
+@data.telling_lost_images()
+def _crop_features(backbone, source, image_size, batch_size):
+    views = data.Views(
+        source,
+        batch_size=min(batch_size, source.num_images),
+        view_sizes=(image_size,),
+        num_views=(2,),
+        view_scales=(_CROP_SCALES,),
+        augmentation="none",
     )
+    batches = views.extraction_batches("train")
 
     @tf.function(autograph=False)
-    def forward(images):
-        return tf.cast(backbone(as_floats(images)), tf.float32)
+    def forward(batch):
+        (crops,) = views.on_device(batch)  # [2, b, S, S, 3]
+        features = [backbone(crop) for crop in tf.unstack(crops)]
+        rows = tf.cast(tf.stack(features), tf.float32)  # [2, b, F]
+        return rows, batch["index"], batch["mask"]
 
-    # Batches have one shape. If it were traced at its first call, it would be
-    # one more new function at this place, and TensorFlow warns after a few of
-    # them.
-    forward = forward.get_concrete_function(batches.element_spec["images"])
-    features = None
+    # As in `FeaturePass`.
+    forward = forward.get_concrete_function(batches.element_spec)
+    found = np.empty([2, source.num_images, 0], np.float32)
     for batch in batches:
-        rows = forward(batch["images"])
-        if features is None:
-            _check_rank(rows)
-            shape = (source.num_images, rows.shape[-1])
-            features = np.empty(shape, np.float32)
-        kept = batch["mask"].numpy()
-        features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
-    _check_finite(features, source)
-    return features
-
-
-def pixels(images):
-    """The baseline without a network: the image's own pixels, flattened.
-
-    Larger images are averaged down to `PIXEL_SIDE`. Values are divided by the
-    root of their number, so that rows have at most length 1 and SGD's published
-    rate is stable. This does not change cosines, standardised features or
-    clusters.
-
-    Args:
-      images: float32 `[B, S, S, 3]` in [0, 1].
-
-    Returns:
-      float32 `[B, F]`, F = 3 * min(S, 32)^2.
-    """
-    if images.shape[1] > PIXEL_SIDE:
-        images = tf.image.resize(
-            images, [PIXEL_SIDE, PIXEL_SIDE], antialias=True
-        )
-    num_values = int(np.prod(images.shape[1:]))
-    return tf.reshape(images, [-1, num_values]) / num_values**0.5
+        rows, index, mask = (part.numpy() for part in forward(batch))
+        if not found.size:
+            found = np.empty([*found.shape[:2], rows.shape[-1]], np.float32)
+        found[:, index[mask]] = rows[:, mask]
+    for rows in found:
+        _check_finite(rows, source)
+    return found
 
 
 def _check_rank(rows):

@@ -4,7 +4,11 @@ from tfclust.evaluation.protocols.table import PROTOCOLS
 
 
 def format_table(results):
-    """A table with a column per backbone and a line per figure.
+    """A table with a line per figure, a column per backbone, and chance.
+
+    The last column is what says nothing: the largest class's share for
+    accuracies; for agreement of clusters, that of random groups as large as
+    those of the first backbone.
 
     Args:
       results: what `evaluate` returns.
@@ -13,11 +17,13 @@ def format_table(results):
       str, without a newline at the end. Accuracies are in percent; for the
       others 1 is perfect.
     """
-    lines = [["", *results]]
+    lines = [["", *results, "chance"]]
+    first: dict = next(iter(results.values()), {})
     for protocol, column in _rows(results):
         values = [
             of.get(protocol, {}).get(column.figure) for of in results.values()
         ]
+        values.append(_chance(column, first[protocol]))
         texts = (in_words(value, column.percent) for value in values)
         lines.append([column.title, *texts])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -31,6 +37,13 @@ def in_words(value, percent):
     if value is None:
         return "-"
     return f"{100 * value:.1f}" if percent else f"{value:.3f}"
+
+
+def _chance(column, figures):
+    """A column's chance level, or None."""
+    if isinstance(column.chance, str):
+        return figures.get(column.chance)
+    return column.chance
 
 
 def _rows(results):

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score
+from sklearn.metrics.cluster import expected_mutual_information
 
 
 def effective_clusters(counts):
@@ -102,27 +103,43 @@ def nmi(a, b, average="geometric"):
     Source:
       DeepCluster, arXiv:1807.05520, sec. 4.1, for the geometric mean.
     """
-    means = {
-        "geometric": lambda x, y: np.sqrt(x * y),
-        "arithmetic": lambda x, y: (x + y) / 2,
-    }
-    if average not in means:
-        raise ValueError(
-            "average says which mean of the entropies divides. Expected: "
-            f"'geometric' or 'arithmetic'. Received: {average!r}."
-        )
     table = contingency(a, b)
+    of_a, of_b = table.sum(axis=1), table.sum(axis=0)  # [K_a], [K_b]
+    mean = _mean_entropy(of_a, of_b, average)
     if max(table.shape) == 1:
         return 1.0
-    of_a, of_b = table.sum(axis=1), table.sum(axis=0)  # [K_a], [K_b]
-    mean = means[average](_entropy(of_a), _entropy(of_b))
     cells = table.tocoo()
     total = table.sum()
     # log(n_ij * n / (n_i * n_j)), in logarithms as the product may overflow.
     ratio = np.log(cells.data) + np.log(total)
     ratio -= np.log(of_a[cells.row]) + np.log(of_b[cells.col])
     information = max(0.0, float(np.sum(cells.data * ratio) / total))
-    return min(1.0, information / float(mean)) if information > 0 else 0.0
+    return min(1.0, information / mean) if information > 0 else 0.0
+
+
+def chance_nmi(a, b, average="geometric"):
+    """The NMI that `b` would have if its groups were dealt to the rows anew.
+
+    Args: those of `nmi`.
+
+    Returns:
+      float in [0, 1], the mean over all ways to deal; it grows with the number
+      of groups and falls with the number of rows.
+
+    Raises:
+      ValueError: as `nmi`.
+
+    Source:
+      Vinh et al. 2010, eq. 24, as in scikit-learn's `ami`.
+    """
+    table = contingency(a, b)
+    mean = _mean_entropy(table.sum(axis=1), table.sum(axis=0), average)
+    if max(table.shape) == 1:
+        return 1.0
+    if not mean:
+        return 0.0
+    information = expected_mutual_information(table, int(table.sum()))
+    return min(1.0, float(information) / mean)
 
 
 def ami(a, b):
@@ -193,6 +210,20 @@ def hungarian_accuracy(labels, clusters):
     table = contingency(labels, clusters).toarray()
     rows, columns = linear_sum_assignment(table, maximize=True)
     return float(table[rows, columns].sum() / table.sum())
+
+
+def _mean_entropy(of_a, of_b, average):
+    """A mean of the entropies of two partitions, from their sizes."""
+    means = {
+        "geometric": lambda x, y: (x * y) ** 0.5,
+        "arithmetic": lambda x, y: (x + y) / 2,
+    }
+    if average not in means:
+        raise ValueError(
+            "average says which mean of the entropies divides. Expected: "
+            f"'geometric' or 'arithmetic'. Received: {average!r}."
+        )
+    return float(means[average](_entropy(of_a), _entropy(of_b)))
 
 
 def _entropy(counts):

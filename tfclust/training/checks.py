@@ -9,6 +9,7 @@ import TensorFlow, which takes seconds.
 import os
 
 from tfclust import backbones, data, methods
+from tfclust.data.views.sizes import check_stored_size
 
 _EXAMPLES = {"data": "folder:/my/images", "workdir": "runs/first"}
 
@@ -56,6 +57,7 @@ def check_alone(recipe, needed=tuple(_EXAMPLES)):
     backbones.check_image_sizes(
         recipe.backbone.backbone, (*sizes, run.image_size)
     )
+    check_stored_size(recipe.views.stored_size, sizes[0])
 
 
 def _check_uris(run):

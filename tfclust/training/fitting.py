@@ -8,6 +8,7 @@ from tfclust.engine import health
 from tfclust.engine.config import RunFacts
 from tfclust.engine.console import Console
 from tfclust.runs.metrics import Metrics, read_metrics
+from tfclust.training import next_steps
 from tfclust.training.callbacks.label_figures import LabelFigures
 from tfclust.training.callbacks.saver import Saver
 from tfclust.training.callbacks.stopping import Collapse, StopRequest
@@ -42,7 +43,8 @@ def fit(session, callbacks=()):
     total, start = session.total_steps, session.start_step
     if start >= total:
         session.say(
-            f"Finished already: {start} steps are done in {session.workdir}."
+            f"Finished already: {start} steps are done in {session.workdir}. "
+            + next_steps.after_training(run.workdir)
         )
         return Trained(method, session.workdir, start, total, False)
     _announce(session)
@@ -64,6 +66,7 @@ def fit(session, callbacks=()):
         )
     step = int(method.step.numpy())
     if step == total:
+        session.say(next_steps.after_training(run.workdir))
         return Trained(method, session.workdir, step, total, False)
     for watch in collapse:
         _refuse_collapse(watch, session, step)

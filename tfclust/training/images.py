@@ -74,10 +74,10 @@ def _tell_failure(workdir, say, name, reason):
         say(f"It could not be listed in {folder.SKIPPED}: {error.strerror}.")
 
 
-def make_views(recipe, source):
-    """The `data.Views` of a recipe."""
+def make_views(recipe, source, say=terminal.say):
+    """The `data.Views` of a recipe; says what is kept in memory."""
     run = recipe.run
-    return data.Views(
+    views = data.Views(
         source,
         recipe.views,
         batch_size=run.batch_size,
@@ -85,3 +85,6 @@ def make_views(recipe, source):
         image_size=run.image_size,
         resize_size=run.resize_size,
     )
+    if views.stored is not None:
+        say(views.stored.in_words())
+    return views

@@ -52,7 +52,8 @@ def measure(command, config, say=None):
         raise ValueError(
             "the baseline untrained needs the recipe of the training. "
             f"Received: saved_model={command.saved_model}, whose "
-            f"{saved_model.CARD_FILE} has none. Give --baselines=pixels."
+            f"{saved_model.CARD_FILE} has none. Give "
+            "--baselines=pixels,colours."
         )
     train, test = open_labelled(command, config, trained.recipe, say)
     results = evaluation.evaluate(
@@ -83,18 +84,21 @@ def _check_paths(command):
 def open_labelled(command, config, recipe, say=None):
     """The sources to learn from and to test on; None if not needed.
 
-    Without images to test on, every fifth of those to learn from is held out.
+    Without images to test on, every fifth of those to learn from is held out;
+    all of them are tested on where nothing is learnt and they have no labels.
 
     Args:
       command: `tfclust.evaluate.EvaluateConfig`.
       config: `EvaluationConfig`.
       recipe: the run's `Recipe` for what `command` leaves out, or None.
-      say: called with a line of text if images are held out, or None.
+      say: called with a line of text if images are held out or have no
+        labels, or None.
     """
     run = RunConfig() if recipe is None else recipe.run
     train_uri = command.train_data or run.data
     test_uri = command.test_data or run.eval_data
-    if test_uri and not evaluation.learning(config):
+    learning = not config.protocols or evaluation.learning(config)
+    if test_uri and not learning:
         train_uri = ""  # nothing is learnt from other images
     elif train_uri and train_uri == test_uri:
         raise evaluation.overlap_error("all", train_uri, test_uri)
@@ -132,25 +136,39 @@ def open_labelled(command, config, recipe, say=None):
         # The smaller source first: problems with it show soonest.
         given = "test_data" if command.test_data else "eval_data"
         test = opened(given, test_uri)
+        config = _for_images(config, test, say)
         evaluation.check_source(config, "test_data", test)
+        if not evaluation.learning(config):
+            return None, test
     given = "train_data" if command.train_data else "data"
     train = opened(given, train_uri, max_images)
     if not test_uri:
+        config = _for_images(config, train, say)
         train, test = _held_out(config, train, say)
     evaluation.check_sources(config, train, test)
     return train, test
 
 
+def _for_images(config, source, say):
+    """`evaluation.for_images`; says so where labels are missing."""
+    found = evaluation.for_images(config, source)
+    if found != config and source is not None and source.labels is None:
+        why = "".join(f" ({notice})" for notice in source.notices)
+        if say is not None:
+            say(
+                f"{source.uri} has no labels{why}: measures "
+                f"{', '.join(found.protocols)}, which needs none. For kNN, a "
+                "linear probe and clusters against labels, give images in "
+                "class folders by --train_data and --test_data."
+            )
+    return found
+
+
 def _held_out(config, source, say):
     """`source` split in two, to learn from and to test on; says so."""
     if source is not None and source.labels is None:
-        why = "".join(f" ({notice})" for notice in source.notices)
-        raise ValueError(
-            "without test_data every fifth training image is held out to test "
-            f"on, and needs a label. Received: {source.uri} without labels"
-            f"{why}. Put the images in class folders, or give labelled ones "
-            "by --train_data and --test_data."
-        )
+        evaluation.check_source(config, "test_data", source)
+        return None, source
     evaluation.check_source(config, "test_data", source)
     train, test = data.held_out(source)
     if say is not None:
@@ -225,8 +243,9 @@ def _backbones(trained, baselines):
         backbones["untrained"] = _inference(
             loading.untrained_backbone(trained.recipe)
         )
-    if "pixels" in baselines:
-        backbones["pixels"] = evaluation.pixels
+    for name in ("pixels", "colours"):
+        if name in baselines:
+            backbones[name] = getattr(evaluation, name)
     return backbones
 
 

@@ -97,7 +97,7 @@ def _begun(recipe, strategy, threads, chief, say):
     # Refused before the images are opened, which may take minutes.
     other = None if saved else given_labels.open_run(recipe, say)
     source, test = images.open_images(recipe, workdir, say, chief=chief)
-    views = images.make_views(recipe, source)
+    views = images.make_views(recipe, source, say)
     recipe, labels = _given(recipe, views.source, saved, other, say)
     checks.check_images(recipe, views)
     about = _about(recipe, views, strategy, threads)

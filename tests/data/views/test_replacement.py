@@ -11,8 +11,7 @@ from tests.support.image_files import encoded, example, write_records
 from tests.support.marks import slow
 from tfclust import data
 from tfclust.data.views import sampling
-from tfclust.evaluation import sgd_probe
-from tfclust.evaluation.subject import extract_features, pixels
+from tfclust.evaluation import extract_features, pixels, sgd_probe
 
 COUNT = 24
 GONE = 5

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from tfclust.data import config as views_config
 from tfclust.data.config import ViewsConfig
+from tfclust.data.sources.shrunk import ShrunkSource
 from tfclust.data.views import passes, photometric, pipeline, sampling
-from tfclust.data.views.sizes import checked_resize
+from tfclust.data.views.sizes import check_stored_size, checked_resize
 from tfclust.runtime import parallel
 
 _DEFAULT_SIZE = 224
@@ -43,6 +44,8 @@ class Views:
       steps_per_epoch: int, whole batches in N images.
       image_size: int. resize_size: int. seed: int.
       source: the source. config: the config.
+      stored: the `ShrunkSource` that crops are cut from with `stored_size`,
+        else None.
 
     Raises:
       ValueError: if the images cannot fill a batch, or the crops make no
@@ -78,6 +81,10 @@ class Views:
         self.resize_size = checked_resize(self.image_size, resize_size)
         _check_batch(self.batch_size, self.num_images)
         _check_magnification(sizes, source)
+        check_stored_size(config.stored_size, sizes[0])
+        self.stored = None
+        if config.stored_size is not None:
+            self.stored = ShrunkSource(source, config.stored_size)
         self.steps_per_epoch = self.num_images // self.batch_size
         self._chain = views_config.chain(config)
         self._groups = _groups(sizes, config.num_views)
@@ -85,7 +92,7 @@ class Views:
             photometric.steps_of(self._chain, group.begin, group.end)
             for group in self._groups
         )
-        self._cutters = {}
+        self._cutters, self._kept_passes = {}, {}
 
     def __repr__(self):
         return (
@@ -177,6 +184,9 @@ class Views:
             )
         batch_size = batch_size or self.batch_size
         rows = pipeline.rows_of(batch_size, num_shards, shard)
+        kept = (batch_size, rows)
+        if kind == "eval" and not shuffle and kept in self._kept_passes:
+            return self._kept_passes[kept]
         elements = passes.pass_over_all(
             self.num_images,
             batch_size,
@@ -184,9 +194,18 @@ class Views:
             self._order_of_pass(draw) if shuffle else None,
         )
         if kind == "eval":
-            return passes.batches_of(
-                self.source, elements, rows, self.image_size, self.resize_size
+            keep = not shuffle and self._keeps_passes()
+            batches = passes.batches_of(
+                self.source,
+                elements,
+                rows,
+                self.image_size,
+                self.resize_size,
+                keep=keep,
             )
+            if keep:
+                self._kept_passes[kept] = batches
+            return batches
 
         def keyed(element):
             return {
@@ -248,6 +267,11 @@ class Views:
             order = tf.constant(order)
         return lambda positions: tf.gather(order, positions)
 
+    def _keeps_passes(self):
+        """Whether images as evaluation sees them stay in memory as well."""
+        num_bytes = passes.num_bytes(self.num_images, self.image_size)
+        return self.stored is not None and num_bytes <= passes.KEPT_BYTES
+
     def _order_of_pass(self, draw):
         return lambda positions: sampling.shuffled(
             positions, self.seed, draw, self.num_images, of="pass"
@@ -260,7 +284,7 @@ class Views:
             views = groups[-1].end
             config = self.config
             self._cutters[num_sizes] = pipeline.Cutter(
-                self.source,
+                self.stored or self.source,
                 self._chain._replace(
                     jitter=self._chain.jitter[:views],
                     blur_probability=self._chain.blur_probability[:views],

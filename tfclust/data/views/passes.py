@@ -11,6 +11,8 @@ from tfclust.data.views import pipeline, sampling
 from tfclust.data.views.sizes import checked_resize
 from tfclust.runtime import parallel
 
+# Up to so many bytes, a pass that comes again keeps what it has read.
+KEPT_BYTES = 1 << 29
 _KEY = sampling.key_of(0, "evaluation")
 _LONG = 8  # long to short side; above that, the part is cut out first
 
@@ -104,7 +106,14 @@ def _as_bytes(smooth):
     return tf.cast(tf.clip_by_value(smooth, 0, 255) + 0.5, tf.uint8)
 
 
-def evaluation_batches(source, *, image_size, batch_size, resize_size=None):
+def num_bytes(num_images, image_size):
+    """Bytes of all images of a pass."""
+    return 3 * num_images * image_size**2
+
+
+def evaluation_batches(
+    source, *, image_size, batch_size, resize_size=None, keep=False
+):
     """A pass over all images of `source` in index order, resized and cropped.
 
     The last batch is filled with the first images; `mask` is False there.
@@ -115,6 +124,7 @@ def evaluation_batches(source, *, image_size, batch_size, resize_size=None):
       batch_size: int.
       resize_size: int, short side before the crop; None for
         `default_resize(image_size)`.
+      keep: whether the first pass keeps its images in memory for the next.
 
     Returns:
       `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, `index` int64
@@ -127,7 +137,9 @@ def evaluation_batches(source, *, image_size, batch_size, resize_size=None):
     rows = pipeline.rows_of(batch_size, 1, 0)
     elements = pass_over_all(source.num_images, batch_size, rows)
     resize_size = checked_resize(image_size, resize_size)
-    return batches_of(source, elements, rows, image_size, resize_size)
+    return batches_of(
+        source, elements, rows, image_size, resize_size, keep=keep
+    )
 
 
 def pass_over_all(num_images, batch_size, rows, index_of=None):
@@ -162,8 +174,11 @@ def pass_over_all(num_images, batch_size, rows, index_of=None):
     return parallel.map_plainly(elements, masked)
 
 
-def batches_of(source, elements, rows, image_size, resize_size):
+def batches_of(source, elements, rows, image_size, resize_size, *, keep=False):
     """`{"images", "index", "mask"}` for elements of `pass_over_all`."""
+
+    def finished(batches):
+        return parallel.finished(batches.cache() if keep else batches)
 
     def with_others(element):
         kept = {"index": element["index"], "mask": element["mask"]}
@@ -185,7 +200,7 @@ def batches_of(source, elements, rows, image_size, resize_size):
             images = tf.gather(store, index)[:, 1:-1, 1:-1]
             return {**kept, "images": centred(images, resize_size, image_size)}
 
-        return parallel.finished(parallel.map_batches(elements, cut_rows))
+        return finished(parallel.map_batches(elements, cut_rows))
 
     def cut_image(kept, wanted):
         data, choice = source.fetch(wanted)
@@ -193,4 +208,4 @@ def batches_of(source, elements, rows, image_size, resize_size):
         return {**kept, "images": centred(image, resize_size, image_size)}
 
     images = parallel.map_images(elements.unbatch(), cut_image)
-    return parallel.finished(images.batch(rows.num, drop_remainder=True))
+    return finished(images.batch(rows.num, drop_remainder=True))

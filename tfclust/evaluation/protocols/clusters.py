@@ -16,9 +16,7 @@ from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.rows import checked_rows
 from tfclust.options import check, option
 
-# Lloyd's iterations converge well before this; `_TOLERANCE` ends them.
-_MAX_ITERS = 300
-_TOLERANCE = 1e-4
+_PERMUTATIONS = 20  # of which the chance level of accuracy is the mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +24,10 @@ class Config:
     """Knobs of the clusters that are compared with labels."""
 
     evaluation_clusters: int | None = option(
-        None, "Clusters of k-means; empty for the number of classes.", lower=2
+        None,
+        "Clusters of k-means; empty for the number of classes, or without "
+        "labels for the root of half the images.",
+        lower=2,
     )
     cluster_restarts: int = option(
         10,
@@ -48,6 +49,10 @@ class ClustersResult(NamedTuple):
     accuracy: float  # Hungarian
     num_clusters: int
     assignments: np.ndarray  # [N]
+    # What random groups of the same sizes have; for AMI and ARI that is 0.
+    nmi_chance: float
+    nmi_arithmetic_chance: float
+    accuracy_chance: float
 
 
 def evaluate_clusters(
@@ -77,6 +82,7 @@ def evaluate_clusters(
       Caron et al. 2018, arXiv:1807.05520, section 4.1; Asano et al. 2020,
       arXiv:1911.05371, for AMI, ARI and accuracy.
     """
+    from tfclust.evaluation.best_kmeans import best_kmeans
     from tfclust.ops import partitions
     from tfclust.ops.units import unit_rows
 
@@ -89,13 +95,13 @@ def evaluate_clusters(
             f"Received: {num_clusters} clusters, {len(features)} test images. "
             "Set evaluation_clusters, or give more images."
         )
-    rows = unit_rows(features)
-    results = [
-        _clustered(rows, num_clusters, (seed + restart) % 2**32)
-        for restart in range(num_restarts)
-    ]
-    best = min(results, key=lambda result: float(result.inertia))
+    best = best_kmeans(unit_rows(features), num_clusters, num_restarts, seed)
     assignments = np.asarray(best.pseudo_labels)
+    means = {"": "geometric", "_arithmetic": "arithmetic"}
+    by_chance = {
+        f"nmi{name}_chance": partitions.chance_nmi(labels, assignments, mean)
+        for name, mean in means.items()
+    }
     return ClustersResult(
         nmi=partitions.nmi(labels, assignments, average="geometric"),
         nmi_arithmetic=partitions.nmi(
@@ -106,6 +112,8 @@ def evaluate_clusters(
         accuracy=partitions.hungarian_accuracy(labels, assignments),
         num_clusters=num_clusters,
         assignments=assignments,
+        accuracy_chance=_chance_accuracy(labels, assignments, seed),
+        **by_chance,
     )
 
 
@@ -127,11 +135,27 @@ def columns(figures):
     """Agreement by each measure."""
     means = f"{figures['num_clusters']}-means"
     return (
-        Column(f"{means}, NMI (geometric)", "nmi", short="NMI"),
-        Column(f"{means}, NMI (arithmetic)", "nmi_arithmetic", said=False),
-        Column(f"{means}, AMI", "ami", said=False),
-        Column(f"{means}, ARI", "ari", short="ARI"),
-        Column(f"{means}, Hungarian accuracy %", "accuracy", percent=True),
+        Column(f"{means}, AMI", "ami", short="AMI", chance=0.0),
+        Column(f"{means}, ARI", "ari", short="ARI", chance=0.0),
+        Column(
+            f"{means}, NMI (geometric)",
+            "nmi",
+            short="NMI",
+            said=False,
+            chance="nmi_chance",
+        ),
+        Column(
+            f"{means}, NMI (arithmetic)",
+            "nmi_arithmetic",
+            said=False,
+            chance="nmi_arithmetic_chance",
+        ),
+        Column(
+            f"{means}, Hungarian accuracy %",
+            "accuracy",
+            percent=True,
+            chance="accuracy_chance",
+        ),
     )
 
 
@@ -144,18 +168,18 @@ PROTOCOL = Protocol(
 )
 
 
-def _clustered(rows, num_clusters, seed):
-    """`KMeansResult` of one start."""
-    from sklearn.cluster import kmeans_plusplus
+def _chance_accuracy(labels, assignments, seed):
+    """Mean Hungarian accuracy of the clusters, dealt to the images anew."""
+    from tfclust.ops import partitions
 
-    from tfclust.ops.kmeans import kmeans
-
-    start, _ = kmeans_plusplus(rows, num_clusters, random_state=seed)
-    return kmeans(
-        rows,
-        num_clusters,
-        num_iters=_MAX_ITERS,
-        seed=seed,
-        initial_centroids=start,
-        tolerance=_TOLERANCE,
+    random = np.random.default_rng(seed)
+    return float(
+        np.mean(
+            [
+                partitions.hungarian_accuracy(
+                    labels, random.permutation(assignments)
+                )
+                for _ in range(_PERMUTATIONS)
+            ]
+        )
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfclust.evaluation.protocols.record import Column, Protocol
-from tfclust.evaluation.rows import checked_rows
+from tfclust.evaluation.rows import checked_rows, largest_class_share
 from tfclust.options import check, option
 
 _VOTE_ROWS = 2048  # test rows whose votes are counted at once
@@ -151,6 +151,7 @@ def run(subject, config):
     )
     return {
         "top1": result.top1,
+        "chance": largest_class_share(subject.test.labels),
         "num_neighbors": config.num_neighbors,
         "temperature": config.knn_temperature,
     }
@@ -160,7 +161,7 @@ def columns(figures):
     """The share classified correctly."""
     name = f"{figures['num_neighbors']}-NN"
     title = f"weighted {name}, top-1 %"
-    return (Column(title, "top1", percent=True, short=name),)
+    return (Column(title, "top1", percent=True, short=name, chance="chance"),)
 
 
 def check_images(config, train):

@@ -7,6 +7,7 @@ and `sgd`, that of SwAV and DeepCluster-v2 (`probes/sgd.py`).
 import dataclasses
 
 from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation.rows import largest_class_share
 from tfclust.options import check, option
 
 # From this size on `auto` means SGD: the features of all images and their
@@ -61,13 +62,16 @@ def run(subject, config):
     if kind == "auto":
         kind = "lbfgs" if subject.train.num_images < LARGE_SET else "sgd"
     probe = _by_regression if kind == "lbfgs" else _by_sgd
-    return {**probe(subject, config), "protocol": kind}
+    chance = largest_class_share(subject.test.labels)
+    return {**probe(subject, config), "chance": chance, "protocol": kind}
 
 
 def columns(figures):
     """The share classified correctly."""
     title = f"linear probe ({_TITLES[figures['protocol']]}), top-1 %"
-    return (Column(title, "top1", percent=True, short="linear"),)
+    return (
+        Column(title, "top1", percent=True, short="linear", chance="chance"),
+    )
 
 
 PROTOCOL = Protocol(

@@ -17,6 +17,7 @@ class Column(NamedTuple):
     percent: bool = False
     short: str = ""  # heading in a sweep's table; empty to leave it out there
     said: bool = True  # whether it is in the line that reports the protocol
+    chance: str | float | None = None  # what says nothing: a figure, or a value
 
 
 class Protocol(NamedTuple):
@@ -34,6 +35,9 @@ class Protocol(NamedTuple):
       check: function of the `EvaluationConfig` and the training `data.Source`
         that raises ValueError if they do not fit together; None if nothing can
         be wrong with them. Called before any forward pass.
+      labels: whether it needs labels.
+      verdict: function of `{backbone: figures}` -> a sentence on "trained", or
+        None where the figures speak for themselves.
     """
 
     run: Callable
@@ -42,3 +46,5 @@ class Protocol(NamedTuple):
     columns: Callable
     words: str
     check: Callable | None = None
+    labels: bool = True
+    verdict: Callable | None = None

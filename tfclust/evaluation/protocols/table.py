@@ -1,10 +1,11 @@
 """The protocols by name, in the order in which figures are shown."""
 
-from tfclust.evaluation.protocols import clusters, knn, linear
+from tfclust.evaluation.protocols import clusters, knn, linear, unlabelled
 from tfclust.evaluation.protocols.record import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
     "knn": knn.PROTOCOL,
     "linear": linear.PROTOCOL,
     "clusters": clusters.PROTOCOL,
+    "unlabelled": unlabelled.PROTOCOL,
 }

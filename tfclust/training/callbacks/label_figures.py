@@ -2,11 +2,11 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfclust.data import Sample, held_out
+from tfclust.data.views import passes
 from tfclust.engine.clustering import ClusteringMethod
-from tfclust.evaluation import extract_features, online_knn
+from tfclust.evaluation import FeaturePass, online_knn
 from tfclust.ops import partitions
 
 
@@ -37,17 +37,24 @@ class LabelFigures(keras.callbacks.Callback):
 
     def set_model(self, model):
         super().set_model(model)
-        # Traced once, not once per epoch.
-        self.features = tf.function(
-            lambda images: model.backbone(images, training=False),
-            reduce_retracing=True,
-            autograph=False,
-        )
+        # Traced once, and images decoded once: on few images, both would cost
+        # more at each epoch than its steps.
+        self.passes = [
+            FeaturePass(
+                lambda images: model.backbone(images, training=False),
+                source,
+                image_size=self.views.image_size,
+                resize_size=self.views.resize_size,
+                batch_size=self.views.batch_size,
+                keep=_fits(source, self.views.image_size),
+            )
+            for source in self.knn_sources
+        ]
 
     def on_epoch_end(self, epoch, logs=None):
         if isinstance(self.model, ClusteringMethod):
             logs.update(self._of_clusters())
-        if self.knn_sources and (epoch + 1) % self.every_epochs == 0:
+        if self.passes and (epoch + 1) % self.every_epochs == 0:
             logs["knn_accuracy"] = self._knn()
 
     def _of_clusters(self):
@@ -73,17 +80,14 @@ class LabelFigures(keras.callbacks.Callback):
         return float(np.mean(heads)) if heads else float("nan")
 
     def _knn(self):
-        arrays = []
-        for source in self.knn_sources:
-            features = extract_features(
-                self.features,
-                source,
-                image_size=self.views.image_size,
-                resize_size=self.views.resize_size,
-                batch_size=self.views.batch_size,
-            )
-            arrays += [features, source.labels]
+        arrays: list = []
+        for of in self.passes:
+            arrays += [of.features(), of.source.labels]
         return float(online_knn(*arrays))
+
+
+def _fits(source, image_size):
+    return passes.num_bytes(source.num_images, image_size) <= passes.KEPT_BYTES
 
 
 def _bank_and_test(source, test_source, num_images):
