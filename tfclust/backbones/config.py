@@ -76,6 +76,16 @@ class BackboneConfig:
         resume="never",
         why_never="it is read only at a run's start",
     )
+    frozen_stages: int = option(
+        0,
+        "Number of stages, the stem as the first, that keep their weights and "
+        "statistics of batch norm; 0 trains all of them.",
+        unit="stages",
+        source="Detectron2, FREEZE_AT",
+        lower=0,
+        resume="never",
+        why_never="the optimizer keeps nothing for frozen weights",
+    )
 
     def __post_init__(self):
         check(self)
@@ -93,6 +103,22 @@ class BackboneConfig:
                 "as backbone=ResNet50, or init_from=./imagenet if a file or "
                 "folder of yours has that name."
             )
+
+
+def frozen_at_random(config):
+    """A sentence on stages frozen with random weights, or None."""
+    given = 0
+    if config.init_from:
+        all_given = config.init_stages is None
+        given = config.frozen_stages if all_given else config.init_stages + 1
+    if given >= config.frozen_stages:
+        return None
+    return (
+        f"Frozen with random weights: {config.frozen_stages - given} of the "
+        f"{config.frozen_stages} frozen stages, which init_from does not fill. "
+        "They will never learn anything; lower --frozen_stages unless that is "
+        "what you want."
+    )
 
 
 def arguments(config):

@@ -3,6 +3,7 @@
 from tfclust.backbones import alexnet, applications, front, resnet, vgg
 from tfclust.backbones.adapting import adapt, batch_norms
 from tfclust.backbones.config import arguments
+from tfclust.backbones.frozen import freeze
 from tfclust.backbones.fused import fuse
 from tfclust.backbones.initial_weights import load_weights
 from tfclust.backbones.settings import (
@@ -96,7 +97,7 @@ def build(
 
 
 def from_config(config, *, image_size, sync_batch_norm=False, say=None):
-    """The backbone that `config` describes, with `init_from` loaded.
+    """The backbone that `config` describes, loaded and frozen as it says.
 
     Args:
       config: a `BackboneConfig`.
@@ -109,7 +110,8 @@ def from_config(config, *, image_size, sync_batch_norm=False, say=None):
 
     Raises:
       FileNotFoundError: if `init_from` is not there.
-      ValueError: if its weights do not fit.
+      ValueError: if its weights do not fit, or it has fewer stages than are to
+        be frozen.
     """
     backbone = build(
         config.backbone,
@@ -117,6 +119,7 @@ def from_config(config, *, image_size, sync_batch_norm=False, say=None):
         sync_batch_norm=sync_batch_norm,
         **arguments(config),
     )
+    freeze(backbone, config.frozen_stages)
     if config.init_from:
         loaded = load_weights(
             backbone,

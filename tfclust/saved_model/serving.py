@@ -70,11 +70,13 @@ class Forward:
 
 
 def single_device_copy(backbone):
-    """A copy of a backbone in float32 whose batch norms do not synchronise.
+    """A copy of a backbone in float32, trainable, whose batch norms do not
+    synchronise.
 
     Synchronised statistics would put a collective, and a gradient that cannot
     be saved, into a model that others fine-tune on one device. Half precision
     is how a run trains fast; a server's processor may compute it far slower.
+    What the run has frozen is its own affair.
 
     Raises:
       ValueError: if a layer cannot be rebuilt from its configuration.
@@ -86,12 +88,16 @@ def single_device_copy(backbone):
             config["synchronized"] = False
         return type(layer).from_config(config)
 
-    return copy_of(
+    copy = copy_of(
         backbone,
         copied,
         "the backbone's layers must be described by their get_config, so that "
         "it can be saved.",
     )
+    # Each by itself: a model that is trainable already would pass nothing on.
+    for layer in copy._flatten_layers():
+        layer.trainable = True
+    return copy
 
 
 def served(method, backbone, image_size, resize_size, max_pixels):
