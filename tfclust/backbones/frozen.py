@@ -90,7 +90,7 @@ def _is_frozen(operation):
 
 
 def _with_weights(operation):
-    """The layers inside, or the layer itself, that have weights of their own."""
+    """The layers in it, itself included, that have weights of their own."""
     if not isinstance(operation, layers.Layer):
         return []
     return [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tfclust.data.sources.schemes import check_uri
     from tfclust.data.sources.uris import open_source
     from tfclust.data.views.batches import Views
+    from tfclust.data.views.mapping import map_images
     from tfclust.data.views.passes import evaluation_batches
     from tfclust.data.views.sizes import default_resize
 else:
@@ -32,6 +33,7 @@ __all__ = [
     "default_resize",
     "evaluation_batches",
     "held_out",
+    "map_images",
     "open_source",
     "telling_lost_images",
 ]

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfclust import data
 from tfclust.evaluation.rows import num_bad
-from tfclust.ops.pixels import as_floats
 
 # Beyond this the flattened pixels of ImageNet's images would need 16 GB.
 PIXEL_SIDE = 32
@@ -65,7 +64,6 @@ class Subject:
         )
 
 
-@data.telling_lost_images()
 def extract_features(
     backbone, source, *, image_size, resize_size=None, batch_size=256
 ):
@@ -87,31 +85,18 @@ def extract_features(
       ValueError: if the backbone returns anything but finite rows of numbers.
       OSError: if images are gone, and their replacements too.
     """
-    batch_size = min(batch_size, source.num_images)
-    batches = data.evaluation_batches(
+
+    def forward(images):
+        return tf.cast(backbone(images), tf.float32)
+
+    features = data.map_images(
+        forward,
         source,
         image_size=image_size,
         resize_size=resize_size,
         batch_size=batch_size,
     )
-
-    @tf.function(autograph=False)
-    def forward(images):
-        return tf.cast(backbone(as_floats(images)), tf.float32)
-
-    # Batches have one shape. If it were traced at its first call, it would be
-    # one more new function at this place, and TensorFlow warns after a few of
-    # them.
-    forward = forward.get_concrete_function(batches.element_spec["images"])
-    features = None
-    for batch in batches:
-        rows = forward(batch["images"])
-        if features is None:
-            _check_rank(rows)
-            shape = (source.num_images, rows.shape[-1])
-            features = np.empty(shape, np.float32)
-        kept = batch["mask"].numpy()
-        features[batch["index"].numpy()[kept]] = rows.numpy()[kept]
+    _check_rank(features)
     _check_finite(features, source)
     return features
 
@@ -139,7 +124,7 @@ def pixels(images):
 
 
 def _check_rank(rows):
-    if rows.shape.rank != 2:
+    if rows.ndim != 2:
         raise ValueError(
             "a backbone must return features [B, F]. Received: shape "
             f"{rows.shape}. Wrap it in tfclust.backbones.adapt."
