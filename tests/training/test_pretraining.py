@@ -281,7 +281,7 @@ def test_random_layers_of_keras_are_reported_on_other_replicas():
             recipe("W", backbone=backbone), about, saved, [], said.append
         )
     assert "keras.applications" not in said[0]
-    assert "Dropout layers of keras.applications drop other units" in said[1]
+    assert "Dropout layers of Keras's networks drop other units" in said[1]
 
 
 def test_changed_flags_are_left_out_of_what_stays_elsewhere():

@@ -4,9 +4,11 @@ import dataclasses
 
 from tfclust.backbones.settings import (
     APPLICATIONS,
+    HUB,
     IMAGENET,
     SMALL_IMAGE_SIZE,
     check_settings,
+    preset_of,
 )
 from tfclust.options import check, option
 
@@ -17,8 +19,9 @@ class BackboneConfig:
 
     backbone: str = option(
         "resnet50",
-        "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn, or a network "
-        "in keras.applications by its name there, such as EfficientNetV2B0.",
+        "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn; a network in "
+        "keras.applications by its name there, such as EfficientNetV2B0; or "
+        "hub:<preset> for one of KerasHub.",
         source="SwAV",
     )
     width: int = option(
@@ -63,7 +66,8 @@ class BackboneConfig:
         "Weights to start from: a run folder, a SavedModel, a .keras or a "
         ".weights.h5 file; a published checkpoint (.pth, .safetensors and "
         "the like; docs/backbones.md lists them); imagenet for those of "
-        "keras.applications; empty for random ones.",
+        "keras.applications; hub for those of the backbone's preset; empty for "
+        "random ones.",
         resume="never",
         why_never="it is read only at a run's start",
     )
@@ -102,6 +106,13 @@ class BackboneConfig:
                 f"{self.backbone}. Give a network of keras.applications, such "
                 "as backbone=ResNet50, or init_from=./imagenet if a file or "
                 "folder of yours has that name."
+            )
+        if self.init_from == HUB and preset_of(self.backbone) is None:
+            raise ValueError(
+                f"init_from={HUB} means the weights of a preset of KerasHub. "
+                f"Received: backbone={self.backbone}. Give one, such as "
+                f"backbone={HUB}:resnet_50_imagenet, or init_from=./{HUB} if a "
+                "file or folder of yours has that name."
             )
 
 
