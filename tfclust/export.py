@@ -24,7 +24,7 @@ class ExportConfig:
         "",
         "Weights to export without a run: a published checkpoint, whose "
         "clusters are taken too where it has any, a .keras or a .weights.h5 "
-        "file, or imagenet; backbone says of which network.",
+        "file, imagenet or hub; backbone says of which network.",
     )
     output: str = option(
         "",

@@ -55,7 +55,7 @@ def _nearest_centroids(method, head, outputs):
 
 
 def _by_current_centroids(method, head, outputs):
-    clusters = method.clusters[head]
+    clusters = method.online_clusters[head]
     units = outputs.units[0].numpy()
     return units @ clusters.current.numpy() + clusters.duals.numpy()
 

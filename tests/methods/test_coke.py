@@ -139,7 +139,7 @@ def test_other_labels_and_centroids_of_table_2(eager, of_labels, of_centroids):
     wanted = labels.current if of_labels == "current" else last
     np.testing.assert_array_equal(labels.clusters[..., 0], wanted)
     assert (labels.current.numpy() != last).any()
-    centroids = getattr(method.clusters[1], of_centroids).numpy()
+    centroids = getattr(method.online_clusters[1], of_centroids).numpy()
     scores = outputs.units.numpy() @ centroids
     np.testing.assert_allclose(outputs.scores[1], scores, atol=1e-6)
 
@@ -156,9 +156,9 @@ def test_begin_epoch_twice_changes_nothing(eager):
     for _ in range(2):
         method.begin_epoch(1)
         states.append(method.state())
-    last = method.clusters[0].last.numpy()
-    np.testing.assert_array_equal(last, method.clusters[0].current)
-    assert not method.clusters[0].counts.numpy().any()
+    last = method.online_clusters[0].last.numpy()
+    np.testing.assert_array_equal(last, method.online_clusters[0].current)
+    assert not method.online_clusters[0].counts.numpy().any()
     for key, value in states[0].items():
         np.testing.assert_array_equal(value, states[1][key], err_msg=key)
 
@@ -172,7 +172,7 @@ def test_small_crops_influence_neither_labels_nor_clusters(eager):
     large = outputs.units[:2].numpy().mean(axis=0)
     np.testing.assert_allclose(method._rows(outputs), large, atol=1e-6)
     labels = method.assign(outputs, batch["index"])
-    for head, clusters in enumerate(method.clusters):
+    for head, clusters in enumerate(method.online_clusters):
         scores = large @ clusters.current.numpy() + clusters.duals.numpy()
         np.testing.assert_array_equal(
             labels.current[:, head], scores.argmax(axis=1)

@@ -25,7 +25,14 @@ FREE = {
     "knn_images",
     "knn_epochs",
 }
-NEVER = {"method", "batch_size", "init_from", "init_stages", "pseudo_labels"}
+NEVER = {
+    "method",
+    "batch_size",
+    "init_from",
+    "init_stages",
+    "frozen_stages",
+    "pseudo_labels",
+}
 
 
 def knobs():

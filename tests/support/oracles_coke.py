@@ -97,7 +97,7 @@ class Oracle:
             oracles_online.Clusters(
                 clusters.last.numpy(), dual_step=0.02, min_share=0.4
             )
-            for clusters in method.clusters
+            for clusters in method.online_clusters
         ]
         self.labels = np.full((64, len(self.clusters)), -1)
         self.votes = [[[] for _ in range(64)] for _ in self.clusters]
@@ -177,7 +177,9 @@ class Oracle:
             np.testing.assert_allclose(
                 variable, value, atol=1e-4, err_msg=variable.path
             )
-        for ours, loops in zip(method.clusters, self.clusters, strict=True):
+        for ours, loops in zip(
+            method.online_clusters, self.clusters, strict=True
+        ):
             for name in ("last", "current", "duals"):
                 np.testing.assert_allclose(
                     getattr(ours, name),

@@ -38,16 +38,16 @@ class Probe(ClusteringMethod):
 
     def __init__(self, backbone, config=None, **knobs):
         super().__init__(backbone, config, **knobs)
-        (self.clusters,) = self.config.num_clusters
+        (self.count,) = self.config.num_clusters
         self.classifier = dense.linear(
-            self.clusters, self.projection_width, name="classifier"
+            self.count, self.projection_width, name="classifier"
         )
         self.classifier.build([None, self.projection_width])
         self.fresh_epoch = keras.Variable(
             -1, dtype="int64", trainable=False, name="fresh_epoch"
         )
         self.class_weights = self.add_weight(
-            shape=(self.clusters,),
+            shape=(self.count,),
             initializer="ones",
             trainable=False,
             name="class_weights",
@@ -83,14 +83,14 @@ class Probe(ClusteringMethod):
     def reassign(self, extract):
         rows = extract("projections", views="eval")
         generator = np.random.default_rng(self.views.seed)
-        directions = generator.normal(size=(rows.shape[1], self.clusters))
+        directions = generator.normal(size=(rows.shape[1], self.count))
         rows = rows - rows.mean(axis=0)
         self.labels.replace(np.argmax(rows @ directions, axis=1)[:, None])
 
     def order(self, epoch):
         """Uniform over clusters, with replacement."""
         labels = self.labels.rows.numpy()[:, 0]
-        weights = 1.0 / np.bincount(labels, minlength=self.clusters)[labels]
+        weights = 1.0 / np.bincount(labels, minlength=self.count)[labels]
         generator = np.random.default_rng((self.views.seed, epoch))
         return generator.choice(
             len(labels), len(labels), p=weights / weights.sum()
@@ -101,7 +101,7 @@ class Probe(ClusteringMethod):
 
     def example_losses(self, outputs, assignments):
         (scores,) = outputs.scores
-        target = tf.one_hot(assignments, self.clusters)
+        target = tf.one_hot(assignments, self.count)
         entropy = tf.reduce_mean(
             -tf.reduce_sum(target * tf.nn.log_softmax(scores), axis=-1), axis=0
         )
@@ -125,7 +125,7 @@ class Probe(ClusteringMethod):
         self.samples.write(index, mixed)
         self.host_calls.array += 1
         counts = np.bincount(
-            self.labels.rows.numpy()[:, 0], minlength=self.clusters
+            self.labels.rows.numpy()[:, 0], minlength=self.count
         )
         self.class_weights.assign(np.float32((counts + 1.0) ** -0.5))
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.support.processes import run_in_subprocess
 from tests.support.small_runs import copied, interrupted, quietly, recipe
+from tfclust import saved_model
 from tfclust.engine import console
 from tfclust.engine.figures import FIGURES
 from tfclust.runs import checkpoints, metrics
@@ -139,6 +140,38 @@ def test_run_starts_from_another_runs_backbone(tmp_path, finished):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_frozen_stages_stay_as_they_were_given(tmp_path, finished):
+    """Those of the network; all of it, in a run that ends up in an export."""
+    given = finished.method.backbone.get_weights()
+    knobs = {"init_from": str(finished.workdir), "frozen_stages": 2}
+    _, said = interrupted(recipe(tmp_path, **knobs), 5)
+    assert not any("random weights" in sentence for sentence in said)
+    trained, said = quietly(recipe(tmp_path, **knobs))
+    assert trained.step == 8
+    assert not any("random weights" in sentence for sentence in said)
+    loaded = pretraining.load_run(tmp_path).method
+    assert not loaded.backbone.trainable_variables
+    for ours, theirs in zip(loaded.backbone.get_weights(), given, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    version = saved_model.save(loaded, tmp_path / "export")
+    exported = tf.saved_model.load(str(version))
+    names = [v.path for v in finished.method.backbone.trainable_variables]
+    assert len(exported.trainable_variables) == len(names)
+    assert all(v.trainable for v in exported.trainable_variables)
+    again = keras.models.load_model(version / "assets.extra/backbone.keras")
+    assert [v.path for v in again.trainable_variables] == names
+
+
+def test_stages_frozen_with_random_weights_are_told(tmp_path):
+    _, said = interrupted(recipe(tmp_path, frozen_stages=1), 1)
+    assert said[0].startswith("Frozen with random weights: 1 of the 1")
+
+
+def test_more_frozen_stages_than_there_are_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="between 0 and 2 for backbone small"):
+        quietly(recipe(tmp_path, frozen_stages=3))
+
+
 def test_workdir_of_another_run_is_refused_by_the_knob(finished):
     with pytest.raises(
         ValueError,
@@ -176,6 +209,7 @@ def test_run_goes_on_with_other_flags_where_that_is_allowed(tmp_path, stopped):
         ({"optimizer": "adamw"}, r"optimizer=adamw \(was sgd\).*and \d+ more"),
         ({"batch_size": 32}, "batch_size cannot change.*counted in batches"),
         ({"init_from": "x", "learning_rate": 0.2}, "init_from cannot change"),
+        ({"frozen_stages": 1}, "frozen_stages cannot change.*keeps nothing"),
         ({"max_images": 63}, "64 then, 63 now.*no flag allows this"),
     ],
 )
@@ -261,7 +295,7 @@ def test_random_layers_of_keras_are_reported_on_other_replicas():
             recipe("W", backbone=backbone), about, saved, [], said.append
         )
     assert "keras.applications" not in said[0]
-    assert "Dropout layers of keras.applications drop other units" in said[1]
+    assert "Dropout layers of Keras's networks drop other units" in said[1]
 
 
 def test_changed_flags_are_left_out_of_what_stays_elsewhere():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tfclust.backbones.adapting import adapt
     from tfclust.backbones.config import BackboneConfig
     from tfclust.backbones.factory import build, from_config
+    from tfclust.backbones.frozen import freeze, passes
     from tfclust.backbones.initial_weights import Loaded, load_weights
     from tfclust.backbones.levels import pyramid, stages
     from tfclust.backbones.settings import check_image_sizes, names
@@ -27,9 +28,11 @@ __all__ = [
     "build",
     "check_image_sizes",
     "check_size",
+    "freeze",
     "from_config",
     "load_weights",
     "names",
+    "passes",
     "pyramid",
     "stages",
 ]

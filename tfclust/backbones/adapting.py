@@ -50,7 +50,8 @@ def adapt(
         step keeps.
       preprocessing: what the network takes: "none" for 0..1; "0..255"; "-1..1";
         "imagenet" for mean and deviation; "bgr" for blue first and the mean
-        subtracted. None infers it from the network: a leading `Rescaling` or
+        subtracted; or a pair (scale, offset) of three numbers each. None
+        infers it from the network: a leading `Rescaling` or
         `Normalization` means 0..255, the networks of `keras.applications` are
         known, and others take 0..1.
 
@@ -67,10 +68,11 @@ def adapt(
             "backbone must be a keras.Model; build one by name with "
             f"tfclust.backbones.build. Received: backbone={model!r}."
         )
-    if preprocessing not in (None, *PREPROCESSING):
+    given = isinstance(preprocessing, tuple)
+    if not given and preprocessing not in (None, *PREPROCESSING):
         raise ValueError(
-            f"preprocessing must be one of {', '.join(PREPROCESSING)}. "
-            f"Received: preprocessing={preprocessing}."
+            f"preprocessing must be one of {', '.join(PREPROCESSING)}, or a "
+            f"pair (scale, offset). Received: preprocessing={preprocessing}."
         )
     backbone = _functional(model)
     _check_input(backbone)
@@ -101,6 +103,8 @@ def expected_input(model):
 
 def preprocessed(images, preprocessing):
     """`images` in [0, 1] as the network takes them, in float32."""
+    if isinstance(preprocessing, tuple):
+        return _affine(images, *preprocessing)
     if preprocessing == "0..255":
         return _affine(images, 255.0, 0.0)
     if preprocessing == "-1..1":

@@ -4,9 +4,11 @@ import dataclasses
 
 from tfclust.backbones.settings import (
     APPLICATIONS,
+    HUB,
     IMAGENET,
     SMALL_IMAGE_SIZE,
     check_settings,
+    preset_of,
 )
 from tfclust.options import check, option
 
@@ -17,8 +19,9 @@ class BackboneConfig:
 
     backbone: str = option(
         "resnet50",
-        "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn, or a network "
-        "in keras.applications by its name there, such as EfficientNetV2B0.",
+        "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn; a network in "
+        "keras.applications by its name there, such as EfficientNetV2B0; or "
+        "hub:<preset> for one of KerasHub.",
         source="SwAV",
     )
     width: int = option(
@@ -63,7 +66,8 @@ class BackboneConfig:
         "Weights to start from: a run folder, a SavedModel, a .keras or a "
         ".weights.h5 file; a published checkpoint (.pth, .safetensors and "
         "the like; docs/backbones.md lists them); imagenet for those of "
-        "keras.applications; empty for random ones.",
+        "keras.applications; hub for those of the backbone's preset; empty for "
+        "random ones.",
         resume="never",
         why_never="it is read only at a run's start",
     )
@@ -75,6 +79,16 @@ class BackboneConfig:
         lower=0,
         resume="never",
         why_never="it is read only at a run's start",
+    )
+    frozen_stages: int = option(
+        0,
+        "Number of stages, the stem as the first, that keep their weights and "
+        "statistics of batch norm; 0 trains all of them.",
+        unit="stages",
+        source="Detectron2, FREEZE_AT",
+        lower=0,
+        resume="never",
+        why_never="the optimizer keeps nothing for frozen weights",
     )
 
     def __post_init__(self):
@@ -93,6 +107,29 @@ class BackboneConfig:
                 "as backbone=ResNet50, or init_from=./imagenet if a file or "
                 "folder of yours has that name."
             )
+        if self.init_from == HUB and preset_of(self.backbone) is None:
+            raise ValueError(
+                f"init_from={HUB} means the weights of a preset of KerasHub. "
+                f"Received: backbone={self.backbone}. Give one, such as "
+                f"backbone={HUB}:resnet_50_imagenet, or init_from=./{HUB} if a "
+                "file or folder of yours has that name."
+            )
+
+
+def frozen_at_random(config):
+    """A sentence on stages frozen with random weights, or None."""
+    given = 0
+    if config.init_from:
+        all_given = config.init_stages is None
+        given = config.frozen_stages if all_given else config.init_stages + 1
+    if given >= config.frozen_stages:
+        return None
+    return (
+        f"Frozen with random weights: {config.frozen_stages - given} of the "
+        f"{config.frozen_stages} frozen stages, which init_from does not fill. "
+        "They will never learn anything; lower --frozen_stages unless that is "
+        "what you want."
+    )
 
 
 def arguments(config):

@@ -3,13 +3,16 @@
 from tfclust.backbones import alexnet, applications, front, resnet, vgg
 from tfclust.backbones.adapting import adapt, batch_norms
 from tfclust.backbones.config import arguments
+from tfclust.backbones.frozen import freeze
 from tfclust.backbones.fused import fuse
+from tfclust.backbones.hub import hub_backbone
 from tfclust.backbones.initial_weights import load_weights
 from tfclust.backbones.settings import (
     APPLICATIONS,
     SMALL_IMAGE_SIZE,
     check_image_sizes,
     check_settings,
+    preset_of,
 )
 from tfclust.backbones.small import small
 
@@ -30,7 +33,7 @@ def build(
     """A backbone by name, with random weights unless told otherwise.
 
     Args:
-      name: one of `names()`.
+      name: one of `names()`, or "hub:<preset>" for a network of KerasHub.
       image_size: pixels of the largest views; decides `small_images`. alexnet
         and vgg16_bn take this size only, the other networks any.
       width: int, multiplies the channels of every convolution; small and the
@@ -43,10 +46,10 @@ def build(
         small and the ResNets only.
       image_mean, image_std: three floats for images in [0, 1]; None for
         SwAV's, whose first deviation is 0.228 and not the usual 0.229. Not for
-        `keras.applications`.
+        `keras.applications` and KerasHub.
       sobel: whether the network sees fixed edges of the grey image in two
         channels instead of colours (DeepCluster). Not for
-        `keras.applications`.
+        `keras.applications` and KerasHub.
       weights: given to `keras.applications`; "imagenet" downloads.
 
     Returns:
@@ -68,6 +71,8 @@ def build(
         weights=weights,
     )
     check_image_sizes(name, (image_size,))
+    if preset_of(name) is not None:
+        return hub_backbone(name, sync_batch_norm=sync_batch_norm)
     if name in APPLICATIONS:
         network = applications.application(name, weights=weights)
         for layer in batch_norms(network):
@@ -96,7 +101,7 @@ def build(
 
 
 def from_config(config, *, image_size, sync_batch_norm=False, say=None):
-    """The backbone that `config` describes, with `init_from` loaded.
+    """The backbone that `config` describes, loaded and frozen as it says.
 
     Args:
       config: a `BackboneConfig`.
@@ -109,7 +114,8 @@ def from_config(config, *, image_size, sync_batch_norm=False, say=None):
 
     Raises:
       FileNotFoundError: if `init_from` is not there.
-      ValueError: if its weights do not fit.
+      ValueError: if its weights do not fit, or it has fewer stages than are to
+        be frozen.
     """
     backbone = build(
         config.backbone,
@@ -117,6 +123,7 @@ def from_config(config, *, image_size, sync_batch_norm=False, say=None):
         sync_batch_norm=sync_batch_norm,
         **arguments(config),
     )
+    freeze(backbone, config.frozen_stages)
     if config.init_from:
         loaded = load_weights(
             backbone,

@@ -17,7 +17,12 @@ import numpy as np
 
 from tfclust.backbones import pretrained
 from tfclust.backbones.levels import stages as stages_of
-from tfclust.backbones.settings import APPLICATIONS, IMAGENET
+from tfclust.backbones.settings import (
+    APPLICATIONS,
+    HUB,
+    IMAGENET,
+    preset_of,
+)
 from tfclust.runtime import folders
 from tfclust.runtime.checkpoint_names import ARRAYS, CHECKPOINTS, MANIFEST
 
@@ -64,6 +69,7 @@ def load_weights(backbone, init_from, *, stages=None, application=None):
         (`levels.stages`).
       application: the name in `keras.applications` of the network that
         `backbone` adapts; `init_from="imagenet"` then means Keras's weights.
+        Or its "hub:<preset>"; "hub" then means the preset's weights.
 
     Returns:
       `Loaded`.
@@ -82,7 +88,10 @@ def load_weights(backbone, init_from, *, stages=None, application=None):
     wanted_ids = {id(variable) for group in wanted for variable in group}
     if init_from == IMAGENET and application in APPLICATIONS:
         path = pathlib.Path(IMAGENET)
-        found, told, head = _read_application(application, backbone)
+        found, told, head = _read_application(application)
+    elif init_from == HUB and preset_of(application or "") is not None:
+        path = pathlib.Path(HUB)
+        found, told, head = _read_preset(application)
     else:
         path = _find(folders.expanded(init_from))
         found, told, head = _read(path, backbone)
@@ -151,19 +160,31 @@ def _read(path, backbone):
     return _read_model(path, backbone), "", None
 
 
-def _read_application(name, backbone):
+def _read_application(name):
     """The weights that Keras publishes, as `_read` gives those of a file."""
     from tfclust.backbones.pretrained import imagenet
 
     network = imagenet.trained_application(name)
-    found = [
+    told = f"Weights of {name}: trained on ImageNet's labels, by Keras."
+    return _arrays_of(network), told, None
+
+
+def _read_preset(name):
+    """The weights of a preset of KerasHub, as `_read` gives those of a file."""
+    from tfclust.backbones.hub import hub_backbone
+
+    found = _arrays_of(hub_backbone(name, trained=True))
+    return found, f"Weights of {name}: those of KerasHub's preset.", None
+
+
+def _arrays_of(model):
+    """A `_Saved` for each of `model.weights`."""
+    return [
         _saved(variable.path, array)
         for variable, array in zip(
-            network.weights, network.get_weights(), strict=True
+            model.weights, model.get_weights(), strict=True
         )
     ]
-    told = f"Weights of {name}: trained on ImageNet's labels, by Keras."
-    return found, told, None
 
 
 def _read_checkpoint(path, backbone):
@@ -196,17 +217,13 @@ def _read_weights_file(path, backbone):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             backbone.load_weights(path)
-        arrays = backbone.get_weights()
+        return _arrays_of(backbone)
     except (ValueError, KeyError, OSError) as error:
         raise ValueError(
             f"init_from={path} does not fit backbone {backbone.name}: {error}"
         ) from error
     finally:
         backbone.set_weights(before)
-    return [
-        _saved(variable.path, array)
-        for variable, array in zip(backbone.weights, arrays, strict=True)
-    ]
 
 
 def _num_datasets(path):
@@ -228,12 +245,7 @@ def _read_model(path, backbone):
         raise ValueError(
             f"init_from={path} does not load as a Keras model: {error}"
         ) from error
-    arrays = [
-        _saved(variable.path, array)
-        for variable, array in zip(
-            model.weights, model.get_weights(), strict=True
-        )
-    ]
+    arrays = _arrays_of(model)
     by_name = {saved.name: saved for saved in arrays}
     found = [by_name.get(variable.path) for variable in backbone.weights]
     # Automatic names, such as conv2d_7, depend on what a process built before.

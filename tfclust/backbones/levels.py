@@ -54,7 +54,7 @@ def stages(backbone):
       A tuple over stages of tuples of variables, which are together all of
       `backbone.weights`.
     """
-    numbered = _stages_by_name(backbone) or _stages_by_resolution(backbone)
+    numbered = stage_numbers(backbone)
     found: list[list] = [
         [] for _ in range(1 + max(numbered.values(), default=0))
     ]
@@ -65,6 +65,14 @@ def stages(backbone):
                 seen.add(id(variable))
                 found[stage].append(variable)
     return tuple(tuple(variables) for variables in found)
+
+
+def stage_numbers(backbone):
+    """`{layer: stage}`, by the rule of `stages`; layers that have weights.
+
+    In a network without the paper's names others may be among them.
+    """
+    return _stages_by_name(backbone) or _stages_by_resolution(backbone)
 
 
 def _stages_by_name(backbone):

@@ -29,6 +29,10 @@ APPLICATIONS = (
 # The word for weights that Keras publishes, where others name a file.
 IMAGENET = "imagenet"
 
+# The word for KerasHub: "hub:<preset>" is a backbone, and as weights to start
+# from "hub" means those of its preset.
+HUB = "hub"
+
 # These choose their layers by the image size, so one network serves one size.
 _ONE_SIZE = "NASNet"
 
@@ -36,6 +40,17 @@ _ONE_SIZE = "NASNet"
 def names():
     """Every name that `build` knows."""
     return ("small", *RESNETS, *FIXED_SIZE, *APPLICATIONS)
+
+
+def preset_of(name):
+    """The preset in `hub:<preset>`; None for other names."""
+    prefix, colon, preset = name.partition(":")
+    return preset if colon and prefix == HUB else None
+
+
+def is_from_keras(name):
+    """Whether a network is one of `keras.applications` or of KerasHub."""
+    return name in APPLICATIONS or preset_of(name) is not None
 
 
 def check_settings(
@@ -50,11 +65,18 @@ def check_settings(
     weights=None,
 ):
     """Raises ValueError where network `name` lacks a setting of `build`."""
-    if name not in names():
+    preset = preset_of(name)
+    if preset == "":
+        raise ValueError(
+            f"backbone={HUB}: must name a preset of KerasHub. Received: none. "
+            f"Give one, such as --backbone={HUB}:resnet_50_imagenet, or the "
+            "folder of one."
+        )
+    if preset is None and name not in names():
         raise ValueError(_unknown(name))
     _check_pixels("image_mean", image_mean)
     _check_pixels("image_std", image_std)
-    if name in APPLICATIONS:
+    if is_from_keras(name):
         _refuse(
             name,
             "has its own widths, stem, blocks and input scaling",
@@ -65,6 +87,10 @@ def check_settings(
             image_std=image_std,
             sobel=sobel,
         )
+        if preset is not None:
+            _refuse(
+                name, f"loads its weights by init_from={HUB}", weights=weights
+            )
         return
     _refuse(name, "has no published weights in Keras", weights=weights)
     if name in FIXED_SIZE:

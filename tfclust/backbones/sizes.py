@@ -6,6 +6,8 @@ without any position. Which size is too small, only its layers can tell.
 
 import keras
 
+from tfclust.backbones import graph
+
 _LARGEST = 2048  # pixels; no larger size is tried
 
 
@@ -20,8 +22,16 @@ def check_size(backbone, argument, size):
       size: int, pixels.
 
     Raises:
-      ValueError: with the smallest larger size that the backbone takes.
+      ValueError: with the one size, or the smallest larger size, that the
+        backbone takes.
     """
+    only = graph.input_size(backbone)
+    if only not in (None, size):
+        raise ValueError(
+            f"backbone {backbone.name} takes images of {only} px only. "
+            f"Received: {argument}={size}. Give {only}, or a backbone that "
+            "takes any size."
+        )
     error = _failure(backbone, size)
     if error is None:
         return

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.inference import image_clusters
 from tfclust.engine.method import Method
 from tfclust.engine.monitor import ClusterMonitor
 from tfclust.ops import partitions
@@ -66,6 +67,33 @@ class ClusteringMethod(Method):
         return partitions.label_sizes(rows, self.config.num_clusters)
 
     # The shared machinery.
+
+    def clusters(
+        self, source, *, image_size=None, resize_size=None, batch_size=256
+    ):
+        """The cluster of each image, as the exported SavedModel gives it.
+
+        Args:
+          source: `tfclust.data.Source`, the images of the training or others.
+          image_size: int, side of the centre crop; None for the views' own.
+          resize_size: int, short side before the crop; None for the views'
+            own, or what belongs to `image_size`.
+          batch_size: int, images in memory at a time.
+
+        Returns:
+          `ImageClusters`: names, clusters, confidence; of the first head.
+
+        Raises:
+          ValueError: if the method has not been trained, or `source` is a
+            stream.
+        """
+        return image_clusters(
+            self,
+            source,
+            image_size=image_size,
+            resize_size=resize_size,
+            batch_size=batch_size,
+        )
 
     def targets(self, outputs, index, images):
         return self.assign(outputs, index)

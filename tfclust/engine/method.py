@@ -225,6 +225,8 @@ class Method(keras.Model):
     def prepare(self, views):
         """Creates memories and optimizer slots for `views`; once per run.
 
+        What of the backbone is frozen (`layer.trainable`) is settled here.
+
         Raises:
           TypeError: if `views` is not `data.Views`.
           ValueError: if the method is not compiled, the backbone is too deep
@@ -235,6 +237,7 @@ class Method(keras.Model):
         check(self, views)
         self.views = views
         with self.distribute_strategy.scope():
+            self.pass_backbone = backbones.passes(self.backbone)
             self.monitor = self.build_monitor(views)
             self.build_memories(views)
             rules = self.variable_rules()
@@ -288,7 +291,7 @@ class Method(keras.Model):
     def forward(self, views, training):
         """`Outputs` for a tuple over sizes of `[n, B, S, S, 3]` images."""
         return forward(
-            self.backbone,
+            self.pass_backbone,
             self.projector,
             views,
             training=training,

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfclust import data
 from tfclust.evaluation.rows import num_bad
-from tfclust.ops.pixels import as_floats
 
 # Two crops of an image share at least what both see of its middle.
 _CROP_SCALES = (0.4, 1.0)
@@ -83,44 +82,15 @@ class FeaturePass:
       backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`;
         traced without AutoGraph, so it must branch on tensors by `tf.cond`.
       source: `data.Source`.
-      image_size: int S, side of the centre crop.
-      resize_size: int, short side before the crop; None for
-        `data.default_resize(image_size)`.
-      batch_size: int, images in a forward pass.
-      keep: whether the images stay in memory for the next pass.
+      **knobs: those of `data.ImagePass`.
     """
 
-    def __init__(
-        self,
-        backbone,
-        source,
-        *,
-        image_size,
-        resize_size=None,
-        batch_size=256,
-        keep=False,
-    ):
-        self.source = source
-        self._batches = data.evaluation_batches(
-            source,
-            image_size=image_size,
-            resize_size=resize_size,
-            batch_size=min(batch_size, source.num_images),
-            keep=keep,
-        )
-
-        @tf.function(autograph=False)
+    def __init__(self, backbone, source, **knobs):
         def forward(images):
-            return tf.cast(backbone(as_floats(images)), tf.float32)
+            return tf.cast(backbone(images), tf.float32)
 
-        # Batches have one shape. If it were traced at its first call, it would
-        # be one more new function at this place, and TensorFlow warns after a
-        # few of them.
-        self._forward = forward.get_concrete_function(
-            self._batches.element_spec["images"]
-        )
+        self._pass = data.ImagePass(forward, source, **knobs)
 
-    @data.telling_lost_images()
     def features(self):
         """float32 `[N, F]`, in index order.
 
@@ -129,16 +99,9 @@ class FeaturePass:
             numbers.
           OSError: if images are gone, and their replacements too.
         """
-        found = None
-        for batch in self._batches:
-            rows = self._forward(batch["images"])
-            if found is None:
-                _check_rank(rows)
-                shape = (self.source.num_images, rows.shape[-1])
-                found = np.empty(shape, np.float32)
-            kept = batch["mask"].numpy()
-            found[batch["index"].numpy()[kept]] = rows.numpy()[kept]
-        _check_finite(found, self.source)
+        found = self._pass.run()
+        _check_rank(found)
+        _check_finite(found, self._pass.source)
         return found
 
 
@@ -180,7 +143,7 @@ def _crop_features(backbone, source, image_size, batch_size):
 
 
 def _check_rank(rows):
-    if rows.shape.rank != 2:
+    if rows.ndim != 2:
         raise ValueError(
             "a backbone must return features [B, F]. Received: shape "
             f"{rows.shape}. Wrap it in tfclust.backbones.adapt."

@@ -66,7 +66,7 @@ class CoKe(ClusteringMethod):
         )
 
     @property
-    def clusters(self):
+    def online_clusters(self):
         """The `OnlineClusters` in head order."""
         heads_count = range(len(self.config.num_clusters))
         return tuple(getattr(self, f"clusters_{h}") for h in heads_count)
@@ -93,7 +93,7 @@ class CoKe(ClusteringMethod):
             return
         stage = self.config.second_stage_epoch
         averaged = 0 if stage is None else max(0, ended - stage + 1)
-        for clusters in self.clusters:
+        for clusters in self.online_clusters:
             clusters.next_epoch(averaged)
         self.begun_epoch.assign(epoch)
 
@@ -101,7 +101,7 @@ class CoKe(ClusteringMethod):
         last = self.config.loss_centroids == "last"
         return tuple(
             tf.matmul(units, c.last.value if last else c.current.value)
-            for c in self.clusters
+            for c in self.online_clusters
         )
 
     def score_branches(self, projections, units, training):
@@ -121,7 +121,7 @@ class CoKe(ClusteringMethod):
         num_rows = outputs.units.shape[1]
         rows = replicas.all_gather(self._rows(outputs))  # [B, D]
         stage = self._second_stage()
-        current = [c.assign(rows, stage) for c in self.clusters]
+        current = [c.assign(rows, stage) for c in self.online_clusters]
         current = tf.stack(current, axis=-1)  # [B, H]
         current = replicas.own_rows(current, num_rows)  # [B / R, H]
         return Labels(current, *self._in_loss(current, index))
@@ -131,7 +131,7 @@ class CoKe(ClusteringMethod):
         losses = []
         for head, count in enumerate(self.config.num_clusters):
             label = soft_labels(clusters[:, head], shares[:, head], count)
-            branches = outputs.scores[head :: len(self.clusters)]
+            branches = outputs.scores[head :: len(self.online_clusters)]
             losses.append(self._head_loss(label, branches))
         loss = tf.add_n(losses) / len(losses)  # [B]
         return ExampleLosses(loss, tf.ones_like(loss))
@@ -141,7 +141,7 @@ class CoKe(ClusteringMethod):
         rows = replicas.all_gather(self._rows(outputs))  # [B, D]
         labels = replicas.all_gather(assignments.current)  # [B, H]
         index = replicas.all_gather(index)
-        for head, clusters in enumerate(self.clusters):
+        for head, clusters in enumerate(self.online_clusters):
             clusters.update(
                 rows,
                 labels[:, head],
@@ -161,7 +161,7 @@ class CoKe(ClusteringMethod):
             Clusterer(
                 (c.last if stage else c.current).numpy(), bias=c.duals.numpy()
             )
-            for c in self.clusters
+            for c in self.online_clusters
         )
 
     def _head_loss(self, label, scores):

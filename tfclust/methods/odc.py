@@ -71,7 +71,7 @@ class ODC(ClusteringMethod):
         self.counts = HostMemory((count,), np.int64)
 
     @property
-    def clusters(self):
+    def memory(self):
         """The memories as `ops.cluster_memory.Clusters`."""
         return cluster_memory.Clusters(
             self.samples.array,
@@ -109,9 +109,9 @@ class ODC(ClusteringMethod):
             empty="split",
             strategy=self.distribute_strategy,
         )
-        cluster_memory.relabel_all(self.clusters, found.pseudo_labels)
+        cluster_memory.relabel_all(self.memory, found.pseudo_labels)
         # The last assignment may leave a cluster empty again.
-        cluster_memory.remove_small(self.clusters, 1)
+        cluster_memory.remove_small(self.memory, 1)
         self.labels.replace(self.host_labels.array[:, None])
         self._weigh_classes()
 
@@ -136,7 +136,7 @@ class ODC(ClusteringMethod):
     def after_step(self, rows):
         """Memories: features and labels, centroids, then small clusters."""
         done = int(self.step.numpy())
-        clusters = self.clusters
+        clusters = self.memory
         written = cluster_memory.update_rows(
             clusters, rows["index"], rows["units"], self.config.memory_weight
         )

@@ -4,7 +4,7 @@ import json
 import sys
 
 from tfclust import saved_model
-from tfclust.backbones.settings import IMAGENET
+from tfclust.backbones.settings import HUB, IMAGENET
 from tfclust.runs import folder, recipes
 from tfclust.runtime import folders, quiet, terminal
 
@@ -46,7 +46,7 @@ def export(config, backbone_config=None):
 def _export_weights(config, backbone_config):
     """Refuses what is not there before TensorFlow is imported."""
     path = folders.expanded(config.init_from)
-    if config.init_from != IMAGENET and not path.exists():
+    if config.init_from not in (HUB, IMAGENET) and not path.exists():
         raise FileNotFoundError(f"init_from={path} does not exist.")
     if path.is_dir():
         raise ValueError(

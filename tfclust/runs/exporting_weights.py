@@ -10,7 +10,7 @@ import pathlib
 from typing import Any
 
 from tfclust import backbones, options, saved_model
-from tfclust.backbones.settings import IMAGENET
+from tfclust.backbones.settings import HUB, IMAGENET
 from tfclust.layers import projectors
 from tfclust.ops.clusterer import Clusterer
 from tfclust.runtime import terminal
@@ -100,7 +100,7 @@ def _card(config, backbone_config, loaded):
         for name in options.kinds(type(backbone_config))
         if name not in ("init_from", "init_stages")
     }
-    published = config.init_from == IMAGENET
+    published = config.init_from in (IMAGENET, HUB)
     return {
         "backbone": words,
         "init_from": {

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.data.views.sizes import checked_resize
+from tfclust.engine.inference import Inference
 from tfclust.saved_model.decoding import STATUSES
-from tfclust.saved_model.serving import Forward, served, single_device_copy
+from tfclust.saved_model.serving import served, single_device_copy
 from tfclust.saved_model.versions import (
     BACKBONE_FILE,
     CARD_FILE,
@@ -112,7 +113,7 @@ def compare_reload(path, method, images):
     images = tf.convert_to_tensor(images, tf.float32)
     loaded = tf.saved_model.load(str(newest_version(path)))
     backbone = single_device_copy(method.backbone)
-    expected = tf.function(Forward(method, backbone), autograph=False)(images)
+    expected = tf.function(Inference(method, backbone), autograph=False)(images)
     return _differences(loaded, images, expected)
 
 

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from tfclust import backbones
 from tfclust.backbones.copying import copy_of
-from tfclust.ops import clusterer as clusterers
-from tfclust.ops.units import unit_vectors
+from tfclust.engine.inference import Inference
 from tfclust.saved_model.decoding import OK, decode
 
 
@@ -25,56 +24,14 @@ class Served(tf.Module):
     trainable_variables: list = []
 
 
-class Forward:
-    """From images to the outputs that signatures share.
-
-    Without clusters if the method has none.
-    """
-
-    def __init__(self, method, backbone):
-        self.backbone = backbone
-        self.projector = method.projector
-        self.unit_projections = method.unit_projections
-        self.clusterer = None
-        if hasattr(method, "clusterer"):
-            # Variables: constants would be in each signature's graph.
-            self.clusterer = clusterers.Clusterer(
-                *(_as_variable(part) for part in method.clusterer()[0])
-            )
-
-    def __call__(self, images):
-        features = tf.cast(self.backbone(images, training=False), tf.float32)
-        raw = self.projector(features, training=False)  # [B, D]
-        raw = tf.cast(raw, tf.float32)
-        projections = raw
-        if self.unit_projections:
-            projections = unit_vectors(raw)
-        found = {
-            "features": features,  # [B, F]
-            "projections": projections,  # [B, D]
-        }
-        if self.clusterer is None:
-            return found
-        cluster, score = clusterers.assign(self.clusterer, raw)
-        return {
-            **found,
-            "cluster": cluster,  # [B]
-            "cluster_score": score,  # [B]
-        }
-
-    def variables(self):
-        """The head's variables, without the backbone's."""
-        head = [v.value for v in self.projector.variables]
-        parts = self.clusterer or ()
-        return head + [x for x in parts if isinstance(x, tf.Variable)]
-
-
 def single_device_copy(backbone):
-    """A copy of a backbone in float32 whose batch norms do not synchronise.
+    """A copy of a backbone in float32, trainable, whose batch norms do not
+    synchronise.
 
     Synchronised statistics would put a collective, and a gradient that cannot
     be saved, into a model that others fine-tune on one device. Half precision
     is how a run trains fast; a server's processor may compute it far slower.
+    What the run has frozen is its own affair.
 
     Raises:
       ValueError: if a layer cannot be rebuilt from its configuration.
@@ -86,12 +43,16 @@ def single_device_copy(backbone):
             config["synchronized"] = False
         return type(layer).from_config(config)
 
-    return copy_of(
+    copy = copy_of(
         backbone,
         copied,
         "the backbone's layers must be described by their get_config, so that "
         "it can be saved.",
     )
+    # Each by itself: a model that is trainable already would pass nothing on.
+    for layer in copy._flatten_layers():
+        layer.trainable = True
+    return copy
 
 
 def served(method, backbone, image_size, resize_size, max_pixels):
@@ -107,7 +68,7 @@ def served(method, backbone, image_size, resize_size, max_pixels):
     Returns:
       A `Served` module, and its signatures by name.
     """
-    forward = Forward(method, backbone)
+    infer = Inference(method, backbone)
     images = tf.TensorSpec(
         [None, *backbone.input_shape[1:]], tf.float32, name="images"
     )
@@ -119,18 +80,18 @@ def served(method, backbone, image_size, resize_size, max_pixels):
     def from_bytes(image_bytes):
         decoded = decode(image_bytes, image_size, resize_size, max_pixels)
         good = decoded.status == OK
-        found = forward(decoded.images)
+        found = infer(decoded.images)
         found = {name: _where(good, x) for name, x in found.items()}
         return {**found, "status": decoded.status}
 
     def from_images(images):
-        return forward(images)
+        return infer(images)
 
     module = Served(name="tfclust")
     module.variables = [v.value for v in backbone.variables]
     module.trainable_variables = [v.value for v in backbone.trainable_variables]
     module.regularization_losses = _regularization_losses(backbone)
-    module.head_variables = forward.variables()
+    module.head_variables = infer.variables()
     module.__call__ = tf.function(call, autograph=False)
     for training in (False, True):
         module.__call__.get_concrete_function(images, training=training)
@@ -177,10 +138,3 @@ def _regularization_losses(backbone):
         for variable in backbone.trainable_variables
         if variable.regularizer is not None
     ]
-
-
-def _as_variable(part):
-    if part is None or isinstance(part, bool):
-        return part
-    value = tf.cast(tf.convert_to_tensor(part), tf.float32)
-    return tf.Variable(value, trainable=False)

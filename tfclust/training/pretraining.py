@@ -16,6 +16,7 @@ import platform
 import keras
 import tensorflow as tf
 
+from tfclust.backbones.config import frozen_at_random
 from tfclust.runs import checkpoints, folder, recipes
 from tfclust.runs.config import RunConfig
 from tfclust.runs.loading import (
@@ -104,6 +105,8 @@ def _begun(recipe, strategy, threads, chief, say):
     if saved is not None:
         changes = resuming.check(recipe, about, saved, say)
         recipe = recipe._replace(backbone=without_init(recipe.backbone))
+    elif notice := frozen_at_random(recipe.backbone):
+        say(notice)
     method = build_method(recipe, views, strategy, say)
     if saved is not None:
         resuming.load_state(method, recipe, saved, changes)

@@ -7,7 +7,7 @@ flags if the state still fits them; other images are never allowed.
 
 import dataclasses
 
-from tfclust.backbones.settings import APPLICATIONS
+from tfclust.backbones.settings import is_from_keras
 from tfclust.runs import recipes
 from tfclust.runtime import terminal
 
@@ -100,8 +100,9 @@ def _check_images(recipe, about, saved):
         f"workdir={recipe.run.workdir} holds a run on other images: "
         f"{saved.about['views']['num_images']} then, "
         f"{about['views']['num_images']} now, or changed files. Its memories "
-        "have a row for each image, so no flag allows this. "
-        + _ANOTHER.capitalize()
+        "have a row for each image, so no flag allows this. Train anew on "
+        "these, from what this run has learnt: give another workdir and "
+        f"--init_from={recipe.run.workdir}."
     )
 
 
@@ -122,10 +123,10 @@ def _tell_machine(recipe, about, saved, changes, say):
         "run may end with slightly different figures."
     )
     other_shares = now.get("replicas") != then.get("replicas")
-    if other_shares and recipe.backbone.backbone in APPLICATIONS:
+    if other_shares and is_from_keras(recipe.backbone.backbone):
         sentence += (
-            " Dropout layers of keras.applications drop other units on "
-            "another number of replicas."
+            " Dropout layers of Keras's networks drop other units on another "
+            "number of replicas."
         )
     say(sentence)
 

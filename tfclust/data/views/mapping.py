@@ -1,0 +1,81 @@
+"""A function over all images of a source, as evaluation sees them."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust.data.sources.encoded import telling_lost_images
+from tfclust.data.views.passes import evaluation_batches
+from tfclust.ops.pixels import as_floats
+
+
+class ImagePass:
+    """A function over all images of a source, traced once and run any often.
+
+    One batch of images is in memory at a time, unless all are kept.
+
+    Args:
+      function: float32 images `[B, S, S, 3]` in [0, 1] to a nest of tensors
+        `[B, ...]`; traced without AutoGraph, so it must branch on tensors by
+        `tf.cond`.
+      source: `Source`.
+      image_size: int S, side of the centre crop.
+      resize_size: int, short side before the crop; None for
+        `default_resize(image_size)`.
+      batch_size: int, images in a call.
+      keep: whether the images stay in memory for the next run.
+    """
+
+    def __init__(
+        self,
+        function,
+        source,
+        *,
+        image_size,
+        resize_size=None,
+        batch_size=256,
+        keep=False,
+    ):
+        self.source = source
+        self._batches = evaluation_batches(
+            source,
+            image_size=image_size,
+            resize_size=resize_size,
+            batch_size=min(batch_size, source.num_images),
+            keep=keep,
+        )
+
+        @tf.function(autograph=False)
+        def compute(images):
+            return function(as_floats(images))
+
+        # Batches have one shape. If it were traced at its first call, it would
+        # be one more new function at this place, and TensorFlow warns after a
+        # few of them.
+        self._compute = compute.get_concrete_function(
+            self._batches.element_spec["images"]
+        )
+
+    @telling_lost_images()
+    def run(self):
+        """The function's nest as arrays `[N, ...]`, in index order.
+
+        Raises:
+          OSError: if images are gone, and their replacements too.
+        """
+        found = None
+        for batch in self._batches:
+            rows = tf.nest.map_structure(
+                np.asarray, self._compute(batch["images"])
+            )
+            if found is None:
+                found = tf.nest.map_structure(self._whole, rows)
+            kept = batch["mask"].numpy()
+            index = batch["index"].numpy()[kept]
+            for whole, part in zip(
+                tf.nest.flatten(found), tf.nest.flatten(rows), strict=True
+            ):
+                whole[index] = part[kept]
+        return found
+
+    def _whole(self, rows):
+        return np.empty((self.source.num_images, *rows.shape[1:]), rows.dtype)
