@@ -8,7 +8,7 @@ from tfclust.backbones.settings import (
     SMALL_IMAGE_SIZE,
     check_settings,
 )
-from tfclust.options import check, option
+from tfclust.options import SHAPES, check, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +20,16 @@ class BackboneConfig:
         "small, resnet18, resnet34, resnet50, alexnet, vgg16_bn, or a network "
         "in keras.applications by its name there, such as EfficientNetV2B0.",
         source="SwAV",
+        resume="never",
+        why_never=SHAPES,
     )
     width: int = option(
         1,
         "Multiplies the channels of every convolution; 2, 4 and 5 in SwAV.",
         source="SwAV",
         lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     small_image_stem: str = option(
         "auto",
@@ -33,6 +37,8 @@ class BackboneConfig:
         f"auto: for images up to {SMALL_IMAGE_SIZE} pixels.",
         source="SimCLR, B.9",
         choices=("auto", "yes", "no"),
+        resume="never",
+        why_never=SHAPES,
     )
     zero_init_residual: bool = option(
         False,
@@ -57,6 +63,8 @@ class BackboneConfig:
         "Whether the network sees edges (two fixed filters on the grey image) "
         "instead of colours; not for networks of keras.applications.",
         source="DeepCluster",
+        resume="never",
+        why_never=SHAPES,
     )
     init_from: str = option(
         "",
