@@ -131,6 +131,11 @@ RUNS = {
         facts(),
         history(25, loss_over_log_k=[1.0 - 0.001 * i for i in range(20)]),
     ),
+    "predictions too soft for a low loss": (
+        dataclasses.replace(SWAV, temperature=10.0),
+        facts(),
+        history(25, *[{"loss_over_log_k": 0.995}] * 20),
+    ),
     "as many clusters as images": (
         methods.SwAV.Config(num_clusters=(300,), freeze_steps=0),
         facts(5, 300),

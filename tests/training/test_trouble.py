@@ -28,7 +28,7 @@ BROKEN = {
     "freeze_steps": 0,
     "learning_rate": 1e-6,  # what is broken stays so
 }
-FLAT = {"temperature": 10.0, "num_clusters": 16}
+FLAT = {"temperature": 1.0, "num_clusters": 16}
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 FLAT_SHARE = 0.99  # of chance; a network that has learnt nothing has 1
+SOFTEST = 1.0  # temperature; above it, cosines of 1 are hardly predictions
 COLLAPSED_SHARE = 0.1  # of the clusters that images can be in, effectively
 FILLED_SHARE = 0.7  # of the clusters that images can be in
 LARGEST_SHARE = 0.5  # of the images
@@ -62,9 +63,15 @@ def health(history, config, facts):
 
 
 def learnt(figures, config, facts):
-    """How far the loss is below that of uniform predictions, or None."""
+    """How far the loss is below that of uniform predictions, or None.
+
+    At a high temperature it stays near that, whatever is learnt: at 10, SwAV
+    ended with 0.97 on digits, and with an AMI of 0.71.
+    """
     share = figures.get("loss_over_log_k")
-    return None if share is None else Measure(1 - share, 1 - FLAT_SHARE)
+    if share is None or getattr(config, "temperature", 0.0) > SOFTEST:
+        return None
+    return Measure(1 - share, 1 - FLAT_SHARE)
 
 
 def spread(figures, config, facts):
