@@ -30,6 +30,7 @@ class Option:
 
 
 RESUMES = ("free", "asked", "never")
+SHAPES = "it sets the shapes of the saved state"  # a reason for never
 
 
 def option(

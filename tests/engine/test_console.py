@@ -3,34 +3,43 @@
 import pytest
 
 from tests.support import contract_run
-from tests.support.epoch_figures import FIGURES
+from tests.support.epoch_figures import FIGURES, ends
 from tfclust.engine import console
+from tfclust.engine.facts import RunFacts
+from tfclust.engine.history import EpochHistory
 from tfclust.methods import SwAV
 
 CONFIG = SwAV.Config(num_clusters=(60,))
+FACTS = RunFacts(6400, 64, total_steps=900, steps_per_epoch=100)
 
 
-def test_line_of_an_epoch_names_what_matters():
-    line = console.epoch_line({**FIGURES, "knn_accuracy": 0.971}, CONFIG)
+def test_line_of_an_epoch_is_read_without_the_papers():
+    """Each figure that has one stands beside its chance level."""
+    figures = {
+        "changed_share": 0.3,
+        "knn_accuracy": 0.971,
+        "knn_chance": 0.1,
+        "ami_labels": 0.724,
+        "nmi_labels": 0.8,
+    }
+    line = console.epoch_line({**FIGURES, **figures}, CONFIG)
     assert line == (
-        "epoch 6 · loss 2.000 (0.50 of chance) · 50.0 of 60 clusters · "
-        "kNN 97.1% · 1,234 images/s"
+        "epoch 6 · loss 2.000 (0.50 of blind guessing) · 50.0 of 60 clusters "
+        "in use · 30% of images changed cluster · kNN 97.1% (chance 10%) · "
+        "clusters match labels by 0.72 (AMI; chance 0) · 1,234 images/s"
     )
 
 
 def test_remedy_is_reported_once_while_its_symptom_lasts(capsys):
-    teller = console.Console(
-        CONFIG, total_steps=900, start_step=0, batch_size=64
-    )
+    teller = console.Console(EpochHistory(), CONFIG, FACTS, start_step=0)
     spoken = []
     for flat in (True, True, False, True):
-        share = 1.0 if flat else 0.5
-        teller.on_epoch_end(0, {**FIGURES, "loss_over_log_k": share})
+        ends(teller, {**FIGURES, "loss_over_log_k": 1.0 if flat else 0.5})
         spoken.append("".join(capsys.readouterr().out.splitlines()[1:]))
-    assert "uniform predictions. Lower --epsilon" in spoken[0]
-    assert spoken[1].endswith("uniform predictions (as before).")
-    assert spoken[2] == ""
-    assert "Lower --epsilon" in spoken[3]
+    assert "blind guessing. Let codes be as hard" in spoken[0]
+    assert spoken[1].endswith("of blind guessing (as before).")
+    assert "guessing" not in spoken[2]
+    assert "Let codes be as hard" in spoken[3]
 
 
 def test_duration_reads_as_people_say_it():
@@ -48,5 +57,5 @@ def test_fit_says_a_line_per_epoch_unless_silenced(verbose, eager, capsys):
     lines = capsys.readouterr().out.splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert len(epochs) == 2 * verbose
-    assert all("of chance" in line for line in epochs)
+    assert all("of blind guessing" in line for line in epochs)
     assert bool(lines) == bool(verbose)

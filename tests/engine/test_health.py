@@ -4,11 +4,27 @@ import dataclasses
 
 import pytest
 
-from tfclust.engine.config import RunFacts
-from tfclust.engine.health import health, lasting_collapse
-from tfclust.methods import DeepCluster, DeepClusterV2, FixedLabels, SeLa, SwAV
+from tfclust.engine.facts import RunFacts
+from tfclust.engine.health import health
+from tfclust.methods import (
+    CoKe,
+    DeepCluster,
+    DeepClusterV2,
+    FixedLabels,
+    SeLa,
+    SeLaV2,
+    SwAV,
+)
 
 CONFIG = SwAV.Config(num_clusters=(60,), freeze_steps=100)
+FACTS = RunFacts(
+    num_images=6000,
+    batch_size=60,
+    total_steps=1000,
+    steps_per_epoch=100,
+    learning_rate=0.6,
+    jitter_strength=1.0,
+)
 GOOD = {
     "epoch": 6,
     "step": 600,
@@ -22,13 +38,14 @@ GOOD = {
 }
 
 
-def sentences(config=CONFIG, before=(), **figures):
-    return health([*before, {**GOOD, **figures}], config)
+def sentences(config=CONFIG, before=(), facts=FACTS, **figures):
+    return health([*before, {**GOOD, **figures}], config, facts)
 
 
 def test_healthy_run_is_told_nothing():
     assert sentences() == []
-    assert sentences(epoch=1, nmi_previous=None, changed_share=None) == []
+    first = {"epoch": 1, "step": 100, "nmi_previous": None}
+    assert sentences(**first, changed_share=None) == []
 
 
 @pytest.mark.parametrize(
@@ -37,12 +54,33 @@ def test_healthy_run_is_told_nothing():
         (
             {"loss_over_log_k": 1.0},
             "Nothing has been learnt",
-            "--epsilon (0.03",
+            "Let codes be as hard as these images need (--epsilon=), freeze "
+            "prototypes longer (--freeze_steps=200), halve the learning rate "
+            "(--learning_rate=0.3); or change the images' colours less "
+            "(--jitter_strength=0.5).",
         ),
-        ({"effective_clusters": 1.3}, "collapse into 1.3", "--freeze_steps"),
-        ({"largest_cluster_share": 0.8}, "holds 80%", "--sinkhorn_iters"),
-        ({"empty_clusters": 40}, "40 of 60 clusters are empty", "--queue_rows"),
-        ({"nmi_previous": 0.04}, "NMI of 0.04", "--learning_rate"),
+        (
+            {"effective_clusters": 1.3, "loss_over_log_k": 1.0},
+            "collapse into 1.3 effective clusters of 60",
+            "(--epsilon=), freeze prototypes longer (--freeze_steps=200)",
+        ),
+        (
+            {"largest_cluster_share": 0.8},
+            "holds 80%",
+            "Make codes a little softer (--epsilon=0.06), balance codes more "
+            "exactly (--sinkhorn_iters=6)",
+        ),
+        (
+            {"empty_clusters": 40},
+            "40 of 60 clusters are empty",
+            "Use fewer clusters; ten per kind of image are ample "
+            "(--num_clusters=20).",
+        ),
+        (
+            {"nmi_previous": 0.04},
+            "NMI of 0.04",
+            "Halve the learning rate (--learning_rate=0.3).",
+        ),
         (
             {"input_wait_milliseconds": 30.0, "step_milliseconds": 70.0},
             "waits 30 ms for its images",
@@ -53,6 +91,53 @@ def test_healthy_run_is_told_nothing():
 def test_bad_figure_is_reported_with_its_remedy(figures, symptom, remedy):
     (sentence,) = sentences(**figures)
     assert symptom in sentence and remedy in sentence
+
+
+def test_remedy_that_is_in_place_is_not_given():
+    """Least epsilon, all steps frozen, weak colours, codes fitted."""
+    frozen = dataclasses.replace(CONFIG, freeze_steps=600)
+    facts = FACTS._replace(jitter_strength=0.4)
+    (sentence,) = sentences(frozen, facts=facts, loss_over_log_k=1.0)
+    assert "--freeze_steps" not in sentence and "jitter" not in sentence
+    config = SeLaV2.Config(num_clusters=(60,), epsilon=0.01)
+    (sentence,) = sentences(config, loss_over_log_k=1.0)
+    assert "--epsilon" not in sentence
+    config = dataclasses.replace(config, epsilon=0.05)
+    (sentence,) = sentences(config, loss_over_log_k=1.0)
+    assert "(--epsilon=0.025)" in sentence
+
+
+def test_fitted_codes_are_not_to_be_made_harder():
+    fitted = dataclasses.replace(CONFIG)
+    object.__setattr__(fitted, "epsilon", None)
+    for figures in (
+        {"loss_over_log_k": 1.0},
+        {"effective_clusters": 1.0},
+        {"largest_cluster_share": 0.8},
+    ):
+        (sentence,) = sentences(fitted, **figures)
+        assert "epsilon" not in sentence
+
+
+def test_what_a_collapse_brings_along_is_not_advised_on_beside_it():
+    (sentence,) = sentences(
+        effective_clusters=1.0,
+        loss_over_log_k=1.0,
+        largest_cluster_share=0.9,
+        empty_clusters=58,
+        nmi_previous=0.0,
+    )
+    assert "collapse" in sentence and "--num_clusters" not in sentence
+
+
+def test_more_clusters_than_a_few_images_can_fill_are_not_missing():
+    """1,000 images in 1,000 clusters leave 1,000 / e empty by chance."""
+    config = dataclasses.replace(CONFIG, num_clusters=(1000,))
+    facts = FACTS._replace(num_images=1000, batch_size=10)
+    usual = {"effective_clusters": 560.0, "largest_cluster_share": 0.01}
+    assert sentences(config, facts=facts, empty_clusters=400, **usual) == []
+    (sentence,) = sentences(config, facts=facts, empty_clusters=700, **usual)
+    assert "700 of 1000" in sentence and "--num_clusters=300" in sentence
 
 
 def test_label_steps_that_end_by_their_number_are_reported():
@@ -74,6 +159,20 @@ def test_images_without_a_label_are_reported():
     assert sentences(config, unlabelled_share=0.2) == []
 
 
+def test_classifier_of_few_steps_is_to_learn_faster_first():
+    config = DeepCluster.Config(num_clusters=(60,))
+    (sentence,) = sentences(config, loss_over_log_k=1.0)
+    assert "Let the fresh classifier learn faster (--classifier_ra" in sentence
+    (sentence,) = sentences(
+        config,
+        facts=FACTS._replace(steps_per_epoch=5000, total_steps=50000),
+        epoch=6,
+        step=30000,
+        loss_over_log_k=1.0,
+    )
+    assert "--classifier_rate" not in sentence
+
+
 def test_clusters_that_were_not_looked_for_are_not_missing():
     config = DeepCluster.Config(num_clusters=(600,))
     found = {"found_clusters": 60.0, "effective_clusters": 40.0}
@@ -89,14 +188,31 @@ def test_only_k_means_asks_for_39_images_a_cluster():
 
 
 def test_first_epochs_may_be_at_chance_and_restless():
-    assert sentences(epoch=2, loss_over_log_k=1.0) == []
-    assert sentences(epoch=3, nmi_previous=0.04) == []
+    assert sentences(epoch=2, step=200, loss_over_log_k=1.0) == []
+    assert sentences(epoch=3, step=300, nmi_previous=0.04) == []
+    warming = FACTS._replace(warmup_steps=580)
+    assert len(sentences(facts=warming, loss_over_log_k=1.0)) == 1  # halfway
+    assert sentences(facts=warming, step=540, loss_over_log_k=1.0) == []
+
+
+def test_first_epochs_of_few_steps_are_more():
+    facts = FACTS._replace(steps_per_epoch=5)
+    config = dataclasses.replace(CONFIG, freeze_steps=0)
+    for step, count in ((15, 0), (45, 0), (50, 1)):
+        figures = {"epoch": step // 5, "step": step, "loss_over_log_k": 1.0}
+        assert len(sentences(config, facts=facts, **figures)) == count
 
 
 def test_remedy_that_a_method_has_no_knob_for_is_left_out():
     config = DeepClusterV2.Config(num_clusters=(60, 60))
     (sentence,) = sentences(config, loss_over_log_k=1.0)
     assert "--learning_rate" in sentence and "--epsilon" not in sentence
+
+
+def test_duals_that_change_fast_come_before_the_rate():
+    config = CoKe.Config(num_clusters=(60,))
+    (sentence,) = sentences(config, nmi_previous=0.04)
+    assert "Change duals more slowly (--dual_step=0.01); or halve" in sentence
 
 
 def test_classes_that_are_given_are_not_to_be_changed():
@@ -112,12 +228,27 @@ def test_loss_that_rises_as_the_queue_comes_in_points_to_the_queue():
     config = dataclasses.replace(
         CONFIG, queue_rows=128, queue_start_epoch=5
     )  # epochs count from 0 there, from 1 in the figures
-    before = [{**GOOD, "epoch": 5, "loss": 1.5}]
+    before = [{**GOOD, "epoch": 5, "step": 500, "loss": 1.5}]
     (sentence,) = sentences(config, before, epoch=6)
     assert "from 1.500 to 2.000" in sentence
     assert "--queue_start_epoch" in sentence
     (sentence,) = sentences(CONFIG, before, epoch=6)
     assert "--warmup_epochs" in sentence and "queue" not in sentence
+
+
+def test_noise_of_a_few_steps_is_no_rise():
+    """As a healthy run of five steps an epoch had it at its epoch 29."""
+    facts = FACTS._replace(steps_per_epoch=5)
+    config = dataclasses.replace(CONFIG, freeze_steps=0)
+    noisy = [2.0 if epoch % 2 else 1.7 for epoch in range(60)]
+    for rise, count in ((1.0, 0), (1.2, 1)):
+        before = [
+            {**GOOD, "epoch": epoch + 1, "step": 5 * epoch + 5, "loss": loss}
+            for epoch, loss in enumerate(noisy)
+        ]
+        for figures in before[40:]:  # a hundred steps
+            figures["loss"] *= rise
+        assert len(health(before, config, facts)) == count
 
 
 def test_loss_that_stalls_after_the_release_points_to_the_freeze():
@@ -130,31 +261,30 @@ def test_loss_that_stalls_after_the_release_points_to_the_freeze():
 
 
 def told(config, **numbers):
-    usual = {
-        "num_images": 6000,
-        "batch_size": 64,
-        "total_steps": 1000,
-        "steps_per_epoch": 93,
-    }
-    return config.notices(RunFacts(**{**usual, **numbers}))
+    return config.notices(FACTS._replace(batch_size=64, **numbers))
 
 
 def test_sensible_settings_are_told_nothing():
     assert told(CONFIG) == []
+    # CIFAR's recipe, three clusters for each image of a batch.
+    assert told(dataclasses.replace(CONFIG, num_clusters=(200,))) == []
 
 
 def test_batch_that_cannot_fill_the_clusters_is_reported():
-    config = dataclasses.replace(CONFIG, num_clusters=(300,))
+    config = dataclasses.replace(CONFIG, num_clusters=(600,))
     (sentence,) = told(config)
-    assert "64 images cannot fill 300" in sentence
-    assert "--queue_rows=256" in sentence  # 64 + 256 >= 300
-    assert told(dataclasses.replace(config, queue_rows=256)) == []
+    assert "spread 64 rows over 600 clusters" in sentence
+    assert "Lower --num_clusters to 512" in sentence
+    assert "queue" not in sentence  # it harms short runs
+    (sentence,) = told(config, total_steps=10_000)
+    assert "--queue_rows=576" in sentence  # nine batches, below 600
+    assert told(dataclasses.replace(config, queue_rows=64)) == []
 
 
 def test_freeze_longer_than_the_run_is_reported():
     (sentence,) = told(CONFIG, total_steps=100)
     assert "--freeze_steps=100 covers all 100 steps" in sentence
-    assert "has 93" in sentence
+    assert "has 100" in sentence
 
 
 def test_few_images_a_cluster_are_reported_where_k_means_runs():
@@ -164,19 +294,11 @@ def test_few_images_a_cluster_are_reported_where_k_means_runs():
     assert told(CONFIG, num_images=1000) == []
 
 
-def test_collapse_lasts_when_three_epochs_in_a_row_have_it():
-    bad, good = {**GOOD, "effective_clusters": 1.0}, GOOD
-    for history in ([], [bad], [bad, bad], [bad, bad, good], [bad, good, bad]):
-        assert lasting_collapse(history, CONFIG) is None
-    sentence = lasting_collapse([good, bad, bad, bad], CONFIG)
-    assert "collapse into 1.0" in sentence and "--epsilon" in sentence
-    flat = {**GOOD, "loss_over_log_k": 1.0}
-    assert lasting_collapse([flat] * 5, CONFIG) is None
-
-
 def test_two_clusters_have_not_collapsed_while_both_are_used():
     config = dataclasses.replace(CONFIG, num_clusters=(2,))
     even = {"effective_clusters": 1.99, "empty_clusters": 0}
     assert sentences(config, **even) == []
+    uneven = {**even, "largest_cluster_share": 0.6}
+    assert sentences(config, **uneven) == []
     one = {"effective_clusters": 1.2, "empty_clusters": 0}
     assert "collapse into 1.2" in sentences(config, **one)[0]

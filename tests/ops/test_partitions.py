@@ -77,6 +77,23 @@ def test_chance_nmi_of_partitions_that_cannot_change(
     assert partitions.nmi(labels, clusters) == pytest.approx(expected)
 
 
+def test_ami_of_large_and_uneven_clusters_equals_scikit_learn():
+    """Most counts that chance gives almost never are left out."""
+    labels, clusters = related(4000, 17, 300)
+    uneven = np.repeat([0, 1, 2, 3, 4, 5], [2500, 1000, 400, 90, 9, 1])
+    for a, b in ((labels, clusters), (uneven, labels), (uneven, uneven % 3)):
+        expected = metrics.adjusted_mutual_info_score(a, b)
+        # scikit-learn's logarithms of factorials have few more digits.
+        assert partitions.ami(a, b) == pytest.approx(expected, abs=1e-9)
+
+
+def test_ami_of_unrelated_clusters_is_near_0_where_nmi_is_not():
+    generator = np.random.default_rng(0)
+    labels, clusters = generator.integers([[10], [30]], size=(2, 64))
+    assert partitions.nmi(labels, clusters) > 0.25
+    assert abs(partitions.ami(labels, clusters)) < 0.1
+
+
 @given(two_partitions())
 def test_contingency_counts_every_pair_of_values(pair):
     a, b = pair

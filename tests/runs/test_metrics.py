@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import contract_run
 from tests.support.disk import full_disk
-from tests.support.epoch_figures import FIGURES
+from tests.support.epoch_figures import FIGURES, ends
 from tfclust.engine import figures as known
 from tfclust.engine import loop
 from tfclust.engine.figures import epoch_figures
@@ -54,7 +54,7 @@ def test_new_run_drops_the_files_of_one_that_left_no_checkpoint(tmp_path):
     for _ in range(2):
         writer = metrics.Metrics(tmp_path, start_step=0)
         writer.set_model(keras.Model())
-        writer.on_epoch_end(0, FIGURES)
+        ends(writer)
         writer.on_train_end()
     assert len(metrics.read_metrics(tmp_path)) == 1
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
@@ -64,17 +64,17 @@ def test_new_run_drops_the_files_of_one_that_left_no_checkpoint(tmp_path):
 def test_full_disk_is_reported_and_whole_lines_stay(tmp_path, limit):
     """Within a line of metrics.jsonl, and in TensorBoard's file."""
     writer = metrics.Metrics(tmp_path, 0)
-    writer.on_epoch_end(0, FIGURES)
+    ends(writer)
     size = writer.path.stat().st_size
     with (
         full_disk(size + limit),
         pytest.raises(folders.DiskError, match="File too large. Its check"),
     ):
         for _ in range(9):
-            writer.on_epoch_end(0, FIGURES)
+            ends(writer)
     read = metrics.read_metrics(tmp_path)
     assert read and all(figures == read[0] for figures in read)
-    assert metrics.Metrics(tmp_path, FIGURES["step"]).history == read
+    assert metrics.Metrics(tmp_path, FIGURES["step"]).history.epochs == read
 
 
 def test_waiting_for_slow_images_is_told_from_computing(monkeypatch):

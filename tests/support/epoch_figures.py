@@ -14,3 +14,9 @@ FIGURES = {
     "images_per_second": 1234.5,
     "reassign_seconds": 0.0,
 }
+
+
+def ends(reporter, figures=FIGURES):
+    """Ends an epoch for a callback and the history that it reads."""
+    reporter.history.on_epoch_end(0, figures)
+    reporter.on_epoch_end(0, figures)

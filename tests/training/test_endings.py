@@ -16,7 +16,6 @@ from tests.support.small_runs import (
     recipe,
     without_times,
 )
-from tfclust.engine import health
 from tfclust.runs import checkpoints, metrics
 from tfclust.runtime import folders, locks
 
@@ -122,23 +121,3 @@ def test_run_on_a_full_disk_ends_and_goes_on_when_there_is_room(tmp_path):
     resumed, said = quietly(recipe(tmp_path))
     assert "from step 4" in said[0] and resumed.step == 8
     assert [f["epoch"] for f in metrics.read_metrics(tmp_path)] == [1, 2]
-
-
-def test_collapse_that_lasts_ends_the_run_where_that_is_asked_for(
-    tmp_path, monkeypatch
-):
-    # Whether four epochs of this small net collapse hangs on the processor.
-    said = "The images collapse into 1.0 effective clusters of 5."
-    monkeypatch.setattr(health, "_collapsed", lambda *figures: said)
-    asked = recipe(tmp_path, epochs=5, stop_on_collapse=True)
-    with pytest.raises(ValueError, match="step 12 of 20, after 3 ep.*collapse"):
-        quietly(asked)
-    assert checkpoints.latest(tmp_path).step == 12
-    # A start later it counts on; a change of flags has three epochs to help.
-    with pytest.raises(ValueError, match="step 16 of 20"):
-        quietly(asked)
-    changed = {"learning_rate": 0.2, "allow_config_change": True}
-    trained, _ = quietly(
-        recipe(tmp_path, epochs=5, stop_on_collapse=True, **changed)
-    )
-    assert trained.step == 20

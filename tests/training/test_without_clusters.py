@@ -29,7 +29,7 @@ def listed():
         yield
 
 
-def of_student(workdir):
+def of_student(workdir, **knobs):
     return recipe(
         workdir,
         method="student",
@@ -39,6 +39,7 @@ def of_student(workdir):
         knn_images=40,
         clip_norm=5.0,
         final_weight_decay=1e-3,
+        **knobs,
     )
 
 
@@ -51,8 +52,17 @@ def test_its_lines_and_figures_are_without_clusters(finished, capsys):
     trained, said = finished
     first, second = metrics.read_metrics(trained.workdir)
     assert second["knn_accuracy"] > 0
+    assert second["knn_chance"] == 3 / 8  # three of one digit
     assert not {"effective_clusters", "loss_over_log_k"} & set(second)
     assert not any("cluster" in line for line in said)
+
+
+def test_its_run_says_that_nothing_is_watched(tmp_path):
+    trained, said = quietly(
+        of_student(tmp_path, steps=1, on_trouble="stop", epochs=None)
+    )
+    assert trained.step == 1
+    assert "Nothing is watched: this method has no figures" in said[1]
 
 
 @pytest.mark.slow  # the contract's run goes on to the bit in make test

@@ -10,7 +10,7 @@ from tfclust.backbones.settings import (
     check_settings,
     preset_of,
 )
-from tfclust.options import check, option
+from tfclust.options import SHAPES, check, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +23,16 @@ class BackboneConfig:
         "keras.applications by its name there, such as EfficientNetV2B0; or "
         "hub:<preset> for one of KerasHub.",
         source="SwAV",
+        resume="never",
+        why_never=SHAPES,
     )
     width: int = option(
         1,
         "Multiplies the channels of every convolution; 2, 4 and 5 in SwAV.",
         source="SwAV",
         lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     small_image_stem: str = option(
         "auto",
@@ -36,6 +40,8 @@ class BackboneConfig:
         f"auto: for images up to {SMALL_IMAGE_SIZE} pixels.",
         source="SimCLR, B.9",
         choices=("auto", "yes", "no"),
+        resume="never",
+        why_never=SHAPES,
     )
     zero_init_residual: bool = option(
         False,
@@ -60,6 +66,8 @@ class BackboneConfig:
         "Whether the network sees edges (two fixed filters on the grey image) "
         "instead of colours; not for networks of keras.applications.",
         source="DeepCluster",
+        resume="never",
+        why_never=SHAPES,
     )
     init_from: str = option(
         "",

@@ -5,11 +5,12 @@ settings are rarely intended; `health.py` knows only figures and symptoms.
 """
 
 import dataclasses
-from typing import NamedTuple
 
+from tfclust.engine import remedies
 from tfclust.engine.planning import Setting
+from tfclust.engine.remedies import IMAGES_A_CLUSTER, Remedy, with_remedies
 from tfclust.ops.filling import check_filling
-from tfclust.options import check, option
+from tfclust.options import SHAPES, check, option
 
 # Why a step is never made of several smaller batches.
 WHOLE_BATCH = (
@@ -18,17 +19,8 @@ WHOLE_BATCH = (
 )
 BATCH_NORM_GROUPS = ("global", "replica")
 HEAD_STARTS = ("uniform", "normal")  # first weights, `Classifier`'s start
-IMAGES_A_CLUSTER = 39  # what faiss asks of k-means
+WATCHED = ("collapsed", "flat", "empty")  # the cause before what it causes
 _MASS_ERROR = 0.01  # of a cluster's share; passes stop below it
-
-
-class RunFacts(NamedTuple):
-    """What a method's config may use to judge its knobs."""
-
-    num_images: int
-    batch_size: int
-    total_steps: int  # optimizer steps of the run
-    steps_per_epoch: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +32,16 @@ class MethodConfig:
         "Width of projections; 0 takes the features as they are.",
         source="SwAV, A.1",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     hidden_width: int = option(
         2048,
         "Width of the projector's hidden layer; 0 for none.",
         source="SwAV, A.1",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     batch_norm: str = option(
         "global",
@@ -88,47 +84,57 @@ class MethodConfig:
             ),
         }
 
-    def remedies(self):
+    def remedies(self, facts, figures):
         """What helps against each symptom, the most likely remedy first.
 
         A symptom without a remedy is not reported.
 
+        Args:
+          facts: `RunFacts`.
+          figures: dict, those of the last epoch.
+
         Returns:
-          dict from a symptom of `engine/health.py` to a tuple of str, each the
-          rest of a sentence.
+          dict from a symptom of `engine/health.py` to a tuple of `Remedy`.
         """
+        slower, softer = remedies.slower(facts), remedies.softer(facts)
         return {
-            "flat": (
-                "change --learning_rate",
-                "soften the augmentation (--jitter_strength=0.5)",
-            ),
-            "collapsed": ("lower --learning_rate",),
-            "dominated": (
-                "lower --learning_rate",
-                "look for images that are all alike",
-            ),
-            "restless": ("lower --learning_rate",),
-            "rising": (
-                "lower --learning_rate, or warm up longer (--warmup_epochs)",
-            ),
+            "flat": (*slower, *softer),
+            "collapsed": slower,
+            "dominated": (*slower, Remedy("look for images that are alike")),
+            "restless": slower,
+            "rising": (*slower, Remedy("warm up longer", "warmup_epochs")),
         }
 
-    def explain(self, symptom, seen, history):
+    def explain(self, symptom, seen, history, facts):
         """The sentences on a symptom, or None if nothing can be done.
 
         Args:
           symptom: str, one of those in `engine/health.py`.
           seen: str, what the figures show; without a full stop.
           history: list of dicts, the figures of the epochs so far.
+          facts: `RunFacts`.
         """
-        words = self.remedies().get(symptom)
-        return f"{seen}. {_in_a_sentence(words)}" if words else None
+        known = self.remedies(facts, history[-1]).get(symptom)
+        return f"{seen}. {remedies.in_a_sentence(known)}" if known else None
 
-    def symptoms(self, history):
+    def settling_steps(self, facts):
+        """First steps in which bad figures are no symptoms."""
+        return facts.warmup_steps
+
+    def watched(self, facts):
+        """Symptoms that end a run where they last (`engine/trouble.py`).
+
+        Returns:
+          dict from a symptom to the step from which on it is judged.
+        """
+        return {}
+
+    def symptoms(self, history, facts):
         """Sentences on figures that only this method has or interprets.
 
         Args:
           history: list of dicts, the figures of the epochs so far.
+          facts: `RunFacts`.
         """
         return []
 
@@ -151,6 +157,8 @@ class ClusteringConfig(MethodConfig):
         "that you expect.",
         source="SwAV, A.1",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
 
     def __post_init__(self):
@@ -170,15 +178,23 @@ class ClusteringConfig(MethodConfig):
         if self.fills_clusters:
             check_filling(num_images, largest)
 
-    def remedies(self):
-        return with_remedies(
-            super().remedies(),
-            collapsed="lower --num_clusters",
-            empty="lower --num_clusters (ten times the number of classes that "
-            "you expect is ample)",
-            restless="lower --num_clusters",
-            unlabelled="raise --num_clusters if that many were found",
+    def remedies(self, facts, figures):
+        all_of_them = sum(self.num_clusters) / max(1, len(self.num_clusters))
+        empty = figures.get("empty_clusters") or all_of_them / 2
+        fewer = remedies.fewer_clusters(
+            self.num_clusters, 1 - empty / all_of_them
         )
+        crowded = facts.num_images < IMAGES_A_CLUSTER * max(self.num_clusters)
+        more = Remedy("keep more, if that many were found", "num_clusters")
+        return with_remedies(
+            super().remedies(facts, figures),
+            empty=fewer,
+            restless=fewer if crowded else (),
+            unlabelled=(more,),
+        )
+
+    def watched(self, facts):
+        return dict.fromkeys(WATCHED, self.settling_steps(facts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +206,8 @@ class BankedConfig(ClusteringConfig):
         "Clusters of each head.",
         source="main_deepclusterv2.py; SwAV, appendix D",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
     temperature: float = option(
         0.1,
@@ -214,7 +232,7 @@ class BalanceConfig(ClusteringConfig):
         2000, "Largest number of passes per label step and head.", lower=1
     )
 
-    def symptoms(self, history):
+    def symptoms(self, history, facts):
         """Whether a label step stopped because its passes ran out."""
         logs = history[-1]
         error = logs.get("label_mass_error") or 0.0
@@ -235,21 +253,6 @@ class BalanceConfig(ClusteringConfig):
         return []
 
 
-def with_remedies(remedies, *, first=False, **own):
-    """`remedies` with one more for each symptom named.
-
-    Args:
-      remedies: dict as returned by `MethodConfig.remedies`.
-      first: whether the new one comes before the others, not after them.
-      **own: str by symptom.
-    """
-    both = dict(remedies)
-    for symptom, words in own.items():
-        there = both.get(symptom, ())
-        both[symptom] = (words, *there) if first else (*there, words)
-    return both
-
-
 def few_images_for_kmeans(config, facts):
     """A list with a notice if k-means has few images per cluster, or empty.
 
@@ -265,12 +268,6 @@ def few_images_for_kmeans(config, facts):
         f"{IMAGES_A_CLUSTER} or more. Lower --num_clusters to "
         f"{max(2, facts.num_images // IMAGES_A_CLUSTER)} or fewer."
     ]
-
-
-def _in_a_sentence(words):
-    told = [words[0][0].upper() + words[0][1:], *words[1:]]
-    last = told.pop()
-    return (f"{', '.join(told)}; or {last}" if told else last) + "."
 
 
 def configured(config_class, config, knobs):

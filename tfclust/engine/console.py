@@ -5,8 +5,9 @@ import time
 import keras
 import numpy as np
 
-from tfclust.engine.figures import FIGURES, epoch_figures, in_words, names
+from tfclust.engine.figures import FIGURES, in_words, names
 from tfclust.engine.health import health
+from tfclust.engine.pace import Pace
 from tfclust.runtime import progress, terminal
 
 _REDRAW_SECONDS = 0.2
@@ -16,53 +17,58 @@ class Console(keras.callbacks.Callback):
     """A line per epoch, sentences on it, and a moving line on a terminal.
 
     Args:
+      history: the run's `EpochHistory`, which comes before.
       config: the method's config.
-      total_steps, start_step, batch_size: int.
-      history: figures of the epochs before, the latest last.
+      facts: `RunFacts`.
+      start_step: int, steps done before.
     """
 
-    def __init__(
-        self, config, *, total_steps, start_step, batch_size, history=()
-    ):
+    def __init__(self, history, config, facts, start_step):
         super().__init__()
-        self.history, self.config = list(history), config
-        self.total_steps, self.batch_size = total_steps, batch_size
-        self.first_step = self.step = start_step
-        self.line = progress.line("", total_steps, form="{desc}", after=0.0)
+        self.history, self.config, self.facts = history, config, facts
+        self.pace = Pace(facts, start_step)
+        self.line = progress.line(
+            "", facts.total_steps, form="{desc}", after=0.0
+        )
         self.terminal = not self.line.disable
-        self.began = self.drawn = 0.0
+        self.drawn = 0.0
         self.told: list[str] = []
 
+    def on_train_begin(self, logs=None):
+        # Between its making and here, other callbacks have begun.
+        self.pace = Pace(self.facts, self.pace.step)
+
     def on_train_batch_begin(self, batch, logs=None):
-        # The first step traces; the clock starts at the second.
-        if batch == self.first_step + 1:
-            self.began = time.perf_counter()
+        self.pace.step_begins()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step = batch + 1
+        self.pace.step_ends()
         now = time.perf_counter()
         if self.terminal and now - self.drawn > _REDRAW_SECONDS:
             self.drawn = now
-            done = f"step {self.step:,} of {self.total_steps:,}"
-            parts = [done, *self.pace(now), f"loss {logs['loss']:.3f}"]
+            done = f"step {self.pace.step:,} of {self.facts.total_steps:,}"
+            parts = [done, *self.speed(), *self.left()]
+            parts.append(f"loss {logs['loss']:.3f}")
             self.line.set_description_str(" · ".join(parts))
 
-    def pace(self, now):
-        """Images per second and time left, as words; none in the first step."""
-        timed = self.step - self.first_step - 1
-        if timed < 1 or not self.began:
-            return []
-        seconds = (now - self.began) / timed
-        left = duration(seconds * (self.total_steps - self.step))
-        return [f"{self.batch_size / seconds:,.0f} images/s", f"{left} left"]
+    def speed(self):
+        """Images per second as words, in a list; empty if unknown."""
+        images = self.pace.images_per_second()
+        return [] if images is None else [f"{images:,.0f} images/s"]
+
+    def left(self):
+        """Time left as words, in a list; empty if unknown."""
+        seconds = self.pace.seconds_left()
+        return [] if seconds is None else [f"{duration(seconds)} left"]
 
     def on_epoch_end(self, epoch, logs=None):
-        self.history.append(epoch_figures(logs))
-        self.say(epoch_line(self.history[-1], self.config))
-        left = self.pace(time.perf_counter())[1:]
-        if left and not self.terminal and self.step < self.total_steps:
-            self.say(f"  {left[0]}")
-        told, self.told = self.told, health(self.history, self.config)
+        self.pace.epoch_ends()
+        epochs = self.history.epochs
+        self.say(epoch_line(epochs[-1], self.config))
+        if not self.terminal and self.pace.step < self.facts.total_steps:
+            for left in self.left():
+                self.say(f"  {left}")
+        told, self.told = self.told, health(epochs, self.config, self.facts)
         remedies = {_parted(sentence)[1] for sentence in told}
         for sentence in self.told:
             symptom, remedy = _parted(sentence)
@@ -81,7 +87,7 @@ class Console(keras.callbacks.Callback):
 def epoch_line(figures, config):
     """The figures of an epoch in one line, without those that it lacks.
 
-    "of chance" is the loss divided by that of uniform predictions.
+    Each that has one stands beside its chance level: what blind guessing gives.
 
     Args:
       figures: dict, as in `metrics.jsonl`.
@@ -94,15 +100,15 @@ def epoch_line(figures, config):
     }
     loss, share = f"loss {told['loss']}", told.get("loss_over_log_k")
     parts = [f"epoch {told['epoch']}"]
-    parts.append(f"{loss} ({share} of chance)" if share else loss)
+    parts.append(f"{loss} ({share} of blind guessing)" if share else loss)
     clusters = told.get("effective_clusters")
     if clusters:
         count = np.mean(config.num_clusters)
-        parts.append(f"{clusters} of {count:g} clusters")
+        parts.append(f"{clusters} of {count:g} clusters in use")
     said = [name for name in names("said") if name in told]
     # Speeds come last.
     for name in sorted(said, key=lambda name: FIGURES[name].timed):
-        parts.append(FIGURES[name].said.format(told[name]))
+        parts.append(FIGURES[name].said.format(told[name], **told))
     return " · ".join(parts)
 
 

@@ -19,7 +19,9 @@ class Figure(NamedTuple):
     always: bool = False  # every method has it in every epoch
     some: bool = False  # only some methods have it
     timed: bool = False  # differs even between runs that agree bit for bit
-    said: str = ""  # words in an epoch's line, {} for the value; or empty
+    # Words in an epoch's line, {} for the value, {name} for others' values;
+    # or empty.
+    said: str = ""
     swept: bool = False  # whether the table of a sweep shows it
 
 
@@ -41,7 +43,7 @@ FIGURES = {
         "share that changed cluster",
         ".0%",
         better="lower",
-        said="{} changed cluster",
+        said="{} of images changed cluster",
     ),
     "nmi_previous": Figure("NMI to the last epoch", ".2f", better="higher"),
     "epsilon": Figure("epsilon of the codes", ".4f", some=True),
@@ -59,11 +61,19 @@ FIGURES = {
         "s for reassignment", ",.1f", better="lower", timed=True
     ),
     "knn_accuracy": Figure(
-        "kNN accuracy", ".1%", better="higher", said="kNN {}"
+        "kNN accuracy",
+        ".1%",
+        better="higher",
+        said="kNN {} (chance {knn_chance})",
     ),
-    "nmi_labels": Figure(
-        "NMI to labels", ".2f", better="higher", said="NMI to labels {}"
+    "knn_chance": Figure("largest class's share of kNN's images", ".0%"),
+    "ami_labels": Figure(
+        "AMI to labels",
+        ".2f",
+        better="higher",
+        said="clusters match labels by {} (AMI; chance 0)",
     ),
+    "nmi_labels": Figure("NMI to labels", ".2f", better="higher"),
     "ari_labels": Figure("ARI to labels", ".2f", better="higher"),
     "pseudo_label_nmi": Figure(
         "pseudo-labels' NMI to labels", ".2f", better="higher", some=True

@@ -20,7 +20,9 @@ from tfclust.engine import state as run_state
 from tfclust.engine.config import MethodConfig, configured
 from tfclust.engine.console import Console
 from tfclust.engine.extraction import Extractor
+from tfclust.engine.facts import facts_of
 from tfclust.engine.forward import forward
+from tfclust.engine.history import EpochHistory
 from tfclust.engine.losses import global_mean
 from tfclust.engine.monitor import Monitor
 from tfclust.engine.preparing import check, check_optimizer
@@ -273,13 +275,9 @@ class Method(keras.Model):
         self.prepare(views)
         total_steps = loop.total_steps(views, epochs, steps)
         if verbose:
-            console = Console(
-                self.config,
-                total_steps=total_steps,
-                start_step=start_step,
-                batch_size=views.batch_size,
-            )
-            callbacks = [*callbacks, console]
+            history, facts = EpochHistory(), facts_of(views, total_steps)
+            console = Console(history, self.config, facts, start_step)
+            callbacks = [*callbacks, history, console]
         return loop.run(
             self,
             views,

@@ -89,6 +89,7 @@ class FeaturePass:
         def forward(images):
             return tf.cast(backbone(images), tf.float32)
 
+        self.source = source
         self._pass = data.ImagePass(forward, source, **knobs)
 
     def features(self):
@@ -101,7 +102,7 @@ class FeaturePass:
         """
         found = self._pass.run()
         _check_rank(found)
-        _check_finite(found, self._pass.source)
+        _check_finite(found, self.source)
         return found
 
 

@@ -7,8 +7,7 @@ a million images in thousands of clusters take a fraction of a second.
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_mutual_info_score
-from sklearn.metrics.cluster import expected_mutual_information
+from scipy.special import gammaln
 
 
 def effective_clusters(counts):
@@ -108,12 +107,7 @@ def nmi(a, b, average="geometric"):
     mean = _mean_entropy(of_a, of_b, average)
     if max(table.shape) == 1:
         return 1.0
-    cells = table.tocoo()
-    total = table.sum()
-    # log(n_ij * n / (n_i * n_j)), in logarithms as the product may overflow.
-    ratio = np.log(cells.data) + np.log(total)
-    ratio -= np.log(of_a[cells.row]) + np.log(of_b[cells.col])
-    information = max(0.0, float(np.sum(cells.data * ratio) / total))
+    information = _information(table)
     return min(1.0, information / mean) if information > 0 else 0.0
 
 
@@ -130,16 +124,16 @@ def chance_nmi(a, b, average="geometric"):
       ValueError: as `nmi`.
 
     Source:
-      Vinh et al. 2010, eq. 24, as in scikit-learn's `ami`.
+      Vinh et al. 2010, eq. 24, the chance of `ami`.
     """
     table = contingency(a, b)
-    mean = _mean_entropy(table.sum(axis=1), table.sum(axis=0), average)
+    of_a, of_b = table.sum(axis=1), table.sum(axis=0)  # [K_a], [K_b]
+    mean = _mean_entropy(of_a, of_b, average)
     if max(table.shape) == 1:
         return 1.0
     if not mean:
         return 0.0
-    information = expected_mutual_information(table, int(table.sum()))
-    return min(1.0, float(information) / mean)
+    return min(1.0, _expected_information(of_a, of_b) / mean)
 
 
 def ami(a, b):
@@ -156,11 +150,22 @@ def ami(a, b):
       ValueError: as `contingency`.
 
     Source:
-      scikit-learn, `adjusted_mutual_info_score`. Slow beyond some thousand
-      clusters: its expectation runs over every pair of them.
+      Vinh, Epps and Bailey 2010, JMLR 11, eq. 24 for the expectation; equals
+      scikit-learn's `adjusted_mutual_info_score` to rounding. Clusters of one
+      size have the same expectation and are counted together, and counts that
+      chance gives once in 1e15 are left out: a million images in 3,000
+      clusters and 1,000 classes take a second.
     """
-    contingency(a, b)
-    return float(adjusted_mutual_info_score(a, b))
+    table = contingency(a, b)
+    if max(table.shape) == 1 or min(table.shape) == table.sum():
+        return 1.0  # neither separates anything, or both everything
+    of_a, of_b = table.sum(axis=1), table.sum(axis=0)  # [K_a], [K_b]
+    chance = _expected_information(of_a, of_b)
+    most = (_entropy(of_a) + _entropy(of_b)) / 2 - chance
+    tiny = np.finfo(np.float64).eps
+    # scikit-learn's way with a difference that is all rounding.
+    most = min(most, -tiny) if most < 0 else max(most, tiny)
+    return float((_information(table) - chance) / most)
 
 
 def ari(a, b):
@@ -224,6 +229,56 @@ def _mean_entropy(of_a, of_b, average):
             f"'geometric' or 'arithmetic'. Received: {average!r}."
         )
     return float(means[average](_entropy(of_a), _entropy(of_b)))
+
+
+def _information(table):
+    """Mutual information in nats of a contingency table."""
+    of_a, of_b = table.sum(axis=1), table.sum(axis=0)  # [K_a], [K_b]
+    cells, total = table.tocoo(), table.sum()
+    # log(n_ij * n / (n_i * n_j)), in logarithms as the product may overflow.
+    ratio = np.log(cells.data) + np.log(total)
+    ratio -= np.log(of_a[cells.row]) + np.log(of_b[cells.col])
+    return max(0.0, float(np.sum(cells.data * ratio) / total))
+
+
+def _expected_information(of_a, of_b):
+    """Mutual information of two partitions with these sizes, by chance."""
+    total = int(of_a.sum())
+    sizes_a, times_a = np.unique(of_a, return_counts=True)
+    sizes_b, times_b = np.unique(of_b, return_counts=True)
+    expected = 0.0
+    for a, times in zip(sizes_a.tolist(), times_a.tolist(), strict=True):
+        terms = _expected_of_pairs(a, sizes_b, total)
+        expected += times * float(np.sum(times_b * terms))
+    return expected
+
+
+def _expected_of_pairs(a, sizes, total):
+    """Chance's information of a cluster of `a` rows and each of `sizes`.
+
+    The sum over n, rows in both, of n / N log(N n / (a b)) times the
+    hypergeometric probability of n.
+    """
+    mean = a * sizes / total
+    reach = 8.5 * np.sqrt(mean) + 20  # a normal's tail there is below 1e-16
+    low = np.maximum(np.maximum(1, a + sizes - total), np.int64(mean - reach))
+    high = np.minimum(np.minimum(a, sizes), np.int64(mean + reach))
+    lengths = high - low + 1  # at least 1: low <= min(a, b)
+    which = np.repeat(np.arange(len(sizes)), lengths)
+    starts = np.cumsum(lengths) - lengths
+    n = low[which] + np.arange(len(which)) - starts[which]
+    b = sizes[which]
+    log_chance = (  # of n rows in both
+        _log_choose(a, n)
+        + _log_choose(total - a, b - n)
+        - _log_choose(total, sizes)[which]
+    )
+    terms = n / total * (np.log(n) + np.log(total) - np.log(a) - np.log(b))
+    return np.add.reduceat(terms * np.exp(log_chance), starts)
+
+
+def _log_choose(n, k):
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
 
 
 def _entropy(counts):

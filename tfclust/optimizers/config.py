@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfclust import options
-from tfclust.options import option
+from tfclust.options import SHAPES, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +17,8 @@ class OptimizerConfig:
         "sgd has L2 inside the momentum; adamw and lamb are Keras's.",
         source="SwAV",
         choices=("lars", "lars_vectors_plain", "sgd", "adamw", "lamb"),
+        resume="never",
+        why_never=SHAPES,
     )
     learning_rate: float = option(
         0.6,

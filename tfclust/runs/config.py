@@ -7,7 +7,7 @@ from tfclust.data import MAX_BAD_SHARE
 from tfclust.data.sources.schemes import examples
 from tfclust.data.views.sizes import checked_resize
 from tfclust.methods.configs.table import CONFIGS as METHOD_CONFIGS
-from tfclust.options import option
+from tfclust.options import SHAPES, option
 from tfclust.runtime.machine import PRECISIONS, STRATEGIES
 
 
@@ -129,6 +129,8 @@ class RunConfig:
         "none",
         "Number format of convolutions; weights, heads and codes stay float32.",
         choices=tuple(PRECISIONS),
+        resume="never",
+        why_never=SHAPES,
     )
     jit_compile: bool | None = option(
         None,
@@ -168,10 +170,13 @@ class RunConfig:
         lower=1,
         resume="free",
     )
-    stop_on_collapse: bool = option(
-        False,
-        "Whether a run ends, with exit code 2 and its state saved, once its "
-        "images have been in few clusters for three epochs in a row.",
+    on_trouble: str = option(
+        "tell",
+        "What follows if the loss stays at chance, images stay in few clusters "
+        "or clusters empty, long after the run's start: a sentence (tell); or "
+        "the end of the run, with its state saved, exit code 2 and the command "
+        "that starts again with what may help (stop).",
+        choices=("tell", "stop"),
         resume="free",
     )
     knn_images: int = option(

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfclust.engine.figures import FIGURES, epoch_figures, names
+from tfclust.engine.figures import FIGURES, names
+from tfclust.engine.history import EpochHistory
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, terminal
 
@@ -24,6 +25,10 @@ class Metrics(keras.callbacks.Callback):
         are dropped, because they will come again.
       say: called with a sentence on anything in the two that is not the run's;
         a file with such lines is kept under another name.
+
+    Attributes:
+      history: the run's `EpochHistory`, of the epochs up to `start_step`; a
+        callback that comes before.
     """
 
     def __init__(self, workdir, start_step, say=terminal.say):
@@ -31,14 +36,16 @@ class Metrics(keras.callbacks.Callback):
         self.path = pathlib.Path(workdir) / folder.METRICS
         self.folder = pathlib.Path(workdir) / folder.TENSORBOARD
         found, foreign = _read(self.path)
-        self.history = [f for f in found if f["step"] <= start_step]
+        self.history = EpochHistory(
+            figures for figures in found if figures["step"] <= start_step
+        )
         if foreign:
             say(_in_words(foreign, self.path))
         with self._writing():
             if foreign and not foreign.cut_alone:
                 why = "not all of it belongs to a run"
                 folders.set_aside(self.path, why, say)
-            lines = "".join(json.dumps(f) + "\n" for f in self.history)
+            lines = "".join(json.dumps(f) + "\n" for f in self.history.epochs)
             files.write_text(self.path, lines)
             self._begin_events(start_step, say)
 
@@ -52,8 +59,7 @@ class Metrics(keras.callbacks.Callback):
             self.writer = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_end(self, epoch, logs=None):
-        figures = epoch_figures(logs)
-        self.history.append(figures)
+        figures = self.history.epochs[-1]
         with self._writing():
             # On the disk before the checkpoint that relies on it.
             files.append_line(self.path, json.dumps(figures))

@@ -94,6 +94,23 @@ def from_words(words):
     return Recipe(**parts)
 
 
+def with_words(recipe, knobs):
+    """The `Recipe` with other values of some knobs.
+
+    Args:
+      recipe: a `Recipe`.
+      knobs: `{knob: text}`; a knob that the recipe lacks changes nothing.
+
+    Raises:
+      ValueError: if a text does not parse, or a value leaves its bounds.
+    """
+    words = {
+        part: {name: knobs.get(name, text) for name, text in of.items()}
+        for part, of in to_words(recipe).items()
+    }
+    return from_words(words)
+
+
 def differences(recipe, words):
     """Knobs in which `recipe` differs from the recipe in `words`.
 

@@ -4,14 +4,15 @@ import pathlib
 from typing import NamedTuple
 
 from tfclust import data, methods
-from tfclust.engine import health
-from tfclust.engine.config import RunFacts
+from tfclust.engine import trouble
 from tfclust.engine.console import Console
+from tfclust.engine.history import EpochHistory
+from tfclust.runs import folder
 from tfclust.runs.metrics import Metrics, read_metrics
-from tfclust.training import next_steps
+from tfclust.training import next_steps, restarting
 from tfclust.training.callbacks.label_figures import LabelFigures
 from tfclust.training.callbacks.saver import Saver
-from tfclust.training.callbacks.stopping import Collapse, StopRequest
+from tfclust.training.callbacks.stopping import StopRequest, TroubleWatch
 
 
 class Trained(NamedTuple):
@@ -35,8 +36,8 @@ def fit(session, callbacks=()):
       `Trained`.
 
     Raises:
-      ValueError: if the loss is not a number, or the run collapses and
-        `stop_on_collapse` is on.
+      ValueError: if the loss is not a number, or the run is in lasting trouble
+        and `on_trouble` is "stop".
       OSError: if images are gone, and their replacements too.
     """
     method, run = session.method, session.run
@@ -48,8 +49,9 @@ def fit(session, callbacks=()):
         )
         return Trained(method, session.workdir, start, total, False)
     _announce(session)
-    stop, collapse = StopRequest(), _collapse(session)
-    figures = _figures(session)
+    stop = StopRequest()
+    history, figures = _figures(session)
+    watches = _watches(session, history)
     with stop.listening(), data.telling_lost_images():
         method.fit(
             session.views,
@@ -60,7 +62,7 @@ def fit(session, callbacks=()):
             callbacks=[
                 *figures,
                 *callbacks,
-                *collapse,
+                *watches,
                 Saver(session, stop),
             ],
         )
@@ -68,8 +70,8 @@ def fit(session, callbacks=()):
     if step == total:
         session.say(next_steps.after_training(run.workdir))
         return Trained(method, session.workdir, step, total, False)
-    for watch in collapse:
-        _refuse_collapse(watch, session, step)
+    for watch in watches:
+        _refuse_trouble(watch, session, step)
     session.say(
         f"Interrupted: step {step} of {total} is saved in {session.workdir}. "
         "The same command resumes from there."
@@ -77,37 +79,59 @@ def fit(session, callbacks=()):
     return Trained(method, session.workdir, step, total, True)
 
 
-def _collapse(session):
-    """The callback that ends a collapsed run, in a list; empty unless asked.
+def _watches(session, history):
+    """The callback that ends a run in trouble, in a list; empty unless asked.
 
     Epochs before a change of flags do not count: the change may help.
     """
-    if not session.run.stop_on_collapse:
+    if session.run.on_trouble != "stop":
         return []
     changed = [change["step"] for change in session.about.get("changes", [])]
-    history = [
-        figures
-        for figures in read_metrics(session.workdir, session.start_step)
-        if figures["step"] > max(changed, default=0)
+    return [
+        TroubleWatch(
+            history,
+            session.recipe.method,
+            session.facts,
+            since=max(changed, default=0),
+        )
     ]
-    return [Collapse(session.recipe.method, history)]
 
 
-def _refuse_collapse(collapse, session, step):
-    if collapse.sentence is None:
+def _refuse_trouble(watch, session, step):
+    if watch.found is None:
         return
-    raise ValueError(
-        f"stop_on_collapse ended the run at step {step:,} of "
-        f"{session.total_steps:,}, after {health.COLLAPSED_EPOCHS} epochs in a "
-        f"row of this: {collapse.sentence} Start again in another workdir; "
-        "this one holds the run as it is, which resumes without "
-        f"--stop_on_collapse: {session.workdir}"
+    since, facts = watch.found.since, session.facts
+    told = (
+        f"on_trouble=stop ended the run at step {step:,} of "
+        f"{session.total_steps:,}. {watch.found.seen}, and it has not got "
+        f"better since step {since:,}."
     )
+    kept = "--on_trouble=tell resumes this run as it is"
+    found = restarting.restart(
+        session.recipe,
+        session.workdir,
+        watch.found.symptom,
+        facts,
+        watch.history.epochs[-1],
+    )
+    if found is None:
+        raise ValueError(f"{told} Start again with other settings; {kept}.")
+    words = found.remedy.words
+    told += f" {words[0].upper()}{words[1:]}: "
+    if (session.workdir / folder.CONFIG).exists():
+        raise ValueError(f"{told}{found.command} ({kept})")
+    value = f"{found.remedy.knob}={found.remedy.value}"
+    workdir = found.recipe.run.workdir
+    raise ValueError(f"{told}{value} in workdir={workdir} ({kept})")
 
 
 def _figures(session):
-    """Callbacks that report on the run; figures are the same on all hosts."""
+    """The run's `EpochHistory`, and all callbacks that report on the run.
+
+    Figures are the same on all hosts; one of them writes.
+    """
     run, views, found = session.run, session.views, []
+    start = session.start_step
     if views.source.labels is not None:
         found.append(
             LabelFigures(
@@ -117,17 +141,13 @@ def _figures(session):
                 every_epochs=run.knn_epochs,
             )
         )
-    if session.chief:
-        metrics = Metrics(session.workdir, session.start_step, session.say)
-        console = Console(
-            session.recipe.method,
-            history=metrics.history,
-            total_steps=session.total_steps,
-            start_step=session.start_step,
-            batch_size=views.batch_size,
-        )
-        found += [metrics, console]
-    return found
+    if not session.chief:
+        history = EpochHistory(read_metrics(session.workdir, start))
+        return history, [*found, history]
+    metrics = Metrics(session.workdir, start, session.say)
+    config = session.recipe.method
+    console = Console(metrics.history, config, session.facts, start)
+    return metrics.history, [*found, metrics.history, metrics, console]
 
 
 def _announce(session):
@@ -144,11 +164,8 @@ def _announce(session):
         f"{weights:,} weights"
         + (f", {replicas} replicas." if replicas > 1 else ".")
     )
-    facts = RunFacts(
-        num_images=views.num_images,
-        batch_size=views.batch_size,
-        total_steps=session.total_steps,
-        steps_per_epoch=views.steps_per_epoch,
-    )
-    for sentence in session.recipe.method.notices(facts):
+    config, facts = session.recipe.method, session.facts
+    for sentence in config.notices(facts):
         session.say(f"  {sentence}")
+    if session.run.on_trouble == "stop":
+        session.say(f"  {trouble.in_words(config, facts)}")

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from tfclust.engine.config import ClusteringConfig, with_remedies
+from tfclust.engine.config import ClusteringConfig
 from tfclust.engine.planning import Setting, one_size, rates
-from tfclust.options import option
+from tfclust.engine.remedies import Remedy, rounded, with_remedies
+from tfclust.options import SHAPES, option, text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +17,24 @@ class CoKeConfig(ClusteringConfig):
         "Clusters, one value per head.",
         source="CoKe, table 4",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
     projection_width: int = option(
-        128, "Width of projections.", source="CoKe", lower=1
+        128,
+        "Width of projections.",
+        source="CoKe",
+        lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     hidden_width: int = option(
         2048,
         "Width of the hidden layers of projector and prediction head.",
         source="CoKe",
         lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     temperature: float = option(
         0.05,
@@ -54,7 +64,10 @@ class CoKeConfig(ClusteringConfig):
         upper=1.0,
     )
     prediction_head: bool = option(
-        True, "Whether two more layers after the projector predict too."
+        True,
+        "Whether two more layers after the projector predict too.",
+        resume="never",
+        why_never=SHAPES,
     )
     prediction_weight: float = option(
         0.5,
@@ -78,6 +91,8 @@ class CoKeConfig(ClusteringConfig):
         unit="epochs",
         source="CoKe, single view",
         lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     loss_labels: str = option(
         "last",
@@ -103,9 +118,13 @@ class CoKeConfig(ClusteringConfig):
                 "second_stage_epoch out."
             )
 
-    def remedies(self):
+    def remedies(self, facts, figures):
+        half = text(rounded(self.dual_step / 2))
+        slower = Remedy("change duals more slowly", "dual_step", half)
         return with_remedies(
-            super().remedies(), first=True, restless="lower --dual_step"
+            super().remedies(facts, figures),
+            first=True,
+            restless=(slower,) if self.dual_step else (),
         )
 
     @classmethod

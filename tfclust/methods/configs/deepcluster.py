@@ -3,13 +3,13 @@
 import dataclasses
 import math
 
-from tfclust.engine.config import (
-    ClusteringConfig,
-    few_images_for_kmeans,
-    with_remedies,
-)
+from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
 from tfclust.engine.planning import Setting, one_size, rates
-from tfclust.options import option
+from tfclust.engine.remedies import Remedy, with_remedies
+from tfclust.options import SHAPES, option, text
+
+FITTED_STEPS = 500  # in which a classifier that starts afresh learns its labels
+FAST_CLASSIFIER = 10.0
 
 _FEWEST_STEPS = 100  # of a plan, between two label steps
 
@@ -24,12 +24,16 @@ class DeepClusterConfig(ClusteringConfig):
         "number, the largest number that is kept.",
         source="DeepCluster, 4.1",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
     projection_width: int = option(
         0,
         "Width of projections; 0 clusters the features as they are.",
         source="DeepCluster, which clusters the backbone's fc7",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     clustering: str = option(
         "kmeans",
@@ -43,6 +47,8 @@ class DeepClusterConfig(ClusteringConfig):
         "Width to which PCA whitens before clustering; 0 for no PCA.",
         source="DeepCluster, 3.3",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     kmeans_iters: int = option(
         20, "Iterations of k-means.", source="clustering.py", lower=1
@@ -96,13 +102,34 @@ class DeepClusterConfig(ClusteringConfig):
     def fills_clusters(self):
         return self.clustering == "kmeans"
 
-    def remedies(self):
-        remedies = with_remedies(
-            super().remedies(), first=True, unlabelled="lower --pca_width"
+    def remedies(self, facts, figures):
+        faster = Remedy(
+            "let the fresh classifier learn faster",
+            "classifier_rate",
+            text(FAST_CLASSIFIER),
         )
+        few = self._restart_steps(facts) < FITTED_STEPS
+        first = few and self.classifier_rate < FAST_CLASSIFIER
+        smaller = Remedy("let smaller groups count", "min_cluster_size")
         return with_remedies(
-            remedies, first=True, unlabelled="lower --min_cluster_size"
+            super().remedies(facts, figures),
+            first=True,
+            flat=(faster,) if first else (),
+            collapsed=(faster,) if first else (),
+            empty=(faster,) if first else (),
+            unlabelled=(smaller, Remedy("compare fewer values", "pca_width")),
         )
+
+    def watched(self, facts):
+        # Loss and clusters are the classifier's. One of few steps is still at
+        # chance, and its scores favour a few clusters, whatever was learnt.
+        if self._restart_steps(facts) < FITTED_STEPS:
+            return {}
+        return super().watched(facts)
+
+    def _restart_steps(self, facts):
+        """Steps for which a classifier is kept."""
+        return self.reassign_epochs * facts.steps_per_epoch
 
     def notices(self, facts):
         if not self.fills_clusters:

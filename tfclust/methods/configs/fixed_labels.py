@@ -4,7 +4,7 @@ import dataclasses
 
 from tfclust.engine.config import HEAD_STARTS, ClusteringConfig, MethodConfig
 from tfclust.engine.planning import Setting, one_size, rates
-from tfclust.options import check, option
+from tfclust.options import SHAPES, check, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +15,8 @@ class FixedLabelsConfig(ClusteringConfig):
         (),
         "Classes, one value per head; empty for as many as the labels have.",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
     projection_width: int = option(
         0,
@@ -22,6 +24,8 @@ class FixedLabelsConfig(ClusteringConfig):
         "features without their negative part, which AlexNet's still have.",
         source="SeLa, ResNets",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     pseudo_labels: str = option(
         "",
@@ -37,6 +41,8 @@ class FixedLabelsConfig(ClusteringConfig):
         "Whether to predict also by how many quarter turns an image was "
         "rotated.",
         source="SeLa, SL+Rot",
+        resume="never",
+        why_never=SHAPES,
     )
     head_start: str = option(
         "uniform",
@@ -57,10 +63,14 @@ class FixedLabelsConfig(ClusteringConfig):
     def fills_clusters(self):
         return False  # classes come from outside
 
-    def remedies(self):
+    def remedies(self, facts, figures):
         # Another number of clusters does not help if classes are given, and
         # classes that are not predicted yet are not an error.
-        return MethodConfig.remedies(self)
+        return MethodConfig.remedies(self, facts, figures)
+
+    def watched(self, facts):
+        # Given classes may be as uneven as they like.
+        return {"flat": self.settling_steps(facts)}
 
     @classmethod
     def plan(cls, facts):

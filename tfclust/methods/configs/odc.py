@@ -4,7 +4,7 @@ import dataclasses
 
 from tfclust.engine.config import ClusteringConfig, few_images_for_kmeans
 from tfclust.engine.planning import Setting, one_size, rates
-from tfclust.options import option
+from tfclust.options import SHAPES, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,18 +16,24 @@ class ODCConfig(ClusteringConfig):
         "Clusters; N / 128 at ImageNet.",
         source="ODC, sec. 4.1",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
     projection_width: int = option(
         256,
         "Width of projections, which the memory keeps.",
         source="OpenSelfSup, ODC",
         lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     hidden_width: int = option(
         512,
         "Width of the projector's hidden layer.",
         source="OpenSelfSup, ODC",
         lower=1,
+        resume="never",
+        why_never=SHAPES,
     )
     dropout: float = option(
         0.5,

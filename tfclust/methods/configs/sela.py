@@ -4,7 +4,7 @@ import dataclasses
 
 from tfclust.engine.config import HEAD_STARTS, BalanceConfig
 from tfclust.engine.planning import Setting, multi_crop, rates
-from tfclust.options import option
+from tfclust.options import SHAPES, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,8 @@ class SeLaConfig(BalanceConfig):
         "Clusters, one value per head.",
         source="SeLa, table 4",
         lower=2,
+        resume="never",
+        why_never=SHAPES,
     )
     projection_width: int = option(
         0,
@@ -23,6 +25,8 @@ class SeLaConfig(BalanceConfig):
         "part, as the paper does.",
         source="self-label, main.py",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     sinkhorn_lambda: float = option(
         25.0,

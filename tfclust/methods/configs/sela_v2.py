@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from tfclust.engine.config import BalanceConfig, BankedConfig, with_remedies
+from tfclust.engine.config import BalanceConfig, BankedConfig
 from tfclust.engine.planning import Setting, multi_crop, rates
+from tfclust.engine.remedies import harder, softer_codes, with_remedies
 from tfclust.options import option
 
 
@@ -19,13 +20,13 @@ class SeLaV2Config(BankedConfig, BalanceConfig):
         lower=1e-3,
     )
 
-    def remedies(self):
+    def remedies(self, facts, figures):
         return with_remedies(
-            super().remedies(),
+            super().remedies(facts, figures),
             first=True,
-            flat="lower --epsilon (0.03; 0.01 for small images)",
-            collapsed="lower --epsilon",
-            dominated="raise --epsilon a little",
+            flat=harder(self.epsilon),
+            collapsed=harder(self.epsilon),
+            dominated=softer_codes(self.epsilon),
         )
 
     @classmethod

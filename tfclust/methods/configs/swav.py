@@ -1,16 +1,26 @@
 """Knobs of SwAV."""
 
 import dataclasses
-import math
 
-from tfclust.engine.config import ClusteringConfig, with_remedies
+from tfclust.engine.config import ClusteringConfig
+from tfclust.engine.health import JUDGED_STEPS, enough, loss_of_steps
 from tfclust.engine.planning import Setting, multi_crop, rates
-from tfclust.options import option
+from tfclust.engine.remedies import (
+    Remedy,
+    in_a_sentence,
+    slower,
+    softer_codes,
+    with_remedies,
+)
+from tfclust.options import SHAPES, option
 
 LARGEST_EPSILON = 0.05  # of a fitted one: SwAV's own
 SHARE_OF_SPREAD = 0.2  # fitted epsilon in standard deviations of the scores
 _FREEZE_SHARE, _FREEZE_STEPS = 0.08, 313
-_STALLED_EPOCHS = 3  # after the prototypes' release
+# Prototypes for each row of a batch and its queue. CIFAR's recipe has three;
+# with 23 a network learnt nothing in 15 epochs (lightly#1010).
+_CROWDED = 8
+_QUEUE_EPOCHS = 100  # a run in which a queue helps; in one of 12 it did harm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +61,8 @@ class SwAVConfig(ClusteringConfig):
         "Whether batch norm follows the projector's hidden layer; the network "
         "of five times the width has none.",
         source="swav, src/resnet50.py",
+        resume="never",
+        why_never=SHAPES,
     )
     queue_rows: int = option(
         0,
@@ -59,6 +71,8 @@ class SwAVConfig(ClusteringConfig):
         unit="rows",
         source="SwAV, sec. 4.1",
         lower=0,
+        resume="never",
+        why_never=SHAPES,
     )
     queue_start_epoch: int = option(
         15,
@@ -78,54 +92,76 @@ class SwAVConfig(ClusteringConfig):
                 f", {num_images} images. Try {whole}."
             )
 
-    def remedies(self):
-        freeze = "freeze prototypes longer (--freeze_steps)"
-        remedies = with_remedies(
-            super().remedies(), first=True, flat=freeze, collapsed=freeze
+    def remedies(self, facts, figures):
+        balance = 2 * self.sinkhorn_iters
+        even = Remedy(
+            "balance codes more exactly", "sinkhorn_iters", str(balance)
         )
+        softer = () if self.epsilon is None else softer_codes(self.epsilon)
+        clear = (*self._fitted(), *self._frozen_longer(facts))
         return with_remedies(
-            remedies,
+            super().remedies(facts, figures),
             first=True,
-            flat="lower --epsilon (0.03; 0.01 for small images)",
-            collapsed="lower --epsilon",
-            dominated="raise --epsilon a little, or --sinkhorn_iters",
-            empty="help small batches with --queue_rows",
+            flat=clear,
+            collapsed=clear,
+            dominated=(*softer, even),
         )
 
-    def explain(self, symptom, seen, history):
-        if symptom == "rising" and self._queue_comes_in(history[-1]["epoch"]):
+    def _fitted(self):
+        """Codes as hard as the images ask for; empty if they are."""
+        if self.epsilon is None:
+            return ()
+        words = "let codes be as hard as these images need"
+        return (Remedy(words, "epsilon", ""),)
+
+    def _frozen_longer(self, facts):
+        """Prototypes fixed twice as long; empty beyond half of the run."""
+        longer = 2 * self.freeze_steps or facts.steps_per_epoch
+        if longer > facts.total_steps // 2:
+            return ()
+        words = "freeze prototypes longer"
+        return (Remedy(words, "freeze_steps", str(longer)),)
+
+    def settling_steps(self, facts):
+        return max(super().settling_steps(facts), self.freeze_steps)
+
+    def watched(self, facts):
+        first = super().watched(facts)
+        if self._queue_starts(facts):
+            # Until then, small batches may learn next to nothing.
+            first["flat"] = max(first["flat"], self._queue_starts(facts))
+        return first
+
+    def explain(self, symptom, seen, history, facts):
+        if symptom == "rising" and self._queue_came_in(history[-1], facts):
             return (
                 f"{seen} when the queue started; a good queue makes it fall. "
                 "Start it later (--queue_start_epoch), or shorten it "
                 "(--queue_rows)."
             )
-        return super().explain(symptom, seen, history)
+        return super().explain(symptom, seen, history, facts)
 
-    def symptoms(self, history):
+    def symptoms(self, history, facts):
         """Whether the loss fell only while the prototypes were frozen."""
         frozen = [f for f in history if f["step"] <= self.freeze_steps]
         since = history[len(frozen) :]
-        if len(frozen) < 2 or len(since) < _STALLED_EPOCHS:
+        if len(frozen) < 2 or not enough(since, facts):
             return []
         last = frozen[-1]["loss"]
-        if last >= frozen[0]["loss"] or min(f["loss"] for f in since) < last:
+        if last >= frozen[0]["loss"] or loss_of_steps(since, facts) < last:
             return []
+        ways = (*self._frozen_longer(facts), *slower(facts))
         return [
             "The loss has not fallen since the prototypes were released at "
-            f"step {self.freeze_steps}. Freeze them longer (--freeze_steps), "
-            "or lower --learning_rate."
+            f"step {self.freeze_steps}. {in_a_sentence(ways)}"
         ]
 
     def notices(self, facts):
         found = []
-        largest, batch = max(self.num_clusters), facts.batch_size
-        if batch + self.queue_rows < largest:
-            rows = math.ceil((largest - batch) / batch) * batch
-            found.append(
-                f"A batch of {batch} images cannot fill {largest} clusters "
-                f"equally. Lower --num_clusters, or add --queue_rows={rows} "
-                "with an early --queue_start_epoch."
-            )
+        largest = max(self.num_clusters)
+        rows = facts.batch_size + self.queue_rows
+        if largest > _CROWDED * rows:
+            found.append(self._crowded(largest, rows, facts))
         if self.freeze_steps >= facts.total_steps:
             found.append(
                 "The prototypes stay as they start: --freeze_steps="
@@ -148,7 +184,26 @@ class SwAVConfig(ClusteringConfig):
             **rates(facts, 0.4, weight_decay=3e-4),
         }
 
-    def _queue_comes_in(self, epoch):
-        """Whether it started to fill in this epoch (from 1) or the last."""
-        since = epoch - 1 - self.queue_start_epoch
-        return bool(self.queue_rows) and since in (0, 1)
+    def _crowded(self, largest, rows, facts):
+        batch, way = facts.batch_size, "."
+        if facts.total_steps >= _QUEUE_EPOCHS * facts.steps_per_epoch:
+            most = min(largest, facts.num_images)
+            queue = max(1, (most - 1) // batch) * batch
+            way = f", or, in a run as long as this, add --queue_rows={queue}."
+        return (
+            f"Codes spread {rows} rows over {largest} clusters, too few to "
+            f"tell clusters apart. Lower --num_clusters to {_CROWDED * rows} "
+            f"or fewer (ten per kind of image are ample){way}"
+        )
+
+    def _queue_starts(self, facts):
+        """The step from which the queue is filled; 0 without one."""
+        return bool(self.queue_rows) * (
+            self.queue_start_epoch * facts.steps_per_epoch
+        )
+
+    def _queue_came_in(self, figures, facts):
+        """Whether it started to fill in the steps whose loss is compared."""
+        since = figures["step"] - self._queue_starts(facts)
+        span = 2 * max(facts.steps_per_epoch, JUDGED_STEPS)
+        return bool(self.queue_rows) and 0 < since <= span

@@ -11,7 +11,7 @@ from tfclust.ops import partitions
 
 
 class LabelFigures(keras.callbacks.Callback):
-    """NMI and ARI of clusters to labels, and online kNN; no training.
+    """AMI, NMI and ARI of clusters to labels, and online kNN; no training.
 
     If the method keeps pseudo-labels, also their own NMI, as DeepCluster plots
     it (arXiv:1807.05520, figure 2a): clusters are what the classifier predicts
@@ -54,14 +54,16 @@ class LabelFigures(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if isinstance(self.model, ClusteringMethod):
             logs.update(self._of_clusters())
-        if self.passes and (epoch + 1) % self.every_epochs == 0:
+        due = (epoch + 1) % self.every_epochs == 0
+        if self.passes and (due or logs["step"] == self.model.total_steps):
             logs["knn_accuracy"] = self._knn()
+            logs["knn_chance"] = _largest_share(self.knn_sources[1].labels)
 
     def _of_clusters(self):
         assignments = self.model.last_assignments  # [N, H]
         seen = assignments[:, 0] >= 0
         labels, found = self.labels[seen], {}
-        for name in ("nmi", "ari"):
+        for name in ("ami", "nmi", "ari"):
             figure = getattr(partitions, name)
             heads = [figure(labels, head) for head in assignments[seen].T]
             found[f"{name}_labels"] = float(np.mean(heads))
@@ -97,6 +99,11 @@ def _bank_and_test(source, test_source, num_images):
         asked = _spaced(test_source.num_images, num_images)
         return Sample(source, rows), Sample(test_source, asked)
     return held_out(source, rows)
+
+
+def _largest_share(labels):
+    """What naming the most frequent class each time gets right."""
+    return partitions.largest_cluster_share(np.bincount(labels[labels >= 0]))
 
 
 def _spaced(count, wanted):

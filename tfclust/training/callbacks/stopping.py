@@ -1,4 +1,4 @@
-"""Why a run ends before its last step: a request, NaN, or collapse."""
+"""Why a run ends before its last step: a request, NaN, or trouble."""
 
 import contextlib
 import signal
@@ -7,8 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust.engine import health
-from tfclust.engine.figures import epoch_figures
+from tfclust.engine import trouble
 
 
 class StopRequest:
@@ -94,21 +93,24 @@ def broken_array(arrays, unknown_as_nan=()):
     return None
 
 
-class Collapse(keras.callbacks.Callback):
-    """Ends a run that stays collapsed; comes before the `Saver`.
+class TroubleWatch(keras.callbacks.Callback):
+    """Ends a run whose trouble lasts; comes before the `Saver`.
 
     Args:
+      history: the run's `EpochHistory`, which comes before.
       config: the method's config.
-      history: list of dicts, the figures of the epochs before.
+      facts: `RunFacts`.
+      since: int; epochs up to this step do not count.
     """
 
-    def __init__(self, config, history):
+    def __init__(self, history, config, facts, since=0):
         super().__init__()
-        self.config, self.history = config, list(history)
-        self.sentence: str | None = None  # why it ended the run
+        self.history, self.config, self.facts = history, config, facts
+        self.since = since
+        self.found: trouble.Trouble | None = None  # why it ended the run
 
     def on_epoch_end(self, epoch, logs=None):
-        self.history.append(epoch_figures(logs))
-        self.sentence = health.lasting_collapse(self.history, self.config)
-        if self.sentence:
+        epochs = [f for f in self.history.epochs if f["step"] > self.since]
+        self.found = trouble.lasting(epochs, self.config, self.facts)
+        if self.found:
             self.model.stop_training = True

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfclust.data.views.sizes import stored_size_needed
 from tfclust.engine.planning import PlanFacts, Setting
 from tfclust.runtime import cores
 
@@ -14,6 +15,7 @@ _SMALL_SIDE, _LARGE_SIDE = 32, 224  # pixels, without and with a GPU
 _SMALL_BATCH, _LARGE_BATCH = 64, 256
 _BLUR_SIDE = 96  # pixels
 _STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
+_MOST_STORED = 50_000  # images
 _MOST_EPOCHS = 400
 _OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
 
@@ -61,9 +63,14 @@ def settle(draft, facts, look, given):
         **_network(facts, look),
         **type(draft.method).plan(facts),
         **_colours(facts, look),
+        "on_trouble": Setting(
+            "stop", "nobody need watch a run that learns nothing"
+        ),
     }
     if set(_VIEWS) & set(given):
         settings = {n: s for n, s in settings.items() if n not in _VIEWS}
+    else:
+        settings |= _stored(settings, look)
     return settings
 
 
@@ -120,6 +127,16 @@ def _network(facts, look):
         ),
         "mixed_precision": _precision(gpu),
     }
+
+
+def _stored(settings, look):
+    """Images that are larger than their views need are shrunk once."""
+    sizes, scales = (settings[n].value for n in ("view_sizes", "view_scales"))
+    side = stored_size_needed(sizes, scales)
+    if look.short_side <= side or look.num_images > _MOST_STORED:
+        return {}
+    why = "what the smallest crops need; shrunk once and kept in memory"
+    return {"stored_size": Setting(side, why)}
 
 
 def _precision(gpu):
