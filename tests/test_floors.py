@@ -19,7 +19,7 @@ FLOORS = [
     {"runs"},
     {"training", "report"},
     {"cli"},
-    {"train", "evaluate", "export", "sweep"},
+    {"advise", "train", "evaluate", "export", "sweep"},
 ]
 COMMANDS = FLOORS[-1]
 
