@@ -93,5 +93,5 @@ def test_it_is_exported_and_measured_without_clusters(finished):
         evaluate.EvaluateConfig(saved_model=str(version)),
         EvaluationConfig(protocols=("knn",)),
     )
-    assert set(results) == {"trained", "untrained", "pixels"}
+    assert set(results) == {"trained", "untrained", "pixels", "colours"}
     assert results["trained"]["knn"]["top1"] > 0.1
