@@ -13,6 +13,7 @@ from tfclust.training import next_steps, restarting
 from tfclust.training.callbacks.label_figures import LabelFigures
 from tfclust.training.callbacks.saver import Saver
 from tfclust.training.callbacks.stopping import StopRequest, TroubleWatch
+from tfclust.training.notices import notices
 
 
 class Trained(NamedTuple):
@@ -164,8 +165,8 @@ def _announce(session):
         f"{weights:,} weights"
         + (f", {replicas} replicas." if replicas > 1 else ".")
     )
-    config, facts = session.recipe.method, session.facts
-    for sentence in config.notices(facts):
+    for sentence in notices(session):
         session.say(f"  {sentence}")
     if session.run.on_trouble == "stop":
-        session.say(f"  {trouble.in_words(config, facts)}")
+        watched = trouble.in_words(session.recipe.method, session.facts)
+        session.say(f"  {watched}")
