@@ -39,7 +39,10 @@ REFUSED = [
     (("train", *RUN[1:]), "data must be given"),
     (("train", RUN[0], RUN[2]), "workdir must be given"),
     (("train", *RUN[:2]), "epochs or steps"),
-    (("train", *RUN, "--data=fodler:a"), "data must be a folder that exists, or a URI such as"),
+    (
+        ("train", *RUN, "--data=fodler:a"),
+        "data must be a folder that exists, or a URI such as",
+    ),
     (("train", *RUN, f"--data=folder:{ABSENT}"), "Found nothing at /dev/null"),
     (("train", *RUN, f"--eval_data=folder:{ABSENT}"), "eval_data=folder:"),
     (("evaluate",), "either workdir or saved_model"),

@@ -23,7 +23,11 @@ for text in (
     "http://x/y",
 ):
     if text:
-        words(f"data is {text}", text, "data must be a folder that exists, or a URI such as folder:")
+        words(
+            f"data is {text}",
+            text,
+            "data must be a folder that exists, or a URI such as folder:",
+        )
 words("data is empty", "", "data must be given")
 words("folder: alone", "folder:", "data=folder: names no path")
 words("tfrecord: alone", "tfrecord:", "data=tfrecord: names no path")
