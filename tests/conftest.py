@@ -19,6 +19,7 @@ LONGEST = (
     "test_endings.py",
     "test_pretraining.py",
     "test_stopped_commands.py",
+    "test_trouble.py",
     "test_views.py",
     "test_sela.py",
     "test_sinkhorn.py",

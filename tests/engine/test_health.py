@@ -108,8 +108,7 @@ def test_remedy_that_is_in_place_is_not_given():
 
 
 def test_fitted_codes_are_not_to_be_made_harder():
-    fitted = dataclasses.replace(CONFIG)
-    object.__setattr__(fitted, "epsilon", None)
+    fitted = dataclasses.replace(CONFIG, epsilon=None)
     for figures in (
         {"loss_over_log_k": 1.0},
         {"effective_clusters": 1.0},
