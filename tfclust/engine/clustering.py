@@ -73,6 +73,9 @@ class ClusteringMethod(Method):
     ):
         """The cluster of each image, as the exported SavedModel gives it.
 
+        An export computes in float32; the backbone of a run in half precision
+        does not here, and an image between two clusters may fall elsewhere.
+
         Args:
           source: `tfclust.data.Source`, the images of the training or others.
           image_size: int, side of the centre crop; None for the views' own.
