@@ -113,10 +113,14 @@ def test_tiny_images_are_not_enlarged():
     assert recipe.run.image_size == 8
 
 
-def test_trained_weights_are_given_a_lower_rate():
+def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages():
     fresh, _ = planned(looked_at(500), **given_for("swav"))
     trained, _ = planned(
         looked_at(500), **given_for("swav", init_from="runs/a")
+    )
+    assert (fresh.backbone.frozen_stages, trained.backbone.frozen_stages) == (
+        0,
+        2,
     )
     rates = [r.optimizer.learning_rate for r in (fresh, trained)]
     assert math.isclose(rates[1], rates[0] / 10, rel_tol=0.1)

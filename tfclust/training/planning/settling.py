@@ -12,12 +12,20 @@ from tfclust.runtime import cores
 # Each has an entry for each size of views, so they are given together.
 _VIEWS = ("view_sizes", "num_views", "view_scales")
 _SMALL_SIDE, _LARGE_SIDE = 32, 224  # pixels, without and with a GPU
+_TRAINED_SIDE = 96  # published networks say little of smaller images
 _SMALL_BATCH, _LARGE_BATCH = 64, 256
 _BLUR_SIDE = 96  # pixels
 _STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
 _MOST_STORED = 50_000  # images
 _MOST_EPOCHS = 400
 _OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
+
+
+_FIRST_STAGES = {
+    "frozen_stages": Setting(
+        2, "few images cannot improve edges and colours that millions taught"
+    )
+}
 
 
 class Length(NamedTuple):
@@ -39,7 +47,10 @@ def facts(draft, look, given, total_steps):
     """
     gpu = bool(tf.config.list_physical_devices("GPU"))
     sides = given.get("view_sizes") or (given.get("image_size"),)
-    largest = _LARGE_SIDE if gpu else _SMALL_SIDE
+    trained = bool(draft.backbone.init_from)
+    largest = _SMALL_SIDE
+    if gpu or trained:
+        largest = _LARGE_SIDE if gpu else _TRAINED_SIDE
     side = min(largest, max(8, look.short_side // 4 * 4))
     batch = _LARGE_BATCH if gpu else _SMALL_BATCH
     batch = min(batch, max(2, look.num_images // 4))
@@ -49,7 +60,7 @@ def facts(draft, look, given, total_steps):
         view_size=sides[0] or side,
         total_steps=total_steps,
         accelerated=gpu,
-        trained=bool(draft.backbone.init_from),
+        trained=trained,
     )
 
 
@@ -126,6 +137,7 @@ def _network(facts, look):
             facts.batch_size, f"{facts.steps_per_epoch:,} steps an epoch"
         ),
         "mixed_precision": _precision(gpu),
+        **(_FIRST_STAGES if facts.trained else {}),
     }
 
 
