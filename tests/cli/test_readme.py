@@ -30,8 +30,8 @@ def test_readmes_three_lines_serve_own_images(
     """Class folders get figures; without them there is a verdict."""
     monkeypatch.chdir(ROOT)
     images = write_digits(tmp_path / "images", count=150, by_class=by_class)
-    shorter = ["epochs=1", "warmup_epochs=0", "batch_size=50", "image_size=16"]
-    shorter += ["augmentation=none"]
+    shorter = ["minutes=0.2", "batch_size=50", "image_size=16"]
+    shorter += ["augmentation=none", "mixed_precision=none"]
     codes, printed = {}, {}
     for name, *arguments in readme_lines(images, tmp_path):
         if name == "train":
