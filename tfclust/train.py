@@ -22,7 +22,8 @@ def main():
     command resumes; metrics.jsonl; tensorboard/.
     """
     recipe, minutes = recipe_flags.read(), flags.read(PlanConfig).minutes
-    if recipe.run.epochs is None and recipe.run.steps is None:
+    planned = recipe.run.epochs is None and recipe.run.steps is None
+    if planned:
         code = _plan(recipe.run)
         if code:
             return code
@@ -33,13 +34,13 @@ def main():
             f"minutes={minutes:g} beside epochs={recipe.run.epochs}, "
             f"steps={recipe.run.steps}. Leave minutes out, or the length."
         )
-    elif not flags.has_flagfile():
+    checks.check_alone(recipe)
+    if not planned and not flags.has_flagfile():
         terminal.say(
             "Neither a recipe nor a plan: every knob that is not given is as "
             "for ImageNet on GPUs. Leave out epochs and steps for a plan; "
             "tfclust.advise makes one of a given length."
         )
-    checks.check_alone(recipe)
     quiet.import_tensorflow()
     from tfclust.training import pretraining
 

@@ -39,7 +39,7 @@ REFUSED = [
     (("train", *RUN, "--warmup_epochs=2"), "warmup_epochs must be at most"),
     (("train", *RUN[1:]), "data must be given"),
     (("train", RUN[0], RUN[2]), "workdir must be given"),
-    (("train", *RUN[:2]), "epochs or steps"),
+    (("train", *RUN[:2]), "workdir must be a folder that can be written"),
     (
         ("train", *RUN, "--data=fodler:a"),
         "data must be a folder that exists, or a URI such as",

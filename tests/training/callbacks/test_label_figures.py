@@ -35,8 +35,8 @@ def test_later_epochs_trace_nothing_and_read_no_file(tmp_path):
         return scale * tf.reduce_mean(images, axis=[1, 2])
 
     figures = LabelFigures(views, None, num_images=COUNT)
-    figures.set_model(types.SimpleNamespace(backbone=backbone))
-    first, second = {}, {}
+    figures.set_model(types.SimpleNamespace(backbone=backbone, total_steps=6))
+    first, second = {"step": 3}, {"step": 6}
     figures.on_epoch_end(0, first)
     for path in tmp_path.glob("*/*.png"):
         path.unlink()
@@ -48,14 +48,16 @@ def test_later_epochs_trace_nothing_and_read_no_file(tmp_path):
     assert not views.source.failures
 
 
-def test_epochs_between_have_no_knn(tmp_path):
+def test_knn_comes_in_epochs_that_are_due_and_in_the_last(tmp_path):
     source = folder_of_colours(tmp_path)
     views = data.Views(source, batch_size=8, view_sizes=(16,))
     figures = LabelFigures(views, None, num_images=COUNT, every_epochs=2)
     figures.set_model(
-        types.SimpleNamespace(backbone=lambda images, training: images[:, 0, 0])
+        types.SimpleNamespace(
+            backbone=lambda images, training: images[:, 0, 0], total_steps=9
+        )
     )
-    logs = [{}, {}]
-    for epoch in range(2):
-        figures.on_epoch_end(epoch, logs[epoch])
-    assert ["knn_accuracy" in of for of in logs] == [False, True]
+    logs = [{"step": 3 * epoch + 3} for epoch in range(3)]
+    for epoch, of in enumerate(logs):
+        figures.on_epoch_end(epoch, of)
+    assert ["knn_accuracy" in of for of in logs] == [False, True, True]

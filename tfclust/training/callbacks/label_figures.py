@@ -7,6 +7,7 @@ from tfclust.data import Sample, held_out
 from tfclust.data.views import passes
 from tfclust.engine.clustering import ClusteringMethod
 from tfclust.evaluation import FeaturePass, online_knn
+from tfclust.evaluation.rows import largest_class_share
 from tfclust.ops import partitions
 
 
@@ -57,7 +58,7 @@ class LabelFigures(keras.callbacks.Callback):
         due = (epoch + 1) % self.every_epochs == 0
         if self.passes and (due or logs["step"] == self.model.total_steps):
             logs["knn_accuracy"] = self._knn()
-            logs["knn_chance"] = _largest_share(self.knn_sources[1].labels)
+            logs["knn_chance"] = largest_class_share(self.knn_sources[1].labels)
 
     def _of_clusters(self):
         assignments = self.model.last_assignments  # [N, H]
@@ -99,11 +100,6 @@ def _bank_and_test(source, test_source, num_images):
         asked = _spaced(test_source.num_images, num_images)
         return Sample(source, rows), Sample(test_source, asked)
     return held_out(source, rows)
-
-
-def _largest_share(labels):
-    """What naming the most frequent class each time gets right."""
-    return partitions.largest_cluster_share(np.bincount(labels[labels >= 0]))
 
 
 def _spaced(count, wanted):
