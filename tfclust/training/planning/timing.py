@@ -69,7 +69,7 @@ def measure(recipe, source):
     run = recipe.run
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     began = time.perf_counter()
-    views = images.make_views(recipe, source)
+    views = images.make_views(recipe, source, say=lambda words: None)
     method = build_method(recipe, views, strategy)
     if labels is not None:
         method.take_labels(labels)
