@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from tests.support.epoch_figures import ends
 from tfclust.runs import exporting, skipped
 from tfclust.runs import metrics as progress
 from tfclust.runtime import devices, folders, locks
@@ -58,7 +59,7 @@ def test_foreign_lines_of_metrics_are_reported_and_kept_elsewhere(
     assert len(progress.read_metrics(tmp_path)) == 3
     sentences = []
     metrics = progress.Metrics(tmp_path, 8, sentences.append)
-    assert [figures["epoch"] for figures in metrics.history] == [1, 2]
+    assert [figures["epoch"] for figures in metrics.history.epochs] == [1, 2]
     assert path.read_text().splitlines() == LINES[:2]
     assert (tmp_path / "metrics.jsonl.aside").read_bytes() == before
     assert "no figures of an epoch in line 2 of" in sentences[0]
@@ -69,7 +70,7 @@ def test_line_that_a_kill_cut_off_is_reported_and_left_out(tmp_path):
     written(tmp_path, *encoded(*LINES[:2], LINES[2][:-5]))
     sentences = []
     metrics = progress.Metrics(tmp_path, 12, sentences.append)
-    assert len(metrics.history) == 2
+    assert len(metrics.history.epochs) == 2
     (sentence,) = sentences
     assert "line 3 of" in sentence and "which is incomplete" in sentence
     assert os.listdir(tmp_path) != []
@@ -88,7 +89,7 @@ def test_what_has_the_place_of_a_runs_files_is_moved_aside(tmp_path):
     (tmp_path / "tensorboard").write_text("mine")
     sentences = []
     metrics = progress.Metrics(tmp_path, 0, sentences.append)
-    metrics.on_epoch_end(0, json.loads(LINES[0]))
+    ends(metrics, json.loads(LINES[0]))
     metrics.on_train_end()
     assert (tmp_path / "metrics.jsonl.aside").is_dir()
     assert (tmp_path / "tensorboard.aside").read_text() == "mine"
