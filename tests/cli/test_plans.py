@@ -61,12 +61,17 @@ def test_the_same_command_goes_on_by_the_plan_that_it_made(planned, capsys):
     assert not (workdir / "plan.flags").exists()
 
 
-def test_train_reads_a_plan_that_advise_wrote(digits, tmp_path, capsys):
+def test_train_reads_a_plan_that_advise_wrote(
+    digits, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     plan = tmp_path / "plan.flags"
     arguments = [f"--data={digits}", "--minutes=0.2", *TINY]
     assert status("advise", *arguments, f"--output={plan}") == 0
     said = capsys.readouterr().out
     assert f"Written: {plan}" in said
+    assert not list((tmp_path / "here").iterdir())
     for line in plan.read_text().splitlines():
         if line.startswith("--"):
             assert line in said

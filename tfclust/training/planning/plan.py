@@ -1,5 +1,6 @@
 """Makes a plan: looks at the images, times some steps, settles the knobs."""
 
+import tempfile
 from typing import NamedTuple
 
 from tfclust.engine.planning import Setting
@@ -43,9 +44,15 @@ def make(given, *, minutes, say=terminal.say):
       ValueError: if what is given makes no sense, or the images are a stream.
       FileNotFoundError: if the images are missing.
     """
+    # For what a run keeps of its check of the images, where there is no run.
+    with tempfile.TemporaryDirectory() as spare:
+        return _made(given, minutes, say, spare)
+
+
+def _made(given, minutes, say, spare):
     draft = _recipe(given, _GUESS)
     checks.check_alone(draft, needed=("data",))
-    source = _open(draft, say)
+    source = _open(draft, say, spare)
     seen = look(source)
     facts = settling.facts(draft, seen, given, _GUESSED_STEPS)
     settings = settling.settle(draft, facts, seen, given)
@@ -81,8 +88,8 @@ def _recipe(given, settings):
     return make_recipe(**{**settled, **given})
 
 
-def _open(recipe, say):
-    workdir = folders.expanded(recipe.run.workdir or ".")
+def _open(recipe, say, spare):
+    workdir = folders.expanded(recipe.run.workdir or spare)
     source, _ = images.open_images(recipe, workdir, say)
     if source.is_stream:
         raise ValueError(
