@@ -191,8 +191,8 @@ def _waiting(figures):
         return None
     return (
         f"A step waits {wait:,.0f} ms for its images and computes for "
-        f"{step:,.0f} ms. Store them smaller (a short side of twice the "
-        "largest view), use fewer views (--num_views), cut them faster "
+        f"{step:,.0f} ms. Keep them in memory at twice the largest view "
+        "(--stored_size), use fewer views (--num_views), cut them faster "
         "(--antialias_from=2), or give the run more processors."
     )
 
