@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tfclust.engine.planning import Setting
 from tfclust.runs.recipes import Recipe, make_recipe
-from tfclust.runtime import folders, terminal
+from tfclust.runtime import devices, folders, terminal
 from tfclust.training import checks, images
 from tfclust.training.planning import settling
 from tfclust.training.planning.looking import Look, look
@@ -52,12 +52,18 @@ def make(given, *, minutes, say=terminal.say):
 def _made(given, minutes, say, spare):
     draft = _recipe(given, _GUESS)
     checks.check_alone(draft, needed=("data",))
+    # As in training, which this is to time.
+    devices.set_threads(draft.run.threads)
+    devices.seed_everything(draft.run.seed, draft.run.deterministic)
     source = _open(draft, say, spare)
     seen = look(source)
     facts = settling.facts(draft, seen, given, _GUESSED_STEPS)
     settings = settling.settle(draft, facts, seen, given)
     rough = _recipe(given, {**settings, **_GUESS})
     checks.check_alone(rough, needed=())
+    if rough.method.num_clusters:  # fixed labels bring their own
+        batch = rough.run.batch_size
+        rough.method.check_images(source.num_images, batch)
     timing = measure(rough, source)
     length = settling.length(facts, timing, minutes, given)
     facts = facts._replace(total_steps=length.steps)
