@@ -1,6 +1,6 @@
 """Draws clusters of a SavedModel: a line each, its surest images first.
 
-python docs/figures/clusters.py exports/quickstart/1 digits:?split=test \\
+python docs/figures/clusters.py exports/mine/1 /my/images \\
     docs/figures/clusters.png
 """
 
@@ -11,41 +11,42 @@ import tensorflow as tf
 
 from tfclust import data
 
-LINES, COLUMNS, SIDE, GAP = 10, 16, 48, 2
+LINES, COLUMNS, SIDE, GAP = 10, 14, 56, 2
 
 
 def main(saved_model, uri, output):
     """Writes a PNG of the largest clusters."""
     serve = tf.saved_model.load(saved_model).signatures["images"]
     source = data.open_source(uri)
-    clusters, scores, pictures = [], [], []
-    size = serve.structured_input_signature[1]["images"].shape[1] or 24
-    for batch in data.evaluation_batches(
-        source, image_size=size, batch_size=256
-    ):
-        images = batch["images"][batch["mask"]]
-        found = serve(images=tf.cast(images, tf.float32) / 255.0)
-        clusters.append(found["cluster"].numpy())
-        scores.append(found["cluster_score"].numpy())
-        pictures.append(images.numpy())
-    clusters, scores, pictures = map(
-        np.concatenate, (clusters, scores, pictures)
+    size = serve.structured_input_signature[1]["images"].shape[1] or 32
+    found = [serve(images=x) for x in _pictures(source, size)]
+    clusters, scores = (
+        np.concatenate([rows[name] for rows in found])[: source.num_images]
+        for name in ("cluster", "cluster_score")
     )
+    pictures = np.concatenate(list(_pictures(source, SIDE - 2 * GAP)))
     largest = np.argsort(-np.bincount(clusters), kind="stable")[:LINES]
     lines = []
     for cluster in largest:
         members = np.flatnonzero(clusters == cluster)
         surest = members[np.argsort(-scores[members])][:COLUMNS]
         lines.append(_line(pictures[surest]))
-    tf.io.write_file(output, tf.io.encode_png(np.concatenate(lines)))
+    whole = np.uint8(np.round(255 * np.concatenate(lines)))
+    tf.io.write_file(output, tf.io.encode_png(whole))
+
+
+def _pictures(source, size):
+    """Batches of float32 `[b, size, size, 3]` in [0, 1], in index order."""
+    for batch in data.evaluation_batches(
+        source, image_size=size, resize_size=size, batch_size=256
+    ):
+        yield tf.cast(batch["images"], tf.float32) / 255.0
 
 
 def _line(images):
-    """uint8 `[SIDE, COLUMNS * SIDE, 3]`, white where images run out."""
-    cells = np.full([COLUMNS, SIDE, SIDE, 3], 255, np.uint8)
-    inner = [SIDE - 2 * GAP] * 2
-    resized = tf.image.resize(images, inner, method="nearest").numpy()
-    cells[: len(images), GAP:-GAP, GAP:-GAP] = resized
+    """`[SIDE, COLUMNS * SIDE, 3]`, white where images run out."""
+    cells = np.ones([COLUMNS, SIDE, SIDE, 3], np.float32)
+    cells[: len(images), GAP:-GAP, GAP:-GAP] = images
     return np.concatenate(cells, axis=1)
 
 
