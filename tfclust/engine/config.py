@@ -253,20 +253,21 @@ class BalanceConfig(ClusteringConfig):
         return []
 
 
-def few_images_for_kmeans(config, facts):
+def few_images_for_kmeans(config, facts, enough=IMAGES_A_CLUSTER):
     """A list with a notice if k-means has few images per cluster, or empty.
 
     Args:
       config: `ClusteringConfig` of a method that runs k-means over all images.
       facts: `RunFacts`.
+      enough: int, images per cluster.
     """
     images = facts.num_images / max(config.num_clusters)
-    if images >= IMAGES_A_CLUSTER:
+    if images >= enough:
         return []
     return [
         f"k-means has {images:.0f} images per cluster, and it should have "
-        f"{IMAGES_A_CLUSTER} or more. Lower --num_clusters to "
-        f"{max(2, facts.num_images // IMAGES_A_CLUSTER)} or fewer."
+        f"{enough} or more. Lower --num_clusters to "
+        f"{max(2, facts.num_images // enough)} or fewer."
     ]
 
 

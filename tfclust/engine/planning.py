@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 _WARMUP_SHARE = 0.05  # of a run's steps; 1 epoch of 12 to 18 in CIFAR's recipes
 _FEW_STEPS = 20  # a warm-up shorter than this is none
 _SMALLEST_PAIR = 16  # pixels, of large views beside which small ones show much
+_AT_BATCH = 64
+_AS_IN_CIFARS = "as in CIFAR's recipe"
 _TRAINED_SHARE = 0.1  # of the learning rate, from trained weights
 
 
@@ -81,32 +83,33 @@ def one_size(facts, num_views, smallest=0.3):
     }
 
 
-def rates(facts, rate, *, weight_decay, at_batch=64):
+def rates(facts, rate, *, weight_decay, why=_AS_IN_CIFARS):
     """Settings of the optimizer: a warm-up, then half a cosine.
 
     Args:
       facts: `PlanFacts`.
-      rate: float, the largest learning rate at a batch of `at_batch`.
+      rate: float, the largest learning rate at a batch of 64.
       weight_decay: float.
+      why: str, the reason for both.
     """
-    why = f"{rate:g} at a batch of {at_batch}, as in CIFAR's recipe"
-    scaled = rate * math.sqrt(facts.batch_size / at_batch)
+    told = f"{rate:g} at a batch of {_AT_BATCH}, {why}"
+    scaled = rate * math.sqrt(facts.batch_size / _AT_BATCH)
     if facts.trained:
         scaled *= _TRAINED_SHARE
-        why += f", times {_TRAINED_SHARE:g} since the weights are trained"
+        told += f", times {_TRAINED_SHARE:g} since the weights are trained"
     steps = round(_WARMUP_SHARE * facts.total_steps)
     steps = steps if steps >= _FEW_STEPS else 0
     warmup = round(steps / facts.steps_per_epoch, 3)
     return {
         "optimizer": Setting("sgd", "at small batches LARS has no advantage"),
-        "learning_rate": Setting(_short(scaled), why),
+        "learning_rate": Setting(_short(scaled), told),
         "start_learning_rate": Setting(
             _short(scaled / 20) if steps else 0.0, "where the warm-up starts"
         ),
         "warmup_epochs": Setting(
             warmup, f"{steps:,} steps, a twentieth of the run"
         ),
-        "weight_decay": Setting(weight_decay, "as in CIFAR's recipe"),
+        "weight_decay": Setting(weight_decay, why),
     }
 
 

@@ -6,6 +6,10 @@ from tfclust.engine.config import BankedConfig, few_images_for_kmeans
 from tfclust.engine.planning import multi_crop, rates
 from tfclust.options import option
 
+# Fewer than faiss asks of k-means: on 1,661 photos of hands 80 clusters gave
+# features of 62 % by 20-NN, 42 clusters of 48 %.
+_IMAGES_A_CLUSTER = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class DeepClusterV2Config(BankedConfig):
@@ -19,13 +23,18 @@ class DeepClusterV2Config(BankedConfig):
     )
 
     def notices(self, facts):
-        return few_images_for_kmeans(self, facts)
+        return few_images_for_kmeans(self, facts, _IMAGES_A_CLUSTER)
 
     @classmethod
     def plan(cls, facts):
         return {
             **super().plan(facts),
-            "num_clusters": facts.heads(3, images_a_cluster=10),
+            "num_clusters": facts.heads(3, _IMAGES_A_CLUSTER),
             **multi_crop(facts, 2, 3),
-            **rates(facts, 0.3, weight_decay=1e-4),
+            **rates(
+                facts,
+                0.6,
+                weight_decay=1e-4,
+                why="twice CIFAR's: photos that are alike are learnt faster",
+            ),
         }
