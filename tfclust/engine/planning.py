@@ -43,16 +43,16 @@ class PlanFacts(NamedTuple):
         share = 96 / 224 if self.view_size >= 96 else 20 / 32
         return max(4, round(self.view_size * share / 4) * 4)
 
-    def clusters(self, images_a_cluster):
+    def clusters(self, images_a_cluster, roots=2):
         """K that grows as the square root of N: 200 for 10,000 images."""
         most = max(2, self.num_images // images_a_cluster)
-        return min(round(2 * math.sqrt(self.num_images)), most)
+        return min(round(roots * math.sqrt(self.num_images)), most)
 
-    def heads(self, count, images_a_cluster):
+    def heads(self, count, images_a_cluster, roots=2):
         """The `Setting` of `count` heads of K each."""
         return Setting(
-            (self.clusters(images_a_cluster),) * count,
-            f"2 sqrt(N), and {images_a_cluster} images each at least",
+            (self.clusters(images_a_cluster, roots),) * count,
+            f"{roots} sqrt(N), and {images_a_cluster} images each at least",
         )
 
 
