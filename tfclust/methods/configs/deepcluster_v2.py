@@ -35,6 +35,6 @@ class DeepClusterV2Config(BankedConfig):
                 facts,
                 0.8,
                 weight_decay=1e-4,
-                why="where 0.3, CIFAR's, gave 62 % for 69 % on those photos",
+                why="of 1,661 photos of hands it learnt more than CIFAR's 0.3",
             ),
         }
