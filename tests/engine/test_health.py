@@ -287,9 +287,9 @@ def test_freeze_longer_than_the_run_is_reported():
 
 
 def test_few_images_a_cluster_are_reported_where_k_means_runs():
-    config = DeepClusterV2.Config(num_clusters=(300, 100))
+    config = DeepClusterV2.Config(num_clusters=(1200, 100))
     (sentence,) = told(config)
-    assert "20 images per cluster" in sentence and "to 153" in sentence
+    assert "5 images per cluster" in sentence and "to 600" in sentence
     assert told(CONFIG, num_images=1000) == []
 
 

@@ -253,6 +253,7 @@ def test_heads_read_features_behind_a_relu_unless_there_is_a_projector():
     )
     method = contract_run.build("sela", projection_width=4, hidden_width=5)
     assert method.projection_width == 4
+    method.prepare(views)
     assert np.min(method.forward(images, training=False).projections) < 0
 
 

@@ -38,7 +38,9 @@ def single_device_copy(backbone):
     """
 
     def copied(layer):
-        config = {**layer.get_config(), "dtype": "float32"}
+        config = layer.get_config()
+        if "dtype" in config:  # operations of keras.ops have none
+            config["dtype"] = "float32"
         if isinstance(layer, keras.layers.BatchNormalization):
             config["synchronized"] = False
         return type(layer).from_config(config)
