@@ -199,7 +199,7 @@ def test_a_backbone_in_half_precision_is_served_in_float32(tmp_path, dtype):
         loaded(images), whole(images), rtol=1e-4, atol=1e-5
     )
     halves = tf.reduce_max(tf.abs(loaded(images) - method.backbone(images)))
-    assert 1e-4 < halves < 0.05
+    assert 1e-6 < halves < 0.05  # float16 rounds finer than bfloat16
 
 
 MIRRORED = """
