@@ -13,10 +13,10 @@ def in_words(plan):
     """The plan for a terminal: what was seen, settled, and what it costs."""
     lines = [_images(plan), ""]
     lines += [_line(name, of) for name, of in plan.settings.items()]
-    given = {n: v for n, v in plan.given.items() if n not in ("workdir",)}
+    given = _given(plan)
     if given:
-        told = ", ".join(f"--{n}={options.text(v)}" for n, v in given.items())
-        lines += ["", textwrap.fill(f"As given: {told}.", _WIDTH)]
+        told = f"As given: {', '.join(given)}."
+        lines += ["", textwrap.fill(told, _WIDTH)]
     return "\n".join([*lines, "", expected(plan)])
 
 
@@ -40,13 +40,9 @@ def write(path, plan, command):
       command: str, how to train by it.
     """
     lines = [f"# {line}" for line in (_images(plan), expected(plan), command)]
-    lines.append("")
-    for name, value in plan.given.items():
-        if name != "workdir":
-            lines.append(f"--{name}={options.text(value)}")
+    lines += ["", *_given(plan)]
     for name, setting in plan.settings.items():
-        lines += ["", f"# {setting.why}"]
-        lines.append(f"--{name}={options.text(setting.value)}")
+        lines += ["", f"# {setting.why}", _flag(name, setting.value)]
     files.write_text(path, "\n".join(lines) + "\n")
 
 
@@ -54,8 +50,17 @@ def _images(plan):
     return f"{plan.recipe.run.data}: {plan.look.in_words()}."
 
 
+def _given(plan):
+    """Flags that the user has settled; a plan is for any workdir."""
+    return [_flag(n, v) for n, v in plan.given.items() if n != "workdir"]
+
+
+def _flag(name, value):
+    return f"--{name}={options.text(value)}"
+
+
 def _line(name, setting):
-    flag = f"--{name}={options.text(setting.value)}"
+    flag = _flag(name, setting.value)
     return textwrap.fill(
         f"{flag:<32} {setting.why}",
         _WIDTH,
