@@ -30,6 +30,7 @@ from tfclust.runtime.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 
 _CONFIGS = "_configs"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OURS = ("tfclust", "export")  # packages whose errors are sentences
 
 
 class FlagError(ValueError):
@@ -342,4 +343,4 @@ def _is_bad_input(error):
     while trace.tb_next is not None:
         trace = trace.tb_next
     package = trace.tb_frame.f_globals.get("__package__") or ""
-    return package.split(".")[0] == __package__.split(".")[0]
+    return package.split(".")[0] in _OURS
