@@ -17,9 +17,10 @@ FLOORS = [
     {"engine"},
     {"methods", "evaluation", "saved_model"},
     {"runs"},
-    {"training", "report"},
+    {"assignment", "training"},
+    {"reporting"},
     {"cli"},
-    {"advise", "train", "evaluate", "export", "sweep"},
+    {"advise", "train", "evaluate", "export", "report", "sweep"},
 ]
 COMMANDS = FLOORS[-1]
 

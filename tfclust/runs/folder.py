@@ -9,6 +9,7 @@
                           beside them
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
+    report.html           the page of `tfclust.report`
     saved_model/<n>/      exports without --output
     .lock                 the process that trains here
 
@@ -25,6 +26,7 @@ TENSORBOARD = "tensorboard"
 CACHE = "cache"
 SKIPPED = "skipped.txt"
 EVALUATION = "evaluation.json"
+REPORT = "report.html"
 SAVED_MODELS = "saved_model"
 LOCK = locks.FILE
 

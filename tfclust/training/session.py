@@ -1,15 +1,13 @@
 """One command's part of a run: what `fitting` and its callbacks work on."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from tfclust import data, methods, optimizers
-from tfclust.data.config import chain
-from tfclust.engine.facts import facts_of
 from tfclust.engine.loop import total_steps
+from tfclust.runs.facts import facts
 from tfclust.runs.recipes import Recipe
 
 
@@ -40,17 +38,7 @@ class Session:
     @property
     def facts(self):
         """The `RunFacts`."""
-        optimizer, colours = self.recipe.optimizer, chain(self.recipe.views)
-        first = optimizer.idle_epochs + optimizer.warmup_epochs
-        changed = colours.jitter_probability > 0 and colours.jitter.any()
-        strength = self.recipe.views.jitter_strength if changed else 0.0
-        return facts_of(
-            self.views,
-            self.total_steps,
-            warmup_steps=math.ceil(first * self.views.steps_per_epoch),
-            learning_rate=optimizer.learning_rate,
-            jitter_strength=strength,
-        )
+        return facts(self.recipe, self.views)
 
     def learning_rate(self):
         """Function from a step, 0 for the first, to its learning rate."""

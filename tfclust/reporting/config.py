@@ -1,0 +1,45 @@
+"""Knobs of `tfclust.report`."""
+
+import dataclasses
+
+from tfclust import options
+from tfclust.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """The page about a run, or about several side by side."""
+
+    workdir: str = option("", "Folder of the run; this or workdirs.")
+    workdirs: tuple[str, ...] = option(
+        (), "Folders of runs to show side by side, a,b,c."
+    )
+    output: str = option(
+        "",
+        "HTML page to write; empty for report.html in workdir. With workdirs "
+        "it must be given.",
+    )
+    report_images: int = option(
+        10_000,
+        "At most so many of the run's images, evenly spaced, are assigned to "
+        "clusters for the page; 0 for a page without images.",
+        lower=0,
+    )
+    batch_size: int = option(
+        256, "Images in a forward pass.", unit="images", lower=1
+    )
+
+    def __post_init__(self):
+        options.check(self)
+        if bool(self.workdir) == bool(self.workdirs):
+            raise ValueError(
+                "give either workdir, such as --workdir=runs/first, or "
+                "workdirs. Received: "
+                f"workdir={self.workdir or 'none'}, "
+                f"workdirs={','.join(self.workdirs) or 'none'}."
+            )
+        if self.workdirs and not self.output:
+            raise ValueError(
+                "output must be given with workdirs: the page, such as "
+                "--output=compared.html. Received: none."
+            )

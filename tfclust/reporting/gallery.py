@@ -1,0 +1,107 @@
+"""Which images stand for each cluster, and how pure it is."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+_MOST_PICTURES = 3_600  # of all clusters together; 6 MB on the page
+_NEAREST, _OTHERS = 8, 4  # images of a cluster: nearest; random and farthest
+
+
+class Cluster(NamedTuple):
+    """A cluster on the page; images are positions in the assignment."""
+
+    number: int
+    size: int
+    nearest: list
+    random: list
+    farthest: list
+    label: str | None  # the commonest, where images have labels
+    purity: float | None  # its share
+
+
+def gallery(clusters, confidence, *, labels=None, class_names=None, seed=0):
+    """A list of `Cluster`, the largest first; empty clusters have none.
+
+    Args:
+      clusters: int `[N]`. confidence: float `[N]`, larger is surer.
+      labels: int `[N]`, -1 for none; or None.
+      class_names: sequence of str by label, or None.
+      seed: int, of the random images.
+    """
+    order = np.lexsort((-confidence, clusters))
+    numbers, begins = np.unique(clusters[order], return_index=True)
+    random = np.random.default_rng(seed)
+    nearest, others = _shares(len(numbers))
+    found = []
+    for number, rows in zip(
+        numbers, np.split(order, begins[1:]) if len(order) else [], strict=True
+    ):
+        near, rest = rows[:nearest], rows[nearest:]
+        far = rest[len(rest) - min(others, len(rest)) :][::-1]
+        middle = rest[: len(rest) - len(far)]
+        some = np.sort(
+            random.choice(middle, min(others, len(middle)), replace=False)
+        )
+        found.append(
+            Cluster(
+                int(number),
+                len(rows),
+                near.tolist(),
+                some.tolist(),
+                far.tolist(),
+                *_purity(rows, labels, class_names),
+            )
+        )
+    return sorted(found, key=lambda cluster: (-cluster.size, cluster.number))
+
+
+def table(clusters, labels, class_names, most_rows=100, most_columns=40):
+    """Counts of labels in clusters, or None where the table would be too large.
+
+    Args:
+      clusters: int `[N]`. labels: int `[N]`, -1 for none.
+      class_names: sequence of str by label, or None.
+
+    Returns:
+      Names of the columns, and rows `(cluster, counts)`; clusters with the same
+      commonest label together.
+    """
+    known = labels >= 0
+    numbers, rows = np.unique(clusters[known], return_inverse=True)
+    classes, columns = np.unique(labels[known], return_inverse=True)
+    if not 0 < len(numbers) <= most_rows or len(classes) > most_columns:
+        return None
+    counts = np.zeros([len(numbers), len(classes)], int)
+    np.add.at(counts, (rows, columns), 1)
+    order = np.lexsort((-counts.max(axis=1), counts.argmax(axis=1)))
+    names = [class_name(label, class_names) for label in classes]
+    return names, [(int(numbers[i]), counts[i].tolist()) for i in order]
+
+
+def class_name(label, class_names):
+    """A label in words."""
+    if class_names is not None and 0 <= label < len(class_names):
+        return str(class_names[label])
+    return str(int(label))
+
+
+def _shares(num_clusters):
+    """How many images of a cluster are shown: nearest, and of the others."""
+    each = _MOST_PICTURES // max(1, num_clusters)
+    if each >= _NEAREST + 2 * _OTHERS:
+        return _NEAREST, _OTHERS
+    others = each // 4
+    return max(1, each - 2 * others), others
+
+
+def _purity(rows, labels, class_names):
+    if labels is None:
+        return None, None
+    known = labels[rows]
+    known = known[known >= 0]
+    if not len(known):
+        return None, None
+    values, counts = np.unique(known, return_counts=True)
+    best = counts.argmax()
+    return class_name(values[best], class_names), counts[best] / len(known)

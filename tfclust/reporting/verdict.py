@@ -1,0 +1,64 @@
+"""What a run's figures say of it, in a sentence."""
+
+from typing import NamedTuple
+
+from tfclust.engine.health import health
+from tfclust.runs.facts import facts as facts_of
+
+
+class Verdict(NamedTuple):
+    """kind: "healthy", "troubled" or "young"; for the page's colour."""
+
+    kind: str
+    sentence: str
+    more: list  # of sentences: what is wrong, and what to do
+
+
+def judge(recipe, views, history):
+    """The `Verdict` on a run.
+
+    Args:
+      recipe: its `Recipe`.
+      views: its `RememberedViews`.
+      history: its epochs' figures.
+    """
+    if not history:
+        return Verdict("young", "No epoch is finished yet.", [])
+    last, facts = history[-1], facts_of(recipe, views)
+    done = last["step"] / facts.total_steps
+    found = health(history, recipe.method, facts)
+    of = f"after {last['step']:,} of {facts.total_steps:,} steps"
+    if found:
+        return Verdict("troubled", f"Something is wrong {of}.", found)
+    share = last.get("loss_over_log_k")
+    if share is not None and share > 0.99:
+        words = f"Too early to tell {of}: nothing has been learnt yet."
+        return Verdict("young", words, [])
+    state = "finished and healthy" if done >= 1 else f"healthy {of}"
+    return Verdict("healthy", f"The run is {state}.", list(_learnt(last)))
+
+
+def _learnt(last):
+    """Sentences on what an epoch's figures mean."""
+    share = last.get("loss_over_log_k")
+    if share is not None:
+        yield (
+            f"Its loss is {share:.2f} of that of blind guessing: views of one "
+            "image are told to belong together."
+        )
+    if last.get("effective_clusters") is not None:
+        yield (
+            "Images spread over as many clusters as "
+            f"{last['effective_clusters']:,.0f} of equal size."
+        )
+    if last.get("knn_accuracy") is not None:
+        yield (
+            f"The most similar images have an image's own label in "
+            f"{last['knn_accuracy']:.0%} of cases; always naming the largest "
+            f"class would be right in {last['knn_chance']:.0%}."
+        )
+    elif last.get("ami_labels") is not None:
+        yield (
+            f"Clusters agree with the labels by {last['ami_labels']:.2f} (AMI: "
+            "0 is chance, 1 the same groups)."
+        )
