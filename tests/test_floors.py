@@ -17,9 +17,9 @@ FLOORS = [
     {"engine"},
     {"methods", "evaluation", "saved_model"},
     {"runs"},
-    {"training", "report"},
+    {"training", "report", "assignment"},
     {"cli"},
-    {"advise", "train", "evaluate", "export", "sweep"},
+    {"advise", "cluster", "embed", "evaluate", "export", "sweep", "train"},
 ]
 COMMANDS = FLOORS[-1]
 

@@ -19,7 +19,8 @@ def main():
     Without a recipe (--flagfile) or a length (--epochs, --steps) it makes a
     plan for the images first, as tfclust.advise does. Writes into --workdir:
     config.flags, which repeats the run; checkpoints/, from which the same
-    command resumes; metrics.jsonl; tensorboard/.
+    command resumes; metrics.jsonl; tensorboard/; at the end clusters.csv, the
+    cluster of each image.
     """
     recipe, minutes = recipe_flags.read(), flags.read(PlanConfig).minutes
     planned = recipe.run.epochs is None and recipe.run.steps is None
@@ -53,7 +54,25 @@ def main():
         )
 
     trained = pretraining.pretrain(recipe, accepted=write_config)
-    return flags.INTERRUPTED if trained.interrupted else flags.DONE
+    if trained.interrupted:
+        return flags.INTERRUPTED
+    _say_clusters(trained)
+    return flags.DONE
+
+
+def _say_clusters(trained):
+    """Writes clusters.csv; if that fails, the run is complete all the same."""
+    from tfclust.assignment import assigning
+
+    try:
+        assigning.after_training(trained, terminal.say)
+    except (OSError, RuntimeError, ValueError) as error:
+        terminal.say(
+            f"The run is complete, but {folder.CLUSTERS} was not written: "
+            f"{error} To try again: python -m tfclust.cluster "
+            f"--workdir={trained.workdir}",
+            sys.stderr,
+        )
 
 
 def _plan(run):

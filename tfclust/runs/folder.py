@@ -9,6 +9,9 @@
                           beside them
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
+    clusters.csv          the cluster of each image; `tfclust.cluster`
+    clusters.json         names, sizes and exemplars of the clusters
+    clusters.npz          their centres
     saved_model/<n>/      exports without --output
     .lock                 the process that trains here
 
@@ -25,6 +28,8 @@ TENSORBOARD = "tensorboard"
 CACHE = "cache"
 SKIPPED = "skipped.txt"
 EVALUATION = "evaluation.json"
+CLUSTERS = "clusters.csv"
+CLUSTERS_FILE = "clusters.json"
 SAVED_MODELS = "saved_model"
 LOCK = locks.FILE
 
