@@ -239,15 +239,7 @@ def _write_picked(config, output, found, written, say):
         config.pick,
     )
     path = output.with_name(f"{output.stem}.picked.csv")
-    part = table.Table(
-        *(
-            [column[i] for i in chosen]
-            if isinstance(column, list)
-            else column[chosen]
-            for column in written
-        )
-    )
-    table.write(path, part)
+    table.write(path, table.chosen(written, chosen))
     say(f"Picked {len(chosen):,} images: {path}")
 
 

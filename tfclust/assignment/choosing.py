@@ -13,8 +13,10 @@ from tfclust.ops.partitions import ami
 _ROWS = 2_000  # what is tried takes seconds
 _DIRECTIONS = 50
 _RESTARTS = 2
-_STEPS = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 25, 30, 35, 40, 50)
-_STEPS += (60, 80, 100, 150, 200, 300)
+_STEPS: tuple[int, ...] = (
+    *(2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 25, 30, 35, 40, 50),
+    *(60, 80, 100, 150, 200, 300),
+)
 _ALMOST = 0.95
 _IMAGES_EACH = 10  # fewer in a cluster say little
 

@@ -45,12 +45,11 @@ def _write(output, features, rows, names, labels):
         files.replacing(output) as file,
     ):
         if output.suffix.lower() == ".npz":
-            arrays = {"names": np.array(table.readable(names))}
-            if labels is not None:
-                arrays["labels"] = labels
+            more = {} if labels is None else {"labels": labels}
             # A memory map is written in pieces; what is chosen from it is not.
             features = features if whole else features[rows]
-            np.savez(file, features=features, **arrays)
+            words = np.array(table.readable(names))
+            np.savez(file, features=features, names=words, **more)
             return
 
         def columns(some):

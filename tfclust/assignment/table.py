@@ -80,12 +80,24 @@ def write_parquet(file, num_rows, columns):
     import pyarrow
     from pyarrow import parquet
 
-    writer = None
-    for begin in range(0, max(1, num_rows), _BLOCK):
-        part = pyarrow.table(columns(slice(begin, begin + _BLOCK)))
-        writer = writer or parquet.ParquetWriter(file, part.schema)
+    part = pyarrow.table(columns(slice(0, _BLOCK)))
+    with parquet.ParquetWriter(file, part.schema) as writer:
         writer.write_table(part)
-    writer.close()
+        for begin in range(_BLOCK, num_rows, _BLOCK):
+            some = slice(begin, begin + _BLOCK)
+            writer.write_table(pyarrow.table(columns(some)))
+
+
+def chosen(table, rows):
+    """The `Table` of some rows."""
+    return Table(
+        *(
+            [column[i] for i in rows]
+            if isinstance(column, list)
+            else column[rows]
+            for column in table
+        )  # type: ignore[arg-type]
+    )
 
 
 def read(path):

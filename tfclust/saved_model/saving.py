@@ -87,7 +87,9 @@ def save(
     """
     sizes = (*_sizes(method, image_size, resize_size), _checked(max_pixels))
     backbone = single_device_copy(method.backbone)
-    module, signatures = served(method, backbone, *sizes, cluster_names)
+    module, signatures = served(
+        method, backbone, *sizes, cluster_names=cluster_names
+    )
     about = _model_card(card or {}, signatures, *sizes)
 
     def fill(folder):
