@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.commands import TINY, status, write_digits
+from tests.support.image_files import encoded, example, write_records
 from tfclust import data
 from tfclust.assignment import table
 from tfclust.runs import clusters_file, loading
@@ -95,9 +96,9 @@ def test_export_gives_the_same_clusters_and_their_names(
     np.testing.assert_array_equal(clusters, before[1])
     assert named == {k: f"kind {k}" for k in {*clusters.tolist()}}
     model = tf.saved_model.load(str(export / "1"))
-    encoded = [(images / name).read_bytes() for name in names[:8]]
+    files = [(images / name).read_bytes() for name in names[:8]]
     found = model.signatures["serving_default"](
-        image_bytes=tf.constant([*encoded, b"no image"])
+        image_bytes=tf.constant([*files, b"no image"])
     )
     told = [name.decode() for name in found["cluster_name"].numpy()]
     assert told == [
@@ -139,6 +140,7 @@ def test_embedding_gives_features_by_name(workdir, export, images, tmp_path):
             "embed",
             words,
             f"--data=folder:{images}",
+            "--max_images=70",  # the run has seen fewer of them
             f"--output={tmp_path / 'a.npz'}",
         )
         assert code == 0
@@ -146,8 +148,8 @@ def test_embedding_gives_features_by_name(workdir, export, images, tmp_path):
             names, features = found["names"], found["features"]
         assert len(names) == len(features) == 70
         model = tf.saved_model.load(str(export / "1"))
-        encoded = tf.constant([(images / str(n)).read_bytes() for n in names])
-        served = model.signatures["serving_default"](image_bytes=encoded)
+        files = tf.constant([(images / str(n)).read_bytes() for n in names])
+        served = model.signatures["serving_default"](image_bytes=files)
         np.testing.assert_allclose(
             features, served["features"], rtol=1e-3, atol=1e-4
         )
@@ -184,9 +186,12 @@ def test_bad_input_is_one_line(workdir, tmp_path, capsys):
     }
     for words, expected in cases.items():
         assert expected in refused(capsys, run, words), words
-    stream = "--data=tfrecord_stream:/nothing"
+    pixels = np.zeros([8, 8, 3], np.uint8)
+    records = tmp_path / "a.tfrecord"
+    write_records(records, [example(encoded(pixels, "PNG"))])
+    stream = f"--data=tfrecord_stream:{records}?window=1"
     output = f"--output={tmp_path / 'a.csv'}"
-    assert "Found nothing" in refused(capsys, run, stream, output)
+    assert "Write tfrecord: instead" in refused(capsys, run, stream, output)
 
 
 def test_damaged_clusters_file_is_told(workdir, tmp_path, capsys):

@@ -21,7 +21,7 @@ from tfclust.assignment import model as models
 from tfclust.assignment.config import AUTO, HDBSCAN, OWN, ClusterConfig
 from tfclust.assignment.store import working_folder
 from tfclust.assignment.unit_features import UnitFeatures
-from tfclust.runs import clusters_file, folder, skipped
+from tfclust.runs import clusters_file, folder
 from tfclust.runtime import folders
 
 
@@ -107,7 +107,6 @@ def assign_source(config, model, source, output, say):
         found = _grouped(config, model, source, store, present, work, say)
         about = identity.settle(config, model, output, found, say)
         written = _table(found, about)
-        left_out = source.skipped + [*store.notes.items()]
         if config.pick:
             _write_picked(config, output, found, written, say)
         if config.gallery:
@@ -120,7 +119,7 @@ def assign_source(config, model, source, output, say):
             link = bool(config.link_into)
             sorting.sort(sort_into, source, found.rows, written, link=link)
             say(f"Sorted into: {sort_into}")
-        skipped.write(output.parent, left_out, say)
+        left_out = passing.list_left_out(output, source, store.notes, say)
         clusters_file.write(clusters_file.beside(output), about)
         table.write(output, written)
         store.remove()

@@ -86,7 +86,7 @@ class ClusterConfig(ModelImages):
     output: str = option(
         "",
         "File for the table: .csv or .parquet (needs pyarrow); empty for "
-        "clusters.csv in workdir.",
+        "clusters.csv in workdir, or clusters_40.csv with num_clusters=40.",
     )
     num_clusters: str = option(
         OWN,
@@ -173,6 +173,11 @@ class ClusterConfig(ModelImages):
             raise ValueError(
                 "give either copy_into or link_into. Received: copy_into="
                 f"{self.copy_into}, link_into={self.link_into}."
+            )
+        if self.drift and self.num_clusters != OWN:
+            raise ValueError(
+                "drift is measured for the run's own clusters. Received: drift "
+                f"with num_clusters={self.num_clusters}. Leave one out."
             )
         self._check_number()
 

@@ -5,7 +5,6 @@ import numpy as np
 from tfclust.assignment import model as models
 from tfclust.assignment import passing, table
 from tfclust.assignment.store import working_folder
-from tfclust.runs import skipped
 from tfclust.runtime import files, folders
 
 
@@ -30,8 +29,7 @@ def embed(config, output, say):
             [names[i] for i in rows],
             None if source.labels is None else source.labels[rows],
         )
-        left_out = source.skipped + [*store.notes.items()]
-        skipped.write(output.parent, left_out, say)
+        left_out = passing.list_left_out(output, source, store.notes, say)
         store.remove()
     say(f"{len(rows):,} images, {model.width} features each. Written: {output}")
     passing.tell_left_out(left_out, output, say)

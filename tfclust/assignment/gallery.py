@@ -21,11 +21,10 @@ def write(path, model, found, table, about):
       path: `pathlib.Path`. model: `Model`. found: `assigning.Assigned`.
       table: `Table` of the same images. about: `ClustersFile`.
     """
-    each = max(1, min(_MOST, _PICTURES // max(1, len(about.clusters))))
-    members = {
-        c["id"]: np.flatnonzero(table.cluster == c["id"])
-        for c in about.clusters[:_PICTURES]
-    }
+    largest = sorted(about.clusters, key=lambda c: -c["size"])[:_PICTURES]
+    known = sorted(largest, key=lambda c: c["id"])
+    each = max(1, min(_MOST, _PICTURES // max(1, len(known))))
+    members = {c["id"]: np.flatnonzero(table.cluster == c["id"]) for c in known}
     shown = {
         k: _some(rows, table.distance[rows], each)
         for k, rows in members.items()
@@ -43,13 +42,13 @@ def write(path, model, found, table, about):
                 (pictures[i], table.name[i], why) for i, why in shown[c["id"]]
             ],
         }
-        for c in about.clusters[:_PICTURES]
+        for c in known
     ]
     pages.write(
         path,
         _TEMPLATE,
         clusters=clusters,
-        left_out=max(0, len(about.clusters) - _PICTURES),
+        left_out=len(about.clusters) - len(known),
         num_images=len(table.name),
         images=about.about["images"],
     )

@@ -9,7 +9,7 @@ from tfclust.runs import clusters_file, folder
 from tfclust.runtime import files, folders
 
 _EXEMPLARS = 5
-_SHOWN = 5
+_OWN = "the model's own"
 
 
 def settle(config, model, output, found, say):
@@ -51,9 +51,10 @@ def _reference(config, model):
         version = saved_model.newest_version(config.saved_model)
         path = version / saved_model.CLUSTERS_FILE
     found = clusters_file.read(path)
-    if found is None or found.about["model"] != model.digest:
+    if found is None:
         return None
-    return found
+    about = found.about["model"], found.about["clustering"]
+    return found if about == (model.digest, _OWN) else None
 
 
 def _tell_drift(config, reference, output, found, say):
@@ -146,7 +147,7 @@ def _file(config, model, found, model_clusters, named, own):
         "num_images": len(found.rows),
         "model": model.digest,
         "step": model.step if own else None,
-        "clustering": config.num_clusters or "the model's own",
+        "clustering": config.num_clusters or _OWN,
         "outliers": float(found.figures.outlier.mean()),
     }
     return clusters_file.ClustersFile(about, clusters, centres)

@@ -61,7 +61,11 @@ def _output(config):
     if config.output:
         path = folders.expanded(config.output)
     else:
-        path = folders.expanded(config.workdir) / folder.CLUSTERS
+        # The run's own table stays: clusters.json beside it has its names.
+        name = folder.CLUSTERS
+        if config.num_clusters:
+            name = f"clusters_{config.num_clusters}.csv"
+        path = folders.expanded(config.workdir) / name
     if path.is_dir():
         raise ValueError(f"output must be a file. Received: the folder {path}.")
     table.check(path)

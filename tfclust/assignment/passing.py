@@ -8,8 +8,9 @@ import numpy as np
 from tfclust import data
 from tfclust.assignment.store import RowStore
 from tfclust.evaluation.rows import num_bad
-from tfclust.runs import folder
+from tfclust.runs import folder, skipped
 from tfclust.runtime import folders, progress
+from tfclust.runtime.terminal import one_line
 
 _COMMIT_EVERY = 10.0  # seconds
 _COLUMNS = {"cluster": ("<i4", None), "cluster_score": ("<f4", None)}
@@ -151,6 +152,28 @@ def computed(folder, model, source, batch_size, words):
         store.close()
         raise
     return store, present(source, store.notes)
+
+
+def list_left_out(output, source, notes, say):
+    """Lists images that could not be read in `skipped.txt` beside the output.
+
+    A run's own list stays, which has more than these images.
+
+    Returns:
+      list of (name, reason).
+    """
+    left_out = source.skipped + [*notes.items()]
+    where = output.parent
+    if not folder.has_run(where):
+        skipped.write(where, left_out, say)
+        return left_out
+    path = where / folder.SKIPPED
+    listed = path.read_text("utf-8") if path.is_file() else ""
+    known = {line.split("\t")[0] for line in listed.split("\n")}
+    for name, reason in left_out:
+        if one_line(name) not in known:
+            skipped.add(where, name, reason)
+    return left_out
 
 
 def tell_left_out(left_out, output, say):
