@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import types
 
 import numpy as np
 import pytest
@@ -126,6 +127,32 @@ def test_image_that_is_gone_is_listed_and_not_given_anothers_cluster(tmp_path):
     listed = (tmp_path / "out" / "skipped.txt").read_text()
     assert listed == f"{gone}\tNo such file or directory\n"
     assert any("1 images could not be read" in line for line in said)
+
+
+def test_list_of_a_runs_left_out_images_only_grows(tmp_path):
+    source = photos(tmp_path / "digits", count=20)
+    pathlib.Path(source.path(7)).unlink()
+    workdir = tmp_path / "run"
+    (workdir / "checkpoints" / "5").mkdir(parents=True)
+    before = "an.png\tdamaged\n"
+    (workdir / "skipped.txt").write_text(before)
+    gone = source.manifest().names[7]
+    added = f"{gone}\tNo such file or directory (after the check)\n"
+    for _ in range(2):
+        assign(workdir, source)
+        assert (workdir / "skipped.txt").read_text() == before + added
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_run_on_a_stream_or_without_clusters_has_no_table(tmp_path, stream):
+    source = types.SimpleNamespace(is_stream=stream)
+    views = types.SimpleNamespace(source=source)
+    method = types.SimpleNamespace(views=views)
+    if stream:
+        method.clusterer = lambda: ()
+    trained = types.SimpleNamespace(method=method, workdir=tmp_path)
+    assert assigning.after_training(trained, print) is None
+    assert not [*tmp_path.iterdir()]
 
 
 def test_full_disk_is_told_before_the_pass(source, tmp_path, monkeypatch):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from tests.support.assigned import blobs, model, photos, unit_features
+from tests.support.assigned import (
+    blobs,
+    compute,
+    model,
+    photos,
+    unit_features,
+)
+from tfclust import data
 from tfclust.assignment import duplicates, picking
 
 
@@ -65,11 +72,21 @@ def test_known_images_are_named():
 
 def test_measured_distance_is_that_of_slight_changes(tmp_path):
     source = photos(tmp_path, count=40)
-    random = unit_features(np.random.default_rng(0).normal(size=(40, 48)))
-    found = duplicates.measured_distance(model(), source, random)
+    rows = np.arange(0, 40, 2)
+    images = data.ImagePass(
+        lambda x: (compute(x)["features"], compute(x * 1.1)["features"]),
+        source,
+        image_size=8,
+        resize_size=8,
+    ).run()
+    own, brighter = (unit_features(part[rows]) for part in images)
+    found = duplicates.measured_distance(model(), source, rows, own)
     assert 1e-4 < found < 0.1
-    alike = unit_features(np.ones([40, 48]))  # features that tell nothing apart
-    found = duplicates.measured_distance(model(), source, alike)
+    own, brighter = (f.take(np.arange(20)) for f in (own, brighter))
+    apart = 1 - (own * brighter).sum(axis=1)
+    assert 0.1 < np.median(apart) / found < 10
+    alike = unit_features(np.ones([20, 48]))  # tell nothing apart
+    found = duplicates.measured_distance(model(), source, rows, alike)
     assert found == pytest.approx(1e-6)
 
 

@@ -161,7 +161,7 @@ def _grouped(config, model, source, store, present, work, say):
     measured = figures.measure(features, found)
     threshold = config.duplicate_distance
     if threshold is None:
-        threshold = duplicates.measured_distance(model, source, features)
+        threshold = duplicates.measured_distance(model, source, rows, features)
     first = duplicates.find(features, found.labels, measured.second, threshold)
     names = source.manifest().names
     names = [names[i] for i in rows]

@@ -58,7 +58,13 @@ def single_device_copy(backbone):
 
 
 def served(
-    method, backbone, image_size, resize_size, max_pixels, cluster_names=None
+    method,
+    backbone,
+    image_size,
+    resize_size,
+    max_pixels,
+    *,
+    cluster_names=None,
 ):
     """What is saved of a method.
 
