@@ -17,10 +17,19 @@ FLOORS = [
     {"engine"},
     {"methods", "evaluation", "saved_model"},
     {"runs"},
-    {"assignment", "training"},
+    {"training", "assignment"},
     {"reporting"},
     {"cli"},
-    {"advise", "train", "evaluate", "export", "report", "sweep"},
+    {
+        "advise",
+        "cluster",
+        "embed",
+        "evaluate",
+        "export",
+        "report",
+        "sweep",
+        "train",
+    },
 ]
 COMMANDS = FLOORS[-1]
 

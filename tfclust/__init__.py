@@ -5,6 +5,7 @@ from tfclust.runtime.first_use import on_first_use
 __version__ = "0.1.0"
 __getattr__, __dir__ = on_first_use(
     __name__,
+    "assignment",
     "backbones",
     "data",
     "engine",

@@ -4,9 +4,9 @@ python -m tfclust.report --workdir=runs/mine
 """
 
 from tfclust.cli import flags
-from tfclust.reporting import compared, page
 from tfclust.reporting.config import ReportConfig
-from tfclust.runtime import terminal
+from tfclust.runs import folder
+from tfclust.runtime import quiet, terminal
 
 
 def main():
@@ -16,6 +16,11 @@ def main():
     settings. It works for runs that are still going on.
     """
     config = flags.read(ReportConfig)
+    for workdir in config.workdirs or (config.workdir,):
+        folder.check_trained(workdir)
+    quiet.import_tensorflow()
+    from tfclust.reporting import compared, page
+
     write = compared.write if config.workdirs else page.write
     terminal.say(write(config))
 

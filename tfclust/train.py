@@ -19,7 +19,8 @@ def main():
     Without a recipe (--flagfile) or a length (--epochs, --steps) it makes a
     plan for the images first, as tfclust.advise does. Writes into --workdir:
     config.flags, which repeats the run; checkpoints/, from which the same
-    command resumes; metrics.jsonl; tensorboard/.
+    command resumes; metrics.jsonl; tensorboard/; at the end clusters.csv, the
+    cluster of each image, and report.html, a page about the run.
     """
     recipe, minutes = recipe_flags.read(), flags.read(PlanConfig).minutes
     planned = recipe.run.epochs is None and recipe.run.steps is None
@@ -53,7 +54,31 @@ def main():
         )
 
     trained = pretraining.pretrain(recipe, accepted=write_config)
-    return flags.INTERRUPTED if trained.interrupted else flags.DONE
+    if trained.interrupted:
+        return flags.INTERRUPTED
+    _write_results(trained)
+    return flags.DONE
+
+
+def _write_results(trained):
+    """Clusters and page; if that fails, the run is complete all the same."""
+    from tfclust.assignment import assigning
+    from tfclust.reporting import page
+
+    results = {
+        "cluster": (folder.CLUSTERS, assigning.after_training),
+        "report": (folder.REPORT, page.after_training),
+    }
+    for command, (name, write) in results.items():
+        try:
+            write(trained, terminal.say)
+        except (OSError, RuntimeError, ValueError) as error:
+            terminal.say(
+                f"The run is complete, but {name} was not written: {error} "
+                f"To try again: python -m tfclust.{command} "
+                f"--workdir={trained.workdir}",
+                sys.stderr,
+            )
 
 
 def _plan(run):

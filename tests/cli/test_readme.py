@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("one_block")
 
 
 def readme_lines(images, folder):
-    """README's three lines for own images, on `images`, as `status` wants."""
+    """README's lines for own images, on `images`, as `status` wants."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = readme.split("## Your own images")[1].split("##")[0]
     lines = [s for s in section.splitlines() if ".venv/bin/python" in s]
@@ -24,7 +24,7 @@ def readme_lines(images, folder):
 
 
 @pytest.mark.parametrize("by_class", [True, slow(False)])
-def test_readmes_three_lines_serve_own_images(
+def test_readmes_lines_serve_own_images(
     tmp_path, capsys, monkeypatch, by_class
 ):
     """Class folders get figures; without them there is a verdict."""
@@ -40,7 +40,8 @@ def test_readmes_three_lines_serve_own_images(
             arguments += ["cluster_restarts=2", "baselines="]
         codes[name] = status(name, *(f"--{a}" for a in arguments))
         printed[name] = capsys.readouterr()
-    assert list(codes.values()) == [0, 0, 0], printed
+    assert list(codes.values()) == [0, 0, 0, 0], printed
+    assert "<section data-id=" in (tmp_path / "run/clusters.html").read_text()
     told = printed["evaluate"].err
     if not by_class:
         assert "has no labels" in told and "class folders" in told

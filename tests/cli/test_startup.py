@@ -61,15 +61,40 @@ REFUSED = [
     (("export", RUN[1], "--width=2"), "a run has its own backbone"),
     (("export", RUN[1], "--image_size=64"), "image_size and resize_size are"),
     (("export", f"--workdir={ABSENT}"), "holds no run"),
+    (("cluster",), "give either workdir or saved_model"),
+    (("cluster", RUN[1]), "holds no run"),
+    (("cluster", RUN[1], "--data=digits:"), "output must be given with"),
+    (("cluster", RUN[1], "--output=a.txt"), "ending in .csv or .parquet"),
+    (
+        ("cluster", RUN[1], "--num_clusters=some"),
+        "a number of at least 1, auto",
+    ),
+    (("cluster", RUN[1], "--copy_into=a", "--link_into=b"), "give either copy"),
+    (("cluster", "--compare=a.csv"), "compare must name two tables"),
+    (("cluster", f"--saved_model={ABSENT}"), "data must be given with"),
+    (("embed", RUN[1]), "output must be a file ending in .npz or"),
+    (("embed", RUN[1], "--output=a.npz"), "holds no run"),
+    (("report",), "give either workdir"),
+    (("report", RUN[1]), "holds no run"),
+    (("report", "--workdirs=a,b"), "output must be given with workdirs"),
     (("sweep", *RUN), "vary must name a knob"),
     (("sweep", *RUN, "--vary=a=1"), "a knob that swav does not have"),
     (("sweep", *RUN, "--vary=epsilon=1|0"), "epsilon must be at least"),
 ]
 HELP = [
     ((name, "--help"), f"Usage: python -m tfclust.{name} --flag=value")
-    for name in ("train", "evaluate", "export", "sweep")
+    for name in (
+        "train",
+        "evaluate",
+        "export",
+        "sweep",
+        "cluster",
+        "embed",
+        "report",
+    )  # fmt: skip
 ]
 PACKAGES = (
+    "assignment",
     "backbones",
     "data",
     "evaluation",
@@ -96,7 +121,9 @@ def test_what_needs_no_tensor_is_refused_before_tensorflow_is_imported(asked):
 
 
 def test_help_needs_no_tensorflow(asked):
-    for (command, words), answer in zip(HELP, asked[0][-4:], strict=True):
+    for (command, words), answer in zip(
+        HELP, asked[0][-len(HELP) :], strict=True
+    ):
         code, told, slow = answer
         assert (code, slow) == (0, []), command
         assert words in told

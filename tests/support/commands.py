@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.support import processes
-from tfclust import advise, evaluate, export, sweep, train
+from tfclust import advise, cluster, embed, evaluate, export, sweep, train
 from tfclust.cli import flags, recipe_flags
 
 TINY = [
@@ -46,12 +46,16 @@ def status(name, *arguments):
         recipe_flags.define(advise.AdviseConfig, advise.PlanConfig)
     elif name == "sweep":
         recipe_flags.define(sweep.SweepConfig)
+    elif name == "cluster":
+        flags.define(cluster.ClusterConfig)
+    elif name == "embed":
+        flags.define(embed.EmbedConfig)
     elif name == "export":
         flags.define(export.ExportConfig, export.BackboneConfig)
     else:
         flags.define(evaluate.EvaluateConfig, evaluate.EvaluationConfig)
     modules = {"train": train, "sweep": sweep, "export": export}
-    modules |= {"advise": advise}
+    modules |= {"advise": advise, "cluster": cluster, "embed": embed}
     main = modules.get(name, evaluate).main
     return flags.status(main, [f"{name}.py", *arguments])
 

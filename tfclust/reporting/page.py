@@ -4,6 +4,7 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from tfclust import data
 from tfclust.assignment import passing
@@ -11,6 +12,7 @@ from tfclust.assignment.config import ModelImages
 from tfclust.assignment.model import of_method
 from tfclust.engine.figures import FIGURES, in_words
 from tfclust.reporting.atlas import MOST_POINTS, atlas
+from tfclust.reporting.config import ReportConfig
 from tfclust.reporting.curves import draw
 from tfclust.reporting.gallery import class_name, gallery, table
 from tfclust.reporting.pictures import pictures
@@ -20,7 +22,12 @@ from tfclust.runs.loading import RememberedViews, load_run
 from tfclust.runs.metrics import read_metrics
 from tfclust.runtime import folders, pages, terminal
 
-NO_IMAGES: dict = {"clusters": False, "has_map": False, "table": None, "data": {}}
+NO_IMAGES: dict = {
+    "clusters": False,
+    "has_map": False,
+    "table": None,
+    "data": {},
+}
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 
@@ -57,27 +64,66 @@ def write(config, say=terminal.say):
     if saved is None:
         raise folder.no_run(workdir)
     output = _output(config, workdir)
-    recipe = recipes.from_words(saved.about["recipe"])
-    views = RememberedViews(**saved.about["views"])
+    assigned = None
+    if config.report_images:
+        run = load_run(config.workdir)
+        model = of_method(run.method, run.recipe.run)
+        source = _source(config, model, say)
+        if source is not None:
+            assigned = _assigned(config, model, source)
+    _write(workdir, saved.about, assigned, output)
+    return output
+
+
+def after_training(trained, say):
+    """The page of a finished run, in its folder, unless it is there.
+
+    Args:
+      trained: `training.fitting.Trained`.
+      say: called with sentences.
+    """
+    workdir, method = trained.workdir, trained.method
+    output = workdir / folder.REPORT
+    figures = workdir / folder.METRICS
+    if output.exists() and output.stat().st_mtime >= figures.stat().st_mtime:
+        return
+    saved = checkpoints.latest(workdir, say=say)
+    source, assigned = method.views.source, None
+    hosts = tf.distribute.MultiWorkerMirroredStrategy
+    if isinstance(method.distribute_strategy, hosts):
+        # One host alone must not call what waits for all.
+        if not trained.chief:
+            return
+        command = f"python -m tfclust.report --workdir={workdir}"
+        say(f"For a page with the images of each cluster: {command}")
+    elif not source.is_stream:
+        config = ReportConfig(workdir=str(workdir))
+        model = of_method(method, trained.run)
+        assigned = _assigned(config, model, source)
+    _write(workdir, saved.about, assigned, output)
+    say(f"To look at it: {output}")
+
+
+def _write(workdir, about, assigned, output):
+    recipe = recipes.from_words(about["recipe"])
     history = read_metrics(workdir)
     values = {
         "title": f"{workdir.resolve().name}: {recipe.run.method}",
-        "verdict": judge(recipe, views, history),
+        "verdict": judge(recipe, RememberedViews(**about["views"]), history),
         "charts": draw({recipe.run.method: history}),
         "command": "python -m tfclust.train "
         f"--flagfile={workdir / folder.CONFIG} --workdir=runs/again",
         "figures": _figures(history),
-        "settings": sorted(settings(saved.about).items()),
-        "machine": sorted(saved.about["machine"].items()),
+        "settings": sorted(settings(about).items()),
+        "machine": sorted(about["machine"].items()),
         **NO_IMAGES,
     }
-    if config.report_images:
-        assigned = _assigned(config, say)
-        if assigned is not None:
-            values |= of_images(assigned, recipe.method.num_clusters)
+    if assigned is not None:
+        values |= of_images(
+            assigned, getattr(recipe.method, "num_clusters", ())
+        )
     with folders.writing(str(output), "Make room, or give another output."):
         pages.write(output, TEMPLATE, **values)
-    return output
 
 
 def settings(about):
@@ -103,22 +149,22 @@ def _figures(history):
     ]
 
 
-def _assigned(config, say):
-    """The run's images through its network; None if they are not there."""
-    run = load_run(config.workdir)
-    model = of_method(run.method, run.recipe.run)
+def _source(config, model, say):
+    """The run's images; None if they are no longer there."""
     try:
-        source = passing.open_images(
+        return passing.open_images(
             ModelImages(workdir=config.workdir), model, say
         )
     except (OSError, ValueError) as error:
         # Old runs are looked at where their images no longer are.
         say(f"The page has no images: {error}")
         return None
-    total, count = (
-        source.num_images,
-        min(source.num_images, config.report_images),
-    )
+
+
+def _assigned(config, model, source):
+    """At most so many images as the page shows, through the network."""
+    total = source.num_images
+    count = min(total, config.report_images)
     if count < total:
         source = data.Sample(source, np.arange(count) * total // count)
     images = data.ImagePass(

@@ -5,7 +5,7 @@ import sys
 
 from tfclust import saved_model
 from tfclust.backbones.settings import HUB, IMAGENET
-from tfclust.runs import folder, recipes
+from tfclust.runs import clusters_file, folder, recipes
 from tfclust.runtime import folders, quiet, terminal
 
 
@@ -33,6 +33,7 @@ def export(config, backbone_config=None):
     run = loading.load_run(config.workdir)
     output = config.output or run.workdir / folder.SAVED_MODELS
     folders.writable("output", output)  # before a minute of tracing
+    clusters = _clusters(run)
     return saved_model.save(
         run.method,
         output,
@@ -40,7 +41,31 @@ def export(config, backbone_config=None):
         image_size=run.recipe.run.image_size,
         resize_size=run.recipe.run.resize_size,
         max_pixels=config.max_pixels,
+        cluster_names=clusters and clusters.model_names,
+        write_more=clusters
+        and (lambda version: clusters_file.write(_place(version), clusters)),
     )
+
+
+def _place(version):
+    return version / saved_model.CLUSTERS_FILE
+
+
+def _clusters(run):
+    """The run's `ClustersFile`, if it tells of its state; None otherwise."""
+    path = run.workdir / folder.CLUSTERS_FILE
+    found = clusters_file.read(path)
+    if found is None or found.about.get("step") == run.step:
+        return found
+    if found.names:
+        terminal.say(
+            f"The names in {path} are left out: they belong to step "
+            f"{found.about.get('step')}, and the run is at step {run.step}. "
+            f"First: python -m tfclust.cluster --workdir={run.workdir} "
+            f"--keep_ids={run.workdir}",
+            sys.stderr,
+        )
+    return None
 
 
 def _export_weights(config, backbone_config):

@@ -10,6 +10,9 @@
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
     report.html           the page of `tfclust.report`
+    clusters.csv          the cluster of each image; `tfclust.cluster`
+    clusters.json         names, sizes and exemplars of the clusters
+    clusters.npz          their centres
     saved_model/<n>/      exports without --output
     .lock                 the process that trains here
 
@@ -27,6 +30,8 @@ CACHE = "cache"
 SKIPPED = "skipped.txt"
 EVALUATION = "evaluation.json"
 REPORT = "report.html"
+CLUSTERS = "clusters.csv"
+CLUSTERS_FILE = "clusters.json"
 SAVED_MODELS = "saved_model"
 LOCK = locks.FILE
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfclust.saved_model.versions import (
         BACKBONE_FILE,
         CARD_FILE,
+        CLUSTERS_FILE,
         MAX_PIXELS,
         newest_version,
     )
@@ -28,6 +29,7 @@ else:
 __all__ = [
     "BACKBONE_FILE",
     "CARD_FILE",
+    "CLUSTERS_FILE",
     "MAX_PIXELS",
     "STATUSES",
     "Decoded",

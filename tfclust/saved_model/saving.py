@@ -51,6 +51,8 @@ def save(
     image_size=None,
     resize_size=None,
     max_pixels=MAX_PIXELS,
+    cluster_names=None,
+    write_more=None,
 ):
     """Writes the next version of a trained method under `path`.
 
@@ -70,6 +72,10 @@ def save(
         image_size / 0.875 from 96 pixels on, and image_size below.
       max_pixels: int, height times width above which the model does not decode
         an encoded image; its row then says so.
+      cluster_names: `{cluster: name}` that `serving_default` returns as
+        `cluster_name`; None for none.
+      write_more: called with the version's folder, before it appears, to write
+        further files into its assets.extra; None for none.
 
     Returns:
       `pathlib.Path` of the version, `<path>/<integer>`.
@@ -81,13 +87,17 @@ def save(
     """
     sizes = (*_sizes(method, image_size, resize_size), _checked(max_pixels))
     backbone = single_device_copy(method.backbone)
-    module, signatures = served(method, backbone, *sizes)
+    module, signatures = served(
+        method, backbone, *sizes, cluster_names=cluster_names
+    )
     about = _model_card(card or {}, signatures, *sizes)
 
     def fill(folder):
         tf.saved_model.save(module, str(folder), signatures=signatures)
         (folder / BACKBONE_FILE).parent.mkdir(exist_ok=True)
         backbone.save(folder / BACKBONE_FILE)
+        if write_more is not None:
+            write_more(folder)
         words = json.dumps(about, indent=2, ensure_ascii=False, default=_plain)
         (folder / CARD_FILE).write_text(words + "\n", encoding="utf-8")
         # Before the version appears: a server would load it at once.

@@ -57,7 +57,15 @@ def single_device_copy(backbone):
     return copy
 
 
-def served(method, backbone, image_size, resize_size, max_pixels):
+def served(
+    method,
+    backbone,
+    image_size,
+    resize_size,
+    max_pixels,
+    *,
+    cluster_names=None,
+):
     """What is saved of a method.
 
     Args:
@@ -66,6 +74,7 @@ def served(method, backbone, image_size, resize_size, max_pixels):
       image_size: int, side of the centre crop.
       resize_size: int, the short side before it.
       max_pixels: int, of an encoded image.
+      cluster_names: `{cluster: name}`; None for none.
 
     Returns:
       A `Served` module, and its signatures by name.
@@ -83,6 +92,11 @@ def served(method, backbone, image_size, resize_size, max_pixels):
         decoded = decode(image_bytes, image_size, resize_size, max_pixels)
         good = decoded.status == OK
         found = infer(decoded.images)
+        if cluster_names:
+            # In this signature alone: converters know no strings.
+            names = _names_of(cluster_names, infer.clusterer)
+            named = tf.gather(names, found["cluster"])
+            found["cluster_name"] = tf.where(good, named, "")
         found = {name: _where(good, x) for name, x in found.items()}
         return {**found, "status": decoded.status}
 
@@ -110,9 +124,17 @@ def served(method, backbone, image_size, resize_size, max_pixels):
 def _where(good, rows):
     """`rows` `[B]` or `[B, ·]` where `good` `[B]`; else NaN, or -1
     (integers)."""
+    if rows.dtype == tf.string:
+        return rows
     none = float("nan") if rows.dtype.is_floating else -1
     good = good[:, None] if rows.shape.rank == 2 else good
     return tf.where(good, rows, tf.cast(none, rows.dtype))
+
+
+def _names_of(cluster_names, clusterer):
+    """The names of all clusters, `[K]`, empty where there is none."""
+    count = clusterer.centroids.shape[-1]
+    return tf.constant([cluster_names.get(k, "") for k in range(count)])
 
 
 def _pyramid(backbone, stages, images):

@@ -36,6 +36,8 @@ _OF_DISK = (
 # What a version holds beside the SavedModel itself.
 BACKBONE_FILE = pathlib.PurePath("assets.extra", "backbone.keras")
 CARD_FILE = pathlib.PurePath("model_card.json")
+# Names, sizes and exemplars of the run's clusters, if they are known.
+CLUSTERS_FILE = pathlib.PurePath("assets.extra", "clusters.json")
 # The largest image that it decodes by default: 8,192 x 8,192, which take 192
 # MiB, and 1 GiB while alpha is put on white.
 MAX_PIXELS = 1 << 26

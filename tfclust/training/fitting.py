@@ -8,6 +8,7 @@ from tfclust.engine import trouble
 from tfclust.engine.console import Console
 from tfclust.engine.history import EpochHistory
 from tfclust.runs import folder
+from tfclust.runs.config import RunConfig
 from tfclust.runs.metrics import Metrics, read_metrics
 from tfclust.training import next_steps, restarting
 from tfclust.training.callbacks.label_figures import LabelFigures
@@ -24,6 +25,8 @@ class Trained(NamedTuple):
     step: int
     total_steps: int
     interrupted: bool
+    run: RunConfig
+    chief: bool = True
 
 
 def fit(session, callbacks=()):
@@ -48,7 +51,7 @@ def fit(session, callbacks=()):
             f"Finished already: {start} steps are done in {session.workdir}. "
             + next_steps.after_training(run.workdir)
         )
-        return Trained(method, session.workdir, start, total, False)
+        return _trained(session, start, total, False)
     _announce(session)
     stop = StopRequest()
     history, figures = _figures(session)
@@ -70,14 +73,26 @@ def fit(session, callbacks=()):
     step = int(method.step.numpy())
     if step == total:
         session.say(next_steps.after_training(run.workdir))
-        return Trained(method, session.workdir, step, total, False)
+        return _trained(session, step, total, False)
     for watch in watches:
         _refuse_trouble(watch, session, step)
     session.say(
         f"Interrupted: step {step} of {total} is saved in {session.workdir}. "
         "The same command resumes from there."
     )
-    return Trained(method, session.workdir, step, total, True)
+    return _trained(session, step, total, True)
+
+
+def _trained(session, step, total, interrupted):
+    return Trained(
+        session.method,
+        session.workdir,
+        step,
+        total,
+        interrupted,
+        session.run,
+        session.chief,
+    )
 
 
 def _watches(session, history):

@@ -90,6 +90,10 @@ class FolderSource(EncodedSource):
     def identities(self):
         return self._files
 
+    def path(self, position):
+        """The file of an image."""
+        return self._paths[position]
+
     def read(self, position):
         data, stat = read_regular(self._paths[position])
         mark = (stat.st_size, stat.st_mtime_ns)

@@ -23,6 +23,8 @@ class ImagePass:
         `default_resize(image_size)`.
       batch_size: int, images in a call.
       keep: whether the images stay in memory for the next run.
+      first: int, the index to begin with; a multiple of `batch_size`, so that
+        batches are those of a pass over all.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class ImagePass:
         resize_size=None,
         batch_size=256,
         keep=False,
+        first=0,
     ):
         self.source = source
         self._batches = evaluation_batches(
@@ -42,6 +45,7 @@ class ImagePass:
             resize_size=resize_size,
             batch_size=min(batch_size, source.num_images),
             keep=keep,
+            first=first,
         )
 
         @tf.function(autograph=False)
@@ -63,19 +67,31 @@ class ImagePass:
           OSError: if images are gone, and their replacements too.
         """
         found = None
-        for batch in self._batches:
-            rows = tf.nest.map_structure(
-                np.asarray, self._compute(batch["images"])
-            )
+        for index, rows in self.batches():
             if found is None:
                 found = tf.nest.map_structure(self._whole, rows)
-            kept = batch["mask"].numpy()
-            index = batch["index"].numpy()[kept]
             for whole, part in zip(
                 tf.nest.flatten(found), tf.nest.flatten(rows), strict=True
             ):
-                whole[index] = part[kept]
+                whole[index] = part
         return found
+
+    def batches(self):
+        """Yields indices `[b]` and the function's nest `[b, ...]`, in order.
+
+        Raises:
+          tf.errors.OpError: if images are gone, and their replacements too; see
+            `telling_lost_images`.
+        """
+        for batch in self._batches:
+            rows = self._compute(batch["images"])
+            kept = batch["mask"].numpy()
+            rows = tf.nest.map_structure(np.asarray, rows)
+            yield batch["index"].numpy()[kept], _chosen(rows, kept)
 
     def _whole(self, rows):
         return np.empty((self.source.num_images, *rows.shape[1:]), rows.dtype)
+
+
+def _chosen(rows, kept):
+    return tf.nest.map_structure(lambda part: part[kept], rows)

@@ -112,7 +112,7 @@ def num_bytes(num_images, image_size):
 
 
 def evaluation_batches(
-    source, *, image_size, batch_size, resize_size=None, keep=False
+    source, *, image_size, batch_size, resize_size=None, keep=False, first=0
 ):
     """A pass over all images of `source` in index order, resized and cropped.
 
@@ -125,6 +125,7 @@ def evaluation_batches(
       resize_size: int, short side before the crop; None for
         `default_resize(image_size)`.
       keep: whether the first pass keeps its images in memory for the next.
+      first: int, the index to begin with, a multiple of `batch_size`.
 
     Returns:
       `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, `index` int64
@@ -136,6 +137,7 @@ def evaluation_batches(
     """
     rows = pipeline.rows_of(batch_size, 1, 0)
     elements = pass_over_all(source.num_images, batch_size, rows)
+    elements = elements.skip(first // batch_size)  # nothing is decoded yet
     resize_size = checked_resize(image_size, resize_size)
     return batches_of(
         source, elements, rows, image_size, resize_size, keep=keep

@@ -1,0 +1,259 @@
+"""Every image its cluster: from a model and images to the table and more."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfclust import data
+from tfclust.assignment import (
+    choosing,
+    duplicates,
+    figures,
+    groups,
+    identity,
+    passing,
+    picking,
+    sorting,
+    table,
+)
+from tfclust.assignment import model as models
+from tfclust.assignment.config import AUTO, HDBSCAN, OWN, ClusterConfig
+from tfclust.assignment.store import working_folder
+from tfclust.assignment.unit_features import UnitFeatures
+from tfclust.runs import clusters_file, folder
+from tfclust.runtime import folders
+
+
+class Assigned(NamedTuple):
+    """Images in clusters, before they are written.
+
+    rows int `[n]`, indices in the source; names list of n str; first int `[n]`,
+    the position of the image that each is a near duplicate of, -1 for none;
+    threshold float, of near duplicates.
+    """
+
+    source: data.Source
+    rows: np.ndarray
+    names: list
+    features: UnitFeatures
+    groups: groups.Groups
+    figures: figures.Figures
+    first: np.ndarray
+    duplicate_of: list
+    threshold: float
+
+
+def assign(config, output, say):
+    """Writes the table, and whatever else a `ClusterConfig` asks for.
+
+    Args:
+      config: `ClusterConfig`. output: `pathlib.Path`. say: called with
+      sentences.
+    """
+    model = models.open_model(config)
+    _check_clusters(config, model)
+    source = passing.open_images(config, model, say)
+    assign_source(config, model, source, output, say)
+
+
+def after_training(trained, say):
+    """The table of a finished run, in its folder, unless it is there.
+
+    Args:
+      trained: `training.fitting.Trained`.
+      say: called with sentences.
+
+    Returns:
+      `pathlib.Path` of the table, or None: the images are a stream, the method
+      has no clusters, or several hosts have trained.
+    """
+    method, workdir = trained.method, trained.workdir
+    source = method.views.source
+    if source.is_stream or not hasattr(method, "clusterer"):
+        return None
+    if isinstance(
+        method.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy
+    ):
+        # One host alone must not call what waits for all.
+        if trained.chief:
+            command = f"python -m tfclust.cluster --workdir={workdir}"
+            say(f"For the cluster of each image: {command}")
+        return None
+    output = workdir / folder.CLUSTERS
+    before = clusters_file.read(workdir / folder.CLUSTERS_FILE)
+    if (
+        output.exists()
+        and before is not None
+        and before.about.get("step") == trained.step
+    ):
+        return output
+    config = ClusterConfig(workdir=str(workdir))
+    if before is not None and before.names and output.exists():
+        # Names that a person gave outlive more training.
+        config = ClusterConfig(workdir=str(workdir), keep_ids=str(output))
+    model = models.of_method(method, trained.run)
+    assign_source(config, model, source, output, say)
+    return output
+
+
+def assign_source(config, model, source, output, say):
+    """As `assign`, for a model and images that are open."""
+    sort_into = _sort_into(config, source)
+    with working_folder(output) as work:
+        store, present = passing.computed(
+            work, model, source, config.batch_size, "Assigning"
+        )
+        found = _grouped(config, model, source, store, present, work, say)
+        about = identity.settle(config, model, output, found, say)
+        written = _table(found, about)
+        if config.pick:
+            _write_picked(config, output, found, written, say)
+        if config.gallery:
+            from tfclust.assignment import gallery
+
+            path = folders.expanded(config.gallery)
+            gallery.write(path, model, found, written, about)
+            say(f"Gallery: {path}")
+        if sort_into is not None:
+            link = bool(config.link_into)
+            sorting.sort(sort_into, source, found.rows, written, link=link)
+            say(f"Sorted into: {sort_into}")
+        left_out = passing.list_left_out(output, source, store.notes, say)
+        clusters_file.write(clusters_file.beside(output), about)
+        table.write(output, written)
+        store.remove()
+    for line in _in_words(found):
+        say(line)
+    passing.tell_left_out(left_out, output, say)
+    say(f"Written: {output}")
+
+
+def _check_clusters(config, model):
+    if config.num_clusters == OWN and not model.has_clusters:
+        raise ValueError(
+            "the model has no clusters of its own. Received: saved_model="
+            f"{config.saved_model or config.workdir} without num_clusters. "
+            "Give --num_clusters=auto, or a number."
+        )
+
+
+def _sort_into(config, source):
+    argument = "link_into" if config.link_into else "copy_into"
+    given = getattr(config, argument)
+    if not given:
+        return None
+    uri = config.data or source.uri
+    target = sorting.check(argument, given, uri)
+    if not hasattr(source, "path"):
+        raise ValueError(
+            f"{argument} needs images that are files of a folder. Received: "
+            f"{source.uri}. Leave {argument} out."
+        )
+    return target
+
+
+def _grouped(config, model, source, store, present, work, say):
+    """`Assigned`; rows of images that are gone do not count."""
+    rows = np.flatnonzero(present)
+    features = UnitFeatures(store.column("features"), rows)
+    found = _groups(config, features, store, rows, say)
+    measured = figures.measure(features, found)
+    threshold = config.duplicate_distance
+    if threshold is None:
+        threshold = duplicates.measured_distance(model, source, rows, features)
+    first = duplicates.find(features, found.labels, measured.second, threshold)
+    names = source.manifest().names
+    names = [names[i] for i in rows]
+    duplicate_of = [names[i] if i >= 0 else "" for i in first]
+    if config.known_data:
+        _add_known(config, model, work, features, threshold, duplicate_of, say)
+    return Assigned(
+        source,
+        rows,
+        names,
+        features,
+        found,
+        measured,
+        first,
+        duplicate_of,
+        threshold,
+    )
+
+
+def _groups(config, features, store, rows, say):
+    wanted = config.num_clusters
+    if wanted == OWN:
+        labels, scores = (
+            store.column(name)[rows] for name in ("cluster", "cluster_score")
+        )
+        return groups.own(features, labels, scores)
+    if wanted == HDBSCAN:
+        return groups.by_hdbscan(features, config.min_cluster_size)
+    if wanted == AUTO:
+        tried = choosing.tried(features, config.seed)
+        for line in choosing.in_words(tried):
+            say(line)
+        return groups.by_kmeans(features, choosing.advised(tried), config.seed)
+    return groups.by_kmeans(features, int(wanted), config.seed)
+
+
+def _add_known(config, model, work, features, threshold, duplicate_of, say):
+    source = passing.open_images(config, model, say, "known_data")
+    store, present = passing.computed(
+        work / "known", model, source, config.batch_size, "Known images"
+    )
+    rows = np.flatnonzero(present)
+    bank = UnitFeatures(store.column("features"), rows)
+    names = source.manifest().names
+    nearest = duplicates.known(features, bank, threshold)
+    for i in np.flatnonzero(nearest >= 0):
+        duplicate_of[i] = f"known:{names[rows[nearest[i]]]}"
+    say(f"{np.count_nonzero(nearest >= 0):,} images are known already.")
+    store.remove()
+
+
+def _table(found, about):
+    labels, named = found.groups.labels, about.names
+    return table.Table(
+        found.names,
+        labels,
+        [named.get(k, "") for k in labels.tolist()],
+        found.groups.confidence,
+        found.figures.distance,
+        found.figures.second,
+        found.figures.outlier,
+        found.duplicate_of,
+    )
+
+
+def _write_picked(config, output, found, written, say):
+    """The images chosen, one name a line, in the order to look at them."""
+    duplicate = np.array([bool(name) for name in written.duplicate_of])
+    chosen = picking.pick(
+        found.features,
+        written.cluster,
+        written.distance,
+        duplicate | written.outlier,
+        config.pick,
+    )
+    path = output.with_name(f"{output.stem}.picked.csv")
+    table.write(path, table.chosen(written, chosen))
+    say(f"Picked {len(chosen):,} images: {path}")
+
+
+def _in_words(found):
+    counts = np.bincount(found.groups.labels)
+    used = counts[counts > 0]
+    outliers = int(found.figures.outlier.sum())
+    same = sum(map(bool, found.duplicate_of))
+    yield (
+        f"{len(found.rows):,} images in {len(used):,} clusters of "
+        f"{used.min():,} to {used.max():,}, half of them of at least "
+        f"{int(np.median(used)):,}."
+    )
+    yield (
+        f"{outliers:,} outliers, far from the middle of their cluster; "
+        f"{same:,} near duplicates, at most {found.threshold:.2g} from another "
+        "image (as slightly changed copies are)."
+    )

@@ -1,0 +1,153 @@
+"""Which cluster is which: numbers and names that last, and who fits none."""
+
+import numpy as np
+
+from tfclust import saved_model
+from tfclust.assignment import comparing, figures, table
+from tfclust.assignment.config import OWN
+from tfclust.runs import clusters_file, folder
+from tfclust.runtime import files, folders
+
+_EXEMPLARS = 5
+_OWN = "the model's own"
+
+
+def settle(config, model, output, found, say):
+    """The `ClustersFile` of images in clusters, with numbers that are kept.
+
+    Args:
+      config: `ClusterConfig`. model: `Model`. output: `pathlib.Path`.
+      found: `assigning.Assigned`; its arrays of numbers are changed in place.
+      say: called with sentences.
+    """
+    own = config.num_clusters == OWN
+    reference = _reference(config, model) if own else None
+    if config.drift:
+        _tell_drift(config, reference, output, found, say)
+    count = len(found.groups.centres)
+    places = np.arange(count)  # the number that each cluster gets
+    named: dict[int, str] = {}
+    if config.keep_ids:
+        places, named = _kept(config.keep_ids, found, count, say)
+    elif reference is not None:
+        named = reference.names
+    if config.names:
+        named = named | clusters_file.read_names(config.names)
+    model_clusters = np.full(places.max() + 1, -1)
+    model_clusters[places] = np.arange(count)
+    _renumber(found, places)
+    return _file(config, model, found, model_clusters, named, own)
+
+
+def _reference(config, model):
+    """What was kept of the training's images, or None.
+
+    A run's own is from its end; more training since then may have moved its
+    clusters.
+    """
+    if config.workdir:
+        path = folders.expanded(config.workdir) / folder.CLUSTERS_FILE
+    else:
+        version = saved_model.newest_version(config.saved_model)
+        path = version / saved_model.CLUSTERS_FILE
+    found = clusters_file.read(path)
+    if found is None:
+        return None
+    about = found.about["model"], found.about["clustering"]
+    return found if about == (model.digest, _OWN) else None
+
+
+def _tell_drift(config, reference, output, found, say):
+    """Marks and lists the images that fit none of the training's clusters."""
+    if reference is None or reference.centres is None:
+        raise ValueError(
+            "drift compares with the run's own images, of which nothing is "
+            "known. Received: drift with "
+            f"{config.workdir or config.saved_model}. Run tfclust.cluster on "
+            "the run itself first (--workdir, without data), and export "
+            "again."
+        )
+    labels = _of_model(reference, found.groups.labels)
+    reach = {c["id"]: c["reach"] for c in reference.clusters}
+    distance, _ = figures.place(found.features, reference.centres, labels)
+    beyond = np.array([reach.get(k, -1.0) for k in labels.tolist()])
+    strange = distance > beyond
+    found.figures.outlier[:] = strange
+    share, before = strange.mean(), reference.about["outliers"]
+    path = output.with_name(f"{output.stem}.drift.txt")
+    rows = np.flatnonzero(strange)
+    rows = rows[np.argsort(-distance[rows], kind="stable")]
+    names = table.readable(found.names[i] for i in rows)
+    files.write_text(path, "".join(f"{n!r}\n" for n in names))
+    say(
+        f"Drift: {len(rows):,} of {len(strange):,} images ({share:.1%}) fit no "
+        f"cluster; of the training's own images {before:.1%} did not. They are "
+        f"listed in {path}, the strangest first."
+    )
+
+
+def _of_model(reference, labels):
+    """The reference's numbers of the model's own ones."""
+    known = {c["model_cluster"]: c["id"] for c in reference.clusters}
+    # A cluster that was empty then has no centre: its images fit nothing.
+    return np.array([known.get(k, k) for k in labels.tolist()])
+
+
+def _kept(path, found, count, say):
+    """The numbers of an earlier table where clusters are the same."""
+    path = folders.expanded(path)
+    old = table.read(path / folder.CLUSTERS if path.is_dir() else path)
+    same = comparing.kept_ids(old, (found.names, found.groups.labels))
+    places = np.full(count, -1)
+    for new, before in same.items():
+        places[new] = before
+    taken = {int(k) for k in old[1]} | set(same.values())
+    free = (k for k in range(count + len(taken) + 1) if k not in taken)
+    for k in np.flatnonzero(places < 0):
+        places[k] = next(free)
+    say(
+        f"{len(same):,} clusters keep their numbers from {path}; "
+        f"{len({*found.groups.labels.tolist()} - {*same}):,} are new."
+    )
+    kept = {*same.values()}
+    return places, {k: name for k, name in old[2].items() if k in kept}
+
+
+def _renumber(found, places):
+    labels, second = found.groups.labels, found.figures.second
+    labels[:] = places[labels]
+    second[second >= 0] = places[second[second >= 0]]
+
+
+def _file(config, model, found, model_clusters, named, own):
+    labels, distance = found.groups.labels, found.figures.distance
+    count = len(model_clusters)
+    sizes = np.bincount(labels, minlength=count)
+    used = model_clusters >= 0
+    centres = np.zeros([count, found.features.width], np.float32)
+    centres[used] = found.groups.centres[model_clusters[used]]
+    order = np.lexsort([distance, labels])
+    ends = np.cumsum(sizes)
+    clusters = [
+        {
+            "id": k,
+            "model_cluster": int(model_clusters[k]) if own else None,
+            "name": named.get(k, ""),
+            "size": int(sizes[k]),
+            "exemplars": [
+                found.names[i]
+                for i in order[ends[k] - sizes[k] : ends[k]][:_EXEMPLARS]
+            ],
+            "reach": float(found.figures.reach[model_clusters[k]]),
+        }
+        for k in np.flatnonzero(sizes).tolist()
+    ]
+    about = {
+        "images": found.source.uri,
+        "num_images": len(found.rows),
+        "model": model.digest,
+        "step": model.step if own else None,
+        "clustering": config.num_clusters or _OWN,
+        "outliers": float(found.figures.outlier.mean()),
+    }
+    return clusters_file.ClustersFile(about, clusters, centres)

@@ -1,0 +1,89 @@
+"""The commands' checks, before TensorFlow is imported, and their work."""
+
+from tfclust import data, saved_model
+from tfclust.runs import clusters_file, folder
+from tfclust.runtime import folders, quiet
+
+
+def run(config, say):
+    """Does what a `ClusterConfig` says.
+
+    Args:
+      config: `ClusterConfig`. say: called with sentences.
+
+    Raises:
+      FileNotFoundError: if a run, an export, images or a file are not there.
+      ValueError: if something given does not fit.
+      DiskError: if the disk is full. OSError: if images are gone.
+    """
+    if config.compare:
+        _compare(config, say)
+        return
+    _check_model(config)
+    output = _output(config)
+    if config.names:
+        clusters_file.read_names(config.names)
+    if config.keep_ids:
+        _table(config.keep_ids)
+    if config.gallery:
+        path = folders.expanded(config.gallery)
+        folders.writable("gallery", path.parent, given=path)
+    quiet.import_tensorflow()
+    from tfclust.assignment import assigning
+
+    assigning.assign(config, output, say)
+
+
+def embed(config, say):
+    """Writes features as an `EmbedConfig` says; raises as `run`."""
+    _check_model(config)
+    output = _output(config)
+    quiet.import_tensorflow()
+    from tfclust.assignment import embedding
+
+    embedding.embed(config, output, say)
+
+
+def _check_model(config):
+    if config.workdir:
+        folder.check_trained(config.workdir)
+    else:
+        saved_model.newest_version(config.saved_model)
+    for name in ("data", "known_data"):
+        if getattr(config, name, ""):
+            data.check_uri(getattr(config, name), name)
+
+
+def _output(config):
+    """The table's path, whose folder is made if it is missing, and tried."""
+    from tfclust.assignment import table  # imports NumPy
+
+    if config.output:
+        path = folders.expanded(config.output)
+    else:
+        # The run's own table stays: clusters.json beside it has its names.
+        name = folder.CLUSTERS
+        if config.num_clusters:
+            name = f"clusters_{config.num_clusters}.csv"
+        path = folders.expanded(config.workdir) / name
+    if path.is_dir():
+        raise ValueError(f"output must be a file. Received: the folder {path}.")
+    table.check(path)
+    folders.writable("output", path.parent, given=path)
+    return path
+
+
+def _compare(config, say):
+    from tfclust.assignment import comparing
+
+    old, new = map(_table, config.compare)
+    for line in comparing.in_words(comparing.compare(old, new), old[2]):
+        say(line)
+
+
+def _table(path):
+    """A table that is read again; for a folder, that of its run."""
+    from tfclust.assignment import table
+
+    path = folders.expanded(path)
+    return table.read(path / folder.CLUSTERS if path.is_dir() else path)

@@ -1,0 +1,121 @@
+"""`clusters.json`: what each cluster is called, how large it is, its exemplars.
+
+Beside it, `clusters.npz` has the clusters' centres, by which later images are
+said to fit them or not. Both are written by `tfclust.cluster` and at a run's
+end, and travel with the run's export.
+"""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfclust.runtime import files, folders
+
+_VERSION = 1
+_WAY_OUT = "Make room, or give another output."
+_LONGEST = 200  # characters of a name
+
+
+class ClustersFile(NamedTuple):
+    """about: what was clustered, a dict; clusters: a list of dicts with id,
+    model_cluster, name, size, exemplars and reach; centres `[K, F]` by id."""
+
+    about: dict[str, Any]
+    clusters: list[dict[str, Any]]
+    centres: np.ndarray | None = None
+
+    @property
+    def names(self):
+        """`{id: name}` of the clusters that have one."""
+        return {c["id"]: c["name"] for c in self.clusters if c["name"]}
+
+    @property
+    def model_names(self):
+        """`{the model's own number: name}`."""
+        return {
+            c["model_cluster"]: c["name"]
+            for c in self.clusters
+            if c["name"] and c["model_cluster"] is not None
+        }
+
+
+def beside(table):
+    """The path of the file that belongs to a table's path."""
+    return pathlib.Path(table).with_suffix(".json")
+
+
+def write(path, found):
+    """Writes a `ClustersFile` and its centres, each as a whole."""
+    words = {"version": _VERSION, **found.about, "clusters": found.clusters}
+    with folders.writing(f"the clusters' names in {path}", _WAY_OUT):
+        if found.centres is not None:
+            with files.replacing(path.with_suffix(".npz")) as file:
+                np.savez(file, centres=np.asarray(found.centres, np.float32))
+        text = json.dumps(words, indent=1, ensure_ascii=False)
+        # A file's name may hold bytes that are not UTF-8.
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        files.write_text(path, text + "\n")
+
+
+def read(path):
+    """The `ClustersFile` at `path`; None if there is none.
+
+    Raises:
+      ValueError: if it is damaged.
+    """
+    try:
+        words = json.loads(path.read_text("utf-8"))
+        clusters = words.pop("clusters")
+        whole = words.pop("version") == _VERSION and all(
+            isinstance(c["id"], int)
+            and isinstance(c["name"], str)
+            and isinstance(c["model_cluster"], int | None)
+            for c in clusters
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}. {_AGAIN}") from error
+    if not whole:
+        raise ValueError(f"{path} is of another version. {_AGAIN}")
+    return ClustersFile(words, clusters, _centres(path.with_suffix(".npz")))
+
+
+_AGAIN = "Move it away, and run tfclust.cluster again."
+
+
+def read_names(path):
+    """`{id: name}` of a file that the gallery saves: `{"3": "cats"}`.
+
+    Raises:
+      FileNotFoundError: if it is not there.
+      ValueError: if it is anything else.
+    """
+    path = folders.expanded(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"names={path} does not exist.")
+    try:
+        words = json.loads(path.read_text("utf-8"))
+        found = {int(k): " ".join(name.split()) for k, name in words.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(
+            'names must be a JSON file of names by cluster, such as {"3": '
+            f'"cats"}}. Received: names={path}: {error}.'
+        ) from error
+    long = [name for name in found.values() if len(name) > _LONGEST]
+    if long:
+        raise ValueError(
+            f"a cluster's name may have {_LONGEST} characters. Received: "
+            f"{len(long[0])} in names={path}."
+        )
+    return found
+
+
+def _centres(path):
+    try:
+        with np.load(path) as stored:
+            return stored["centres"]
+    except Exception:  # what a damaged archive raises is of a dozen classes
+        return None
