@@ -1,4 +1,4 @@
-"""Trains a detector; a run that is killed goes on as if nothing had happened."""
+"""Trains a detector; a run that is killed goes on as if nothing had been."""
 
 import dataclasses
 import json

@@ -25,8 +25,8 @@ def annotations(path, words, argument, uri):
       argument, uri: for errors.
 
     Returns:
-      list of `Annotation`; the function name -> bytes that reads an image; None,
-      since no list of classes comes with it; list of `LeftOut`.
+      list of `Annotation`; the function name -> bytes that reads an image;
+      None, since no list of classes comes with it; list of `LeftOut`.
 
     Raises:
       FileNotFoundError: if it or the split is missing.
