@@ -104,9 +104,9 @@ def canvas(image, sides, begin, flip, side):
 
 
 def sides_of(size, side):
-    """As `whole`, for a size int32 `[2]` in a graph: int32 `[2]`."""
+    """As `whole`, for sizes int32 `[..., 2]` in a graph: int32 `[..., 2]`."""
     sizes = tf.cast(size, tf.float64)
-    longer = tf.maximum(tf.reduce_max(sizes), 1)
+    longer = tf.maximum(tf.reduce_max(sizes, axis=-1, keepdims=True), 1)
     found = tf.cast(tf.round(sizes * (side / longer)), tf.int32)
     return tf.maximum(found, 1)
 

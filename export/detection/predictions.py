@@ -44,9 +44,7 @@ def find(predicted, anchors, sizes, side):
     )
     scores = tf.sigmoid(tf.cast(predicted["cls_logits"], tf.float32))
     sizes = tf.maximum(sizes, 1)
-    sides = tf.map_fn(
-        lambda size: jitter.sides_of(size, side), sizes, name="sides"
-    )
+    sides = jitter.sides_of(sizes, side)
     scale = tf.cast(sizes, tf.float32) / tf.cast(sides, tf.float32)  # [B, 2]
     # [B, 1, 4]: width, height, width, height
     scale = tf.gather(scale, [1, 0, 1, 0], axis=1)[:, None]

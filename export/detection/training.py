@@ -56,6 +56,7 @@ class Trainer:
             momentum=0.9,
             weight_decay=config.weight_decay or None,
             global_clipnorm=config.clip_norm,
+            name="sgd",
         )
         if precision == "float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
