@@ -18,7 +18,10 @@ from tfclust.cli import flags
 from tfclust.options import option
 from tfclust.runtime import files, folders, quiet, terminal
 
-_NAMES = "zero one two three four five six seven eight nine".split()
+_NAMES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
+    "nine",
+)  # fmt: skip
 _TRIES = 50  # to find a free place
 _OBJECT = (
     "<object><name>{}</name><difficult>0</difficult><bndbox><xmin>{}</xmin>"

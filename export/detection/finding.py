@@ -104,7 +104,10 @@ def find(config, page, boxes_file=None):
             "images must be stored images, a folder or tfrecord:/path. "
             f"Received: images={terminal.one_line(config.images)}."
         )
-    cards, lines, tally, num_boxes = [], [], collections.Counter(), 0
+    cards: list = []
+    lines: list = []
+    tally: collections.Counter = collections.Counter()
+    num_boxes = 0
     unread = [{"name": n, "why": why} for n, why in source.skipped]
     names = source.manifest().names
     for positions, encoded, rows in _batches(source, detector, config):

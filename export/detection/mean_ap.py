@@ -24,6 +24,17 @@ class Detections(NamedTuple):
     scores: np.ndarray  # float [n]
 
 
+def require_pycocotools():
+    """Refuses to measure without pycocotools, with the extra's name."""
+    try:
+        import pycocotools.cocoeval  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            "measuring needs pycocotools: pip install "
+            f'"tfclust[detection]". Received: {error}.'
+        ) from error
+
+
 def voc(data, found):
     """Average precision by class.
 
@@ -81,6 +92,7 @@ def coco(data, found):
       dict of `map`, `map50`, `map75`, `map_small`, `map_medium`, `map_large`
       in [0, 1]; None where there are no such boxes.
     """
+    require_pycocotools()
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -151,7 +163,7 @@ def _verdict(box, boxes, ignored, free):
 
 
 def _as_coco(data):
-    annotations = []
+    annotations: list = []
     for image, boxes in enumerate(data.boxes):
         for row, (left, top, right, bottom) in enumerate(boxes.tolist()):
             width, height = right - left, bottom - top

@@ -44,7 +44,7 @@ def encoder_class():
         return known
 
     @keras.saving.register_keras_serializable("tfclust_detection")
-    class PyramidEncoder(hub.models.FeaturePyramidBackbone):
+    class PyramidEncoder(hub.models.FeaturePyramidBackbone):  # type: ignore
         """Feature maps of a network, by level.
 
         Args:

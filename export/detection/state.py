@@ -37,13 +37,13 @@ def save(workdir, step, variables, about):
     way_out = "Make room, and the same command resumes from the one before."
     with folders.writing(f"the checkpoint of step {step:,}", way_out):
         folder.mkdir(exist_ok=True)
-        arrays = {
+        arrays: dict = {
             name: np.asarray(variable.numpy())
             for name, variable in _named(variables).items()
         }
         words = json.dumps({**about, "step": step})
         with files.replacing(folder / f"{step:08d}.npz") as file:
-            np.savez(file, **{_ABOUT: np.array(words)}, **arrays)
+            np.savez(file, **(arrays | {_ABOUT: np.array(words)}))
         files.flush(folder)
     for old in _newest_first(workdir):
         if int(old.stem) < step and old not in _newest_first(workdir)[:_KEPT]:
@@ -125,7 +125,7 @@ def asked_to_stop():
     Yields:
       A function without arguments: whether one came.
     """
-    asked = []
+    asked: list = []
 
     def note(number, frame):
         if asked:

@@ -37,9 +37,11 @@ def run(config, workdir):
 
     newest_version(config.saved_model)  # before anything takes time
     quiet.import_tensorflow()
-    from export.detection import network, training
+    from export.detection import mean_ap, network, training
 
     network.require_keras_hub()
+    if config.eval_data:
+        mean_ap.require_pycocotools()
     data, held_out = _read(config, workdir)
     trainer, stopped = training.train(config, data, workdir)
     if stopped:
