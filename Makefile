@@ -45,11 +45,11 @@ detect: $(RUN)/saved_model.txt $(VENV)/.tfclust-detection
 		--data='voc:$(DIGITS)?split=train' \
 		--eval_data='voc:$(DIGITS)?split=test' \
 		--workdir=runs/detect --image_size=96 --levels=2,4 \
-		--head_convolutions=1 --batch_size=8 --steps=400 --warmup_steps=40 \
+		--head_convolutions=1 --batch_size=8 --steps=200 --warmup_steps=20 \
 		--learning_rate=0.02 --flip_probability=0 --save_every=50
 	$(PY) -m export.detection.detect --detector=runs/detect/saved_model \
 		--images=$(DIGITS)/JPEGImages --max_images=40 \
-		--output=runs/detect/found.html
+		--min_score=0.5 --output=runs/detect/found.html
 
 lint: $(VENV)/.tfclust-test
 	$(PY) -m ruff check .

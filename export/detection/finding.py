@@ -15,6 +15,7 @@ from tfclust.runtime import files, pages, progress, terminal
 
 _PAGE = pathlib.Path(__file__).with_name("page.html")
 _SIDE = 480  # of a picture on the page
+_ENLARGED = 4  # times at most, so that words fit into small images
 # Told apart with any colour vision (Okabe and Ito 2008).
 _COLOURS = (
     "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
@@ -144,7 +145,7 @@ def drawn(image, boxes, colours):
     Returns:
       A `PIL.Image` of at most 480 pixels a side.
     """
-    scale = min(1.0, _SIDE / max(image.size))
+    scale = min(_ENLARGED, _SIDE / max(image.size))
     size = [max(1, round(side * scale)) for side in image.size]
     small = image.resize(size)
     pencil = ImageDraw.Draw(small)
