@@ -12,6 +12,7 @@ RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags
 DIGITS := runs/digits_voc
+DETECT := runs/detect
 
 .PHONY: quickstart test test-all test-slow bench lint detect
 .DELETE_ON_ERROR:
@@ -37,19 +38,25 @@ bench: $(VENV)/.tfclust-test
 # Handwritten digits scattered over pictures, with the quickstart's backbone.
 # It was made for 24 px and has strides 4 and 8 alone: levels 2 to 4, for digits
 # of 18 to 34 px. `small` at 96 px has no more; photos want a ResNet.
-detect: $(RUN)/saved_model.txt $(VENV)/.tfclust-detection
+# A new export has a detector of its own; a run that was stopped goes on.
+detect: $(DETECT)/found.html
+	@echo "Page: $<"
+
+$(DETECT)/found.html: $(RUN)/saved_model.txt | $(VENV)/.tfclust-detection
 	@test -d $(DIGITS) || $(PY) -m export.detection.example_data \
 		--output=$(DIGITS)
 	$(PY) -m export.detection.train_detector \
-		--saved_model=$$(tail -n 1 $(RUN)/saved_model.txt) \
+		--saved_model=$$(tail -n 1 $<) \
 		--data='voc:$(DIGITS)?split=train' \
 		--eval_data='voc:$(DIGITS)?split=test' \
-		--workdir=runs/detect --image_size=96 --levels=2,4 \
-		--head_convolutions=1 --batch_size=8 --steps=200 --warmup_steps=20 \
+		--workdir=$(DETECT)/$$(basename $$(tail -n 1 $<)) \
+		--image_size=96 --levels=2,4 --head_convolutions=1 \
+		--batch_size=8 --steps=200 --warmup_steps=20 \
 		--learning_rate=0.02 --flip_probability=0 --save_every=50
-	$(PY) -m export.detection.detect --detector=runs/detect/saved_model \
+	$(PY) -m export.detection.detect \
+		--detector=$(DETECT)/$$(basename $$(tail -n 1 $<))/saved_model \
 		--images=$(DIGITS)/JPEGImages --max_images=40 \
-		--min_score=0.5 --output=runs/detect/found.html
+		--min_score=0.5 --output=$@
 
 lint: $(VENV)/.tfclust-test
 	$(PY) -m ruff check .

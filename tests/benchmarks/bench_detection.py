@@ -28,7 +28,7 @@ TRAINED, RANDOM = "tfclust", "random"
 # Below this mAP50 in both arms a detector has hardly learnt anything, and a
 # difference says nothing of backbones.
 FLOOR = 0.10
-FULL = {"steps": 400, "pretrain_steps": 1200, "seeds": (0, 1, 2)}
+FULL = {"steps": 300, "pretrain_steps": 1200, "seeds": (0, 1, 2)}
 QUICK = {"steps": 3, "pretrain_steps": 2, "seeds": (0,)}
 
 
