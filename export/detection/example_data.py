@@ -9,6 +9,8 @@ train.
 
 import dataclasses
 import io
+import pathlib
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -66,7 +68,14 @@ def main():
             "which holds something. Give another folder."
         )
     quiet.import_tensorflow()
-    write(folder, config)
+    # Under a hidden name first: a half-written set would look complete.
+    with tempfile.TemporaryDirectory(
+        prefix=f".{folder.name}.", dir=folder.parent
+    ) as hidden:
+        whole = pathlib.Path(hidden) / "whole"
+        whole.mkdir()
+        write(whole, config)
+        whole.rename(folder)
     terminal.say(f"Written: {folder}")
 
 
