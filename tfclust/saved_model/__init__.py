@@ -10,10 +10,14 @@ from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.saved_model.decoding import (
+        OK,
         STATUSES,
         Decoded,
+        Fitted,
         decode,
+        decode_with,
     )
+    from tfclust.saved_model.graph import Graph, load_graph
     from tfclust.saved_model.loading import Loaded, load
     from tfclust.saved_model.saving import Differences, compare_reload, save
     from tfclust.saved_model.versions import (
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
         CLUSTERS_FILE,
         MAX_PIXELS,
         newest_version,
+        write_next,
     )
 else:
     __getattr__, __dir__ = on_first_use(__name__)
@@ -31,13 +36,19 @@ __all__ = [
     "CARD_FILE",
     "CLUSTERS_FILE",
     "MAX_PIXELS",
+    "OK",
     "STATUSES",
     "Decoded",
     "Differences",
+    "Fitted",
+    "Graph",
     "Loaded",
     "compare_reload",
     "decode",
+    "decode_with",
     "load",
+    "load_graph",
     "newest_version",
     "save",
+    "write_next",
 ]

@@ -33,6 +33,14 @@ class Decoded(NamedTuple):
     status: tf.Tensor  # string [B], of `STATUSES`
 
 
+class Fitted(NamedTuple):
+    """What `decode_with` finds, a row per image."""
+
+    images: tf.Tensor  # float32 [B, S, S, 3] in [0, 1]; 0 where there is none
+    sizes: tf.Tensor  # int32 [B, 2], height and width as decoded; or 0
+    status: tf.Tensor  # string [B], of `STATUSES`
+
+
 def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
     """Encoded images as the backbone needs them; traceable.
 
@@ -50,14 +58,37 @@ def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
     Returns:
       `Decoded`. No row depends on another.
     """
+
+    def fit(image):
+        return centred(image, resize_size, image_size)
+
+    found = decode_with(image_bytes, fit, image_size, max_pixels)
+    return Decoded(found.images, found.status)
+
+
+def decode_with(image_bytes, fit, image_size, max_pixels=MAX_PIXELS):
+    """As `decode`, with another way of bringing images to one size.
+
+    Args:
+      image_bytes: string `[B]`.
+      fit: function of uint8 `[H, W, 3]` -> uint8 `[S, S, 3]`, traceable.
+      image_size: int S.
+      max_pixels: int, as in `decode`.
+
+    Returns:
+      `Fitted`. No row depends on another.
+    """
     count = tf.shape(image_bytes, out_type=tf.int64)[0]
 
     def one(row, encoded):
-        return row, *_decoded(encoded, image_size, resize_size, max_pixels)
+        return row, *_decoded(encoded, fit, image_size, max_pixels)
 
     # A row past the end, so that there is one even if all are damaged.
     none = tf.zeros([image_size, image_size, 3], tf.uint8)
-    last = tf.data.Dataset.from_tensors((count, tf.constant(DAMAGED), none))
+    nowhere = tf.zeros([2], tf.int32)
+    last = tf.data.Dataset.from_tensors(
+        (count, tf.constant(DAMAGED), none, nowhere)
+    )
     rows = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate()
     rows = rows.map(
         tf.autograph.experimental.do_not_convert(one),
@@ -65,7 +96,9 @@ def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
         deterministic=True,
     )
     rows = rows.ignore_errors().concatenate(last).batch(count + 1)
-    found, status, images = rows.with_options(_options()).get_single_element()
+    found, status, images, sizes = rows.with_options(
+        _options()
+    ).get_single_element()
     # Where each row is among the found ones; damaged ones are at the end.
     places = tf.range(tf.size(found))
     missing = tf.fill([count + 1], tf.size(found) - 1)
@@ -74,11 +107,14 @@ def decode(image_bytes, image_size, resize_size, max_pixels=MAX_PIXELS):
     # Divided, though `pixels.as_floats` multiplies: so a client that sends
     # pixels / 255 to the signature `images` gets the same bits.
     images = tf.cast(tf.gather(images, places), tf.float32) / 255.0
-    return Decoded(images, tf.gather(status, places))
+    return Fitted(images, tf.gather(sizes, places), tf.gather(status, places))
 
 
-def _decoded(encoded, image_size, resize_size, max_pixels):
-    """Status and uint8 `[S, S, 3]` of a scalar string; fails if damaged."""
+def _decoded(encoded, fit, image_size, max_pixels):
+    """Status, uint8 `[S, S, 3]` and size of a scalar string.
+
+    Fails if it is damaged.
+    """
     kind, head = stored_sizes.kind_and_head(encoded)
     is_gif = kind == stored_sizes.KINDS.index("GIF")
     is_unknown = kind == stored_sizes.KINDS.index("unknown")
@@ -105,7 +141,8 @@ def _decoded(encoded, image_size, resize_size, max_pixels):
         ],
     )
     image = tf.ensure_shape(image, [None, None, 3])
-    return status, centred(image, resize_size, image_size)
+    size = tf.where(status == OK, tf.shape(image)[:2], 0)
+    return status, fit(image), size
 
 
 def _options():
