@@ -80,7 +80,7 @@ def served(
       A `Served` module, and its signatures by name.
     """
     infer = Inference(method, backbone)
-    images = tf.TensorSpec(
+    image_spec = tf.TensorSpec(
         [None, *backbone.input_shape[1:]], tf.float32, name="images"
     )
     encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
@@ -101,7 +101,7 @@ def served(
         return {**found, "status": decoded.status}
 
     def from_images(images):
-        return infer(images)
+        return infer(_whole(images, image_spec))
 
     module = Served(name="tfclust")
     module.variables = [v.value for v in backbone.variables]
@@ -110,14 +110,16 @@ def served(
     module.head_variables = infer.variables()
     module.__call__ = tf.function(call, autograph=False)
     for training in (False, True):
-        module.__call__.get_concrete_function(images, training=training)
+        module.__call__.get_concrete_function(
+            image_spec, training=training
+        )
     signatures = {
         "serving_default": _signature(from_bytes, encoded),
-        "images": _signature(from_images, images),
+        "images": _signature(from_images, image_spec),
     }
     stages = backbones.pyramid(backbone)
     if stages:
-        signatures["pyramid"] = _pyramid(backbone, stages, images)
+        signatures["pyramid"] = _pyramid(backbone, stages, image_spec)
     return module, signatures
 
 
@@ -137,14 +139,23 @@ def _names_of(cluster_names, clusterer):
     return tf.constant([cluster_names.get(k, "") for k in range(count)])
 
 
-def _pyramid(backbone, stages, images):
+def _whole(images, spec):
+    """`images`, whose shape a server does not compare with the signature's.
+
+    Without it, another number of axes ends the server's process: a convolution
+    of oneDNN checks that it has four and aborts.
+    """
+    return tf.ensure_shape(images, spec.shape)
+
+
+def _pyramid(backbone, stages, spec):
     model = keras.Model(backbone.inputs, stages)
 
     def from_images(images):
-        maps = model(images, training=False)
+        maps = model(_whole(images, spec), training=False)
         return {name: tf.cast(x, tf.float32) for name, x in maps.items()}
 
-    return _signature(from_images, images)
+    return _signature(from_images, spec)
 
 
 def _signature(function, *specs):
