@@ -16,3 +16,7 @@ class Fault(Exception):
         # A server's message may hold a trace of many lines.
         super().__init__(words.strip().split("\n")[0][:300])
         self.kind = kind
+
+
+class Unsendable(Exception):
+    """Why an image is not sent."""

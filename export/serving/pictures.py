@@ -11,6 +11,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from export.serving.faults import Unsendable
 from tfclust.data import open_source
 from tfclust.data.reading import decoding
 from tfclust.data.reading.headers import read_header
@@ -26,10 +27,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class Unsendable(Exception):
-    """Why an image is not sent."""
 
 
 class Pictures:

@@ -13,8 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.serving.faults import FATAL, REFUSED, Fault, ServingError
-from export.serving.pictures import Unsendable
+from export.serving.faults import (
+    FATAL,
+    REFUSED,
+    Fault,
+    ServingError,
+    Unsendable,
+)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
 _STATUS, _OK = "status", "ok"

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
         decode,
     )
     from tfclust.saved_model.loading import Loaded, load
-    from tfclust.saved_model.saving import Differences, compare_reload, save
+    from tfclust.saved_model.saving import (
+        Differences,
+        Extras,
+        compare_reload,
+        save,
+    )
     from tfclust.saved_model.versions import (
         BACKBONE_FILE,
         CARD_FILE,
@@ -34,6 +39,7 @@ __all__ = [
     "STATUSES",
     "Decoded",
     "Differences",
+    "Extras",
     "Loaded",
     "compare_reload",
     "decode",
