@@ -49,7 +49,9 @@ def read_signatures(version):
     path = version / "saved_model.pb"
     try:
         model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-        graphs = [g for g in model.meta_graphs if "serve" in g.meta_info_def.tags]
+        graphs = [
+            g for g in model.meta_graphs if "serve" in g.meta_info_def.tags
+        ]
         found = described("", 0, graphs[0].signature_def).signatures
     except (message.DecodeError, IndexError, OSError) as error:
         raise ServingError(

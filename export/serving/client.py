@@ -262,12 +262,13 @@ def _why_not(config, planned, version, fault):
         asked += f", version {version}"
     if config.label:
         asked += f", label {config.label}"
-    if fault.kind != FATAL and "invalid argument" not in str(fault):
-        if "HTTP 400" not in str(fault):
-            return (
-                f"no model server answers at {config.url}: {fault}. Is it "
-                "running, and is that its port?"
-            )
+    # A server that refuses the model does answer.
+    refuses = "invalid argument" in str(fault) or "HTTP 400" in str(fault)
+    if fault.kind != FATAL and not refuses:
+        return (
+            f"no model server answers at {config.url}: {fault}. Is it "
+            "running, and is that its port?"
+        )
     way_out = "Look at the server's models.config for names and labels."
     if planned is not None and config.version is None and not config.label:
         way_out = (

@@ -136,7 +136,9 @@ def _write(config, found):
         text = configuration.models_config([export])
         if own.resolve() != output.resolve():
             files.write_text(own / CONFIG.name, text)
-        labels = [f"{label} {number}" for label, number in export.labels.items()]
+        labels = [
+            f"{label} {number}" for label, number in export.labels.items()
+        ]
         terminal.say(f"{export.name}: {', '.join(labels)}")
     terminal.say(f"Written: {output}: {', '.join(written)}")
     terminal.say(

@@ -51,6 +51,9 @@ class Extras(NamedTuple):
     frozen: bool = False
 
 
+NO_EXTRAS = Extras()
+
+
 class Differences(NamedTuple):
     """How far a reloaded model is from its method; see `compare_reload`."""
 
@@ -70,7 +73,7 @@ def save(
     max_pixels=MAX_PIXELS,
     cluster_names=None,
     write_more=None,
-    extras=Extras(),  # noqa: B008: it is immutable
+    extras=NO_EXTRAS,
 ):
     """Writes the next version of a trained method under `path`.
 

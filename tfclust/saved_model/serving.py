@@ -122,9 +122,7 @@ def served(
     )
     module.__call__ = tf.function(call, autograph=False)
     for training in (False,) if frozen else (False, True):
-        module.__call__.get_concrete_function(
-            image_spec, training=training
-        )
+        module.__call__.get_concrete_function(image_spec, training=training)
     signatures = {
         "serving_default": _signature(from_bytes, encoded),
         "images": _signature(from_images, image_spec),

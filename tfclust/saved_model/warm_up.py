@@ -72,7 +72,11 @@ def write(folder, images, image_size):
             for signature, inputs in (
                 (
                     "serving_default",
-                    {"image_bytes": tf.make_tensor_proto(np.array(files, object))},
+                    {
+                        "image_bytes": tf.make_tensor_proto(
+                            np.array(files, object)
+                        )
+                    },
                 ),
                 ("images", {"images": grey}),
             ):
@@ -94,9 +98,7 @@ def _record(signature, inputs):
     for name, proto in inputs.items():
         request.inputs[name].CopyFrom(proto)
     log = prediction_log_pb2.PredictLog(request=request)
-    return prediction_log_pb2.PredictionLog(
-        predict_log=log
-    ).SerializeToString()
+    return prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString()
 
 
 def _apis():

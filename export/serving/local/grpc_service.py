@@ -151,6 +151,4 @@ def _array(name, proto, max_bytes):
             raise ValueError(f"shape {sides}")
         return tf.make_ndarray(proto)
     except (TypeError, ValueError) as error:
-        raise Refused(
-            INVALID, f"input {name} is malformed: {error}"
-        ) from error
+        raise Refused(INVALID, f"input {name} is malformed: {error}") from error

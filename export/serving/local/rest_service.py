@@ -165,15 +165,15 @@ def start(models, address, *, max_bytes):
 
 def _inputs(given, spec, by_row):
     """Arrays by alias, from the row or the column form."""
-    names = list(spec.inputs)
+    columns = dict(spec.inputs)  # asked for another name, protobuf adds it
     try:
-        if by_row and given and isinstance(given[0], dict):
-            if set(given[0]) != {"b64"}:
-                given = {n: [row[n] for row in given] for n in given[0]}
+        first = given[0] if by_row and given else None
+        if isinstance(first, dict) and set(first) != {"b64"}:
+            given = {n: [row[n] for row in given] for n in first}
         if not isinstance(given, dict) or set(given) == {"b64"}:
-            given = dict.fromkeys(names[:1], given)
+            given = dict.fromkeys([*columns][:1], given)
         return {
-            name: _array(values, spec.inputs[name].dtype)
+            name: _array(values, columns[name].dtype)
             for name, values in given.items()
         }
     except (ValueError, KeyError, TypeError, IndexError) as error:

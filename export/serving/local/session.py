@@ -120,9 +120,11 @@ class Session:
           RuntimeFailure: if the call fails.
         """
         spec = self.signatures[signature]
-        names = list(outputs or spec.outputs)
-        fed = self._outputs(spec.inputs[name].name for name in inputs)
-        fetched = self._outputs(spec.outputs[name].name for name in names)
+        # Asked for a name that it lacks, protobuf's own map would add it.
+        takes, gives = dict(spec.inputs), dict(spec.outputs)
+        names = list(outputs or gives)
+        fed = self._outputs(takes[name].name for name in inputs)
+        fetched = self._outputs(gives[name].name for name in names)
         tensors = []
         try:
             for array in inputs.values():
@@ -161,9 +163,7 @@ class Session:
         tags = (ctypes.c_char_p * 1)(b"serve")
         try:
             with _status(library) as status:
-                library.TF_SetConfig(
-                    options, words, len(words), status.pointer
-                )
+                library.TF_SetConfig(options, words, len(words), status.pointer)
                 status.check()
                 self._session = library.TF_LoadSessionFromSavedModel(
                     options, None, str(path).encode(), tags, 1,
@@ -234,8 +234,7 @@ class Session:
         """The values of a TF_Tensor."""
         library = self._library
         shape = [
-            library.TF_Dim(tensor, i)
-            for i in range(library.TF_NumDims(tensor))
+            library.TF_Dim(tensor, i) for i in range(library.TF_NumDims(tensor))
         ]
         number = library.TF_TensorType(tensor)
         begin = library.TF_TensorData(tensor) or 0

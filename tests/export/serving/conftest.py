@@ -31,6 +31,14 @@ def versions(exported):
 
 
 @pytest.fixture(scope="session")
+def python_model(versions):
+    """The plain version, loaded by Python."""
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(versions / "1"))
+
+
+@pytest.fixture(scope="session")
 def server(versions):
     """A local server of the newest version."""
     from tests.support.model_servers import local

@@ -4,8 +4,13 @@ import json
 import shutil
 
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf import text_format, wrappers_pb2
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    text_format,
+    wrappers_pb2,
+)
 from tensorflow_serving.config import model_server_config_pb2
 
 from export.serving import checking, exports, serve
@@ -126,8 +131,9 @@ def test_kubernetes_manifests_fit_together(written):
     pod = deployment["spec"]["template"]
     (container,) = pod["spec"]["containers"]
     assert service["spec"]["selector"] == pod["metadata"]["labels"]
-    assert deployment["spec"]["selector"]["matchLabels"] == (
-        pod["metadata"]["labels"]
+    assert (
+        deployment["spec"]["selector"]["matchLabels"]
+        == (pod["metadata"]["labels"])
     )
     ready = container["readinessProbe"]["httpGet"]
     assert ready == {"path": f"/v1/models/{MODEL}/metadata", "port": 8501}

@@ -356,7 +356,7 @@ def test_a_version_is_not_left_when_a_newer_one_comes(
     """All rows are of the version that the client began with."""
     photos = tmp_path / "photos"
     photos.mkdir()
-    for i in range(6):
+    for i in range(20):
         (photos / f"{i}.png").write_bytes(encoded(picture()))
     (own_versions / "2").unlink()
     with local({MODEL: own_versions}, warm_up=False) as server:
@@ -381,4 +381,4 @@ def test_a_version_is_not_left_when_a_newer_one_comes(
             client.run(config)
         client.run(client.dataclasses.replace(config, restart=True))
     with np.load(tmp_path / "f.npz") as found:
-        assert set(found["status"]) == {"ok"} and len(found["name"]) == 6
+        assert set(found["status"]) == {"ok"} and len(found["name"]) == 20

@@ -10,14 +10,18 @@ from export.serving.local.models import WARM_UP, Version, replay
 from export.serving.local.session import RuntimeFailure, Session
 from tests.support.exported import OUTPUTS, SIZE, expected_outputs, some_images
 from tests.support.image_files import encoded, picture
+from tests.support.marks import slow
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["plain", "frozen"])
-def loaded(request, versions):
+@pytest.fixture(scope="module", params=["plain", slow("frozen")])
+def loaded(request, versions, python_model):
     """A session, and the same version in Python."""
-    path = versions / str(request.param)
-    session = Session(path)
-    yield session, tf.saved_model.load(str(path))
+    number, model = "1", python_model
+    if request.param == "frozen":
+        number = "2"
+        model = tf.saved_model.load(str(versions / number))
+    session = Session(versions / number)
+    yield session, model
     session.close()
 
 
@@ -137,6 +141,7 @@ def test_a_version_that_is_damaged_is_refused(tmp_path):
         Session(tmp_path)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_requests(versions):
     session = Session(versions / "1")
     files = np.array([b"x" * 1_000_000] * 4, object)
