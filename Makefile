@@ -1,5 +1,6 @@
 # quickstart: from images to clusters, figures and a SavedModel.
 # test: every promise of the suite.   test-all: also in all combinations.
+# serve: the quickstart's SavedModel behind a server, and a client's answers.
 # bench: benchmarks.   Each sets up .venv by itself.
 
 PYTHON ?= python3
@@ -11,13 +12,17 @@ RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags
 
-.PHONY: quickstart test test-all test-slow bench lint
+.PHONY: quickstart serve test test-all test-slow bench lint
 .DELETE_ON_ERROR:
 
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
 	@sed '/^Written: /d; /^Next, /d' $(RUN)/table.txt
 	@echo "Run folder: $(RUN)"
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
+
+serve: $(RUN)/saved_model.txt $(VENV)/.tfclust-serving
+	$(PY) -m export.serving.demonstration --models=$(EXPORT) \
+		--images='digits:?split=test' --output=$(EXPORT)_features.parquet
 
 test: $(VENV)/.tfclust-test
 	$(PYTEST) -m "not slow"
@@ -50,6 +55,10 @@ $(RUN)/saved_model.txt: $(RUN)/table.txt
 $(VENV)/.tfclust: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
+
+$(VENV)/.tfclust-serving: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable ".[serving]"
+	@touch $(VENV)/.tfclust $@
 
 $(VENV)/.tfclust-test: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable ".[test]"

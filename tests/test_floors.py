@@ -102,11 +102,6 @@ def test_evaluation_knows_no_method():
         assert "methods" not in tfclust_imports(path), path
 
 
-def test_consumers_of_a_saved_model_never_import_the_training_code():
-    for path in (PACKAGE.parent / "export").rglob("*.py"):
-        assert tfclust_imports(path) == set(), path
-
-
 def test_package_itself_loads_modules_on_first_use():
     for name in ("methods", "data", "training"):
         assert name in dir(tfclust)

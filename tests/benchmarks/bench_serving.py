@@ -10,7 +10,8 @@ image. Plain and frozen exports of a ResNet-18 (96 pixels), by gRPC, as files
 
 The server is `export.serving.local_server` in a process of its own:
 TensorFlow's C++ runtime behind gRPC in Python, without TF Serving's batching.
-`--url` names another server that has the models `plain` and `frozen` of `--exports`.
+`--url` names another server, which has the models `plain` and `frozen` of
+`--exports`.
 """
 
 import argparse

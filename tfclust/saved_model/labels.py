@@ -81,7 +81,7 @@ def parse(words):
 
 def _fields(tokens, end):
     """The fields up to the mark `end`, and the tokens after it."""
-    fields = []
+    fields: list[tuple] = []
     while tokens:
         (kind, name), *tokens = tokens
         if name == end:

@@ -35,8 +35,24 @@ _STATUSES = {
 _SECONDS = 60  # that a client may take over its request
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """A server of `models`, a thread for each connection."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address, models, max_bytes):
+        self.models, self.max_bytes = models, max_bytes
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request, client_address):
+        """A client that has left is no event."""
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """A request; `server.models` and `server.max_bytes` are the server's."""
+    """A request to a `_Server`."""
+
+    server: _Server
 
     protocol_version = "HTTP/1.1"
     timeout = _SECONDS
@@ -135,14 +151,6 @@ class _Http(Exception):
         self.status = status
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request, client_address):
-        """A client that has left is no event."""
-
-
 def start(models, address, *, max_bytes):
     """Starts a server in a thread.
 
@@ -157,8 +165,7 @@ def start(models, address, *, max_bytes):
     Raises:
       OSError: if the port is taken.
     """
-    server = _Server(address, _Handler)
-    server.models, server.max_bytes = models, max_bytes
+    server = _Server(address, models, max_bytes)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

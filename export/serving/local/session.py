@@ -287,6 +287,7 @@ class _status:
 def _library():
     """The runtime, with the types of its functions."""
     spec = importlib.util.find_spec("tensorflow")
+    assert spec is not None and spec.submodule_search_locations
     folder = pathlib.Path(spec.submodule_search_locations[0])
     missing = [name for name in _LIBRARIES if not (folder / name).is_file()]
     if missing:

@@ -231,9 +231,12 @@ def test_tf_serving_answers_as_the_local_server_does(
     from export.serving import serve
 
     flags.define(serve.ServeConfig)
-    assert flags.status(
-        serve.main, ["serve.py", f"--models={own_versions}", "--stable=2"]
-    ) == 0
+    assert (
+        flags.status(
+            serve.main, ["serve.py", f"--models={own_versions}", "--stable=2"]
+        )
+        == 0
+    )
     found = {}
     with tf_serving(own_versions / "serving", {MODEL: own_versions}) as urls:
         theirs = urls[PROTOCOLS.index(protocol)]
