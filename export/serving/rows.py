@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,9 @@ class Unfinished:
         status = [s for rows in self._waiting for s in rows.status]
         path = self._folder / f"{self._waiting[0].positions[0]:012d}.npz"
         texts = {n: c for n, c in columns.items() if c.dtype == object}
-        plain = {n: c for n, c in columns.items() if c.dtype != object}
+        plain: dict[str, Any] = {
+            n: c for n, c in columns.items() if c.dtype != object
+        }
         # Strings as JSON: NumPy would pickle them.
         words = {n: _texts(c) for n, c in texts.items()} | {"status": status}
         with self._writing(), files.replacing(path) as file:
@@ -200,7 +203,7 @@ def _tables(parts, names, skipped):
 
 def _write_npz(path, parts, names, skipped, about):
     tables = list(_tables(parts, names, skipped))
-    arrays = {
+    arrays: dict[str, Any] = {
         "name": np.array([n for table in tables for n in table[0]]),
         "status": np.array([s for table in tables for s in table[1]]),
         "about": np.array(json.dumps(about)),
@@ -216,20 +219,23 @@ def _write_parquet(path, parts, names, skipped, about):
     import pyarrow
     from pyarrow import parquet
 
-    partial, writer = files.partial_name(path), None
+    def arrow_table(part_names, status, columns):
+        return pyarrow.table(
+            {
+                "name": pyarrow.array(part_names, pyarrow.string()),
+                "status": pyarrow.array(status, pyarrow.string()),
+                **{n: _arrow(c) for n, c in columns.items()},
+            }
+        ).replace_schema_metadata({"tfclust": json.dumps(about)})
+
+    partial = files.partial_name(path)
+    tables = (arrow_table(*table) for table in _tables(parts, names, skipped))
     try:
-        for part_names, status, columns in _tables(parts, names, skipped):
-            table = pyarrow.table(
-                {
-                    "name": pyarrow.array(part_names, pyarrow.string()),
-                    "status": pyarrow.array(status, pyarrow.string()),
-                    **{n: _arrow(c) for n, c in columns.items()},
-                }
-            ).replace_schema_metadata({"tfclust": json.dumps(about)})
-            if writer is None:
-                writer = parquet.ParquetWriter(partial, table.schema)
-            writer.write_table(table)
-        writer.close()
+        first = next(tables)
+        with parquet.ParquetWriter(partial, first.schema) as writer:
+            writer.write_table(first)
+            for table in tables:
+                writer.write_table(table)
         files.flush(partial)
         os.replace(partial, path)
     finally:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.serving.local.session import RuntimeFailure, Session
+from export.serving.local.c_interface import RuntimeFailure
+from export.serving.local.session import Session
 from tfclust.saved_model import labels, newest_version
 
 INVALID, NOT_FOUND, FAILED_PRECONDITION = 3, 5, 9  # codes, as gRPC's

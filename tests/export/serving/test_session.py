@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export.serving.local.c_interface import RuntimeFailure
 from export.serving.local.models import WARM_UP, Version, replay
-from export.serving.local.session import RuntimeFailure, Session
+from export.serving.local.session import Session
 from tests.support.exported import OUTPUTS, SIZE, expected_outputs, some_images
 from tests.support.image_files import encoded, picture
 from tests.support.marks import slow
