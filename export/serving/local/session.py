@@ -36,10 +36,11 @@ class Session:
       RuntimeFailure: if the runtime cannot load it.
     """
 
+    _session = _graph = None  # if the libraries are missing
+
     def __init__(self, path, threads=0):
         self._library = library()
         self._graph = self._library.TF_NewGraph()
-        self._session = None
         self._operations = {}
         self.signatures = self._load(path, threads)
 
@@ -89,6 +90,10 @@ class Session:
         if self._graph is not None:
             self._library.TF_DeleteGraph(self._graph)
             self._graph = None
+
+    def __del__(self):
+        # A version that is forgotten ends with the last request that it has.
+        self.close()
 
     def _load(self, path, threads):
         # TensorFlow's protos; their import brings the rest of the package.

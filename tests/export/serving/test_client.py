@@ -12,6 +12,7 @@ from export.serving import client
 from tests.export.serving.conftest import MODEL
 from tests.support.exported import SIZE
 from tests.support.image_files import encoded, picture
+from tests.support.marks import slow
 from tests.support.model_servers import local, needs_tf_serving, tf_serving
 from tfclust.cli import flags
 from tfclust.data.reading import decoding
@@ -199,7 +200,7 @@ def test_bad_input_is_one_line(photos, tmp_path, capsys, arguments, words):
     assert words in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["grpc", slow("http")])
 def test_a_label_means_the_version_that_it_names(
     own_versions, photos, tmp_path, protocol
 ):
