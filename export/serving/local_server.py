@@ -112,7 +112,7 @@ def main():
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with LocalServer(folders, config) as server:
+    with quiet.without_decoder_lines(), LocalServer(folders, config) as server:
         for name in folders:
             numbers = ", ".join(map(str, server.models.versions(name)))
             terminal.say(f"Serves {name}, version {numbers}.")
