@@ -12,6 +12,7 @@ from export.serving.local.session import Session
 from tests.support.exported import OUTPUTS, SIZE, expected_outputs, some_images
 from tests.support.image_files import encoded, picture
 from tests.support.marks import slow
+from tfclust import saved_model
 
 
 @pytest.fixture(scope="module", params=["plain", slow("frozen")])
@@ -155,3 +156,19 @@ def test_memory_does_not_grow_with_requests(versions):
     first = peak()
     assert peak() - first < 30 * 4_000_000 / 4  # a leak keeps 120 MB
     session.close()
+
+
+@pytest.mark.slow
+def test_frozen_version_names_its_clusters(exported, tmp_path):
+    method, _ = exported
+    names = {k: f"group {k}" for k in range(7)}
+    extras = saved_model.Extras(frozen=True)
+    path = saved_model.save(
+        method, tmp_path, image_size=SIZE, cluster_names=names, extras=extras
+    )
+    session = Session(path)
+    files = np.array([encoded(picture()) for _ in range(3)], object)
+    found = session.run("serving_default", {"image_bytes": files})
+    assert [name.decode() for name in found["cluster_name"]] == [
+        names[k] for k in found["cluster"].tolist()
+    ]
