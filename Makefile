@@ -1,7 +1,8 @@
 # quickstart: from images to clusters, figures and a SavedModel.
 # test: every promise of the suite.   test-all: also in all combinations.
-# bench: benchmarks.   detect: a detector on the quickstart's export.
-# Each sets up .venv by itself.
+# serve: the quickstart's SavedModel behind a server, and a client's answers.
+# search: an index of its images.   detect: a detector on its backbone.
+# bench: benchmarks.   Each sets up .venv by itself.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,13 +15,17 @@ RECIPE := configs/quickstart.flags
 DIGITS := runs/digits_voc
 DETECT := runs/detect
 
-.PHONY: quickstart test test-all test-slow bench lint detect
+.PHONY: quickstart serve search detect test test-all test-slow bench lint
 .DELETE_ON_ERROR:
 
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
 	@sed '/^Written: /d; /^Next, /d' $(RUN)/table.txt
 	@echo "Run folder: $(RUN)"
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
+
+serve: $(RUN)/saved_model.txt $(VENV)/.tfclust-serving
+	$(PY) -m export.serving.demonstration --models=$(EXPORT) \
+		--images='digits:?split=test' --output=$(EXPORT)_features.parquet
 
 test: $(VENV)/.tfclust-test
 	$(PYTEST) -m "not slow"
@@ -77,12 +82,9 @@ $(VENV)/.tfclust: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.tfclust-detection: setup.cfg pyproject.toml | $(PY)
-	$(PY) -m pip install --quiet --editable ".[detection]"
-	@touch $(VENV)/.tfclust $@
-
-$(VENV)/.tfclust-test: setup.cfg pyproject.toml | $(PY)
-	$(PY) -m pip install --quiet --editable ".[test]"
+# Each with the extra of its name.
+$(VENV)/.tfclust-%: setup.cfg pyproject.toml | $(PY)
+	$(PY) -m pip install --quiet --editable ".[$*]"
 	@touch $(VENV)/.tfclust $@
 
 $(PY):

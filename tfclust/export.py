@@ -51,6 +51,27 @@ class ExportConfig:
         'image: its status is then "too many pixels".',
         lower=1,
     )
+    frozen: bool = option(
+        False,
+        "Fold the variables into constants: a server may answer faster, and "
+        "nobody can train the SavedModel further.",
+    )
+    formats: tuple[str, ...] = option(
+        (),
+        "Write the backbone and the signature images for other runtimes too.",
+        choices=("onnx", "litert", "openvino"),
+    )
+    warmup_images: str = option(
+        "",
+        "Images, such as folder:/my/images, of which a server's first requests "
+        "are made, so that no user waits for it; empty for none.",
+    )
+    keep_versions: int | None = option(
+        None,
+        "Remove all versions but so many of the newest, and those that "
+        "serving/models.config names; empty to keep all.",
+        lower=1,
+    )
 
     def __post_init__(self):
         options.check(self)

@@ -57,12 +57,12 @@ def test_number_taken_in_between_is_left_alone(tmp_path):
         rival.mkdir()
         (rival / "theirs").write_text("theirs")
 
-    counted = versions._versions
+    counted = versions.version_numbers
     try:
-        versions._versions = lambda path: []
+        versions.version_numbers = lambda path: []
         mine = versions.write_next(tmp_path, fill)
     finally:
-        versions._versions = counted
+        versions.version_numbers = counted
     assert mine.name == "2"
     assert (tmp_path / "1" / "theirs").read_text() == "theirs"
 

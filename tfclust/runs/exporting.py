@@ -24,6 +24,7 @@ def export(config, backbone_config=None):
       FileNotFoundError: if `workdir` holds no run, or `init_from` is not there.
       ValueError: if `output` cannot be written, or the weights do not fit.
     """
+    _check_extras(config)
     if config.init_from:
         return _export_weights(config, backbone_config)
     folder.check_trained(config.workdir)
@@ -32,9 +33,10 @@ def export(config, backbone_config=None):
 
     run = loading.load_run(config.workdir)
     output = config.output or run.workdir / folder.SAVED_MODELS
-    folders.writable("output", output)  # before a minute of tracing
+    output = folders.writable("output", output)  # before a minute of tracing
     clusters = _clusters(run)
-    return saved_model.save(
+    extras = extras_of(config)
+    version = saved_model.save(
         run.method,
         output,
         card=model_card(run),
@@ -44,7 +46,53 @@ def export(config, backbone_config=None):
         cluster_names=clusters and clusters.model_names,
         write_more=clusters
         and (lambda version: clusters_file.write(_place(version), clusters)),
+        extras=extras,
     )
+    prune(config, output)
+    return version
+
+
+def extras_of(config):
+    """The `saved_model.Extras` that an `ExportConfig` asks for.
+
+    Raises:
+      ValueError: if the images to warm up with cannot be read.
+    """
+    from tfclust import data
+    from tfclust.saved_model import warm_up
+
+    images = []
+    if config.warmup_images:
+        source = data.open_source(
+            config.warmup_images, argument="warmup_images"
+        )
+        images = warm_up.encoded_images(source)
+    return saved_model.Extras(tuple(images), config.formats, config.frozen)
+
+
+def prune(config, output):
+    """Removes older versions, if the `ExportConfig` says so."""
+    if config.keep_versions is None:
+        return
+    from tfclust.saved_model import pruning
+
+    gone = pruning.prune(folders.expanded(output), config.keep_versions)
+    if gone:
+        numbers = ", ".join(map(str, gone))
+        terminal.say(f"Removed: version {numbers} of {output}.")
+
+
+def _check_extras(config):
+    """Refuses what is missing before TensorFlow is imported."""
+    from tfclust.saved_model import formats, warm_up
+
+    formats.check_installed(config.formats)
+    if config.warmup_images:
+        from tfclust.data import check_uri
+
+        check_uri(config.warmup_images, "warmup_images")
+        quiet.import_tensorflow()
+        warm_up.check_installed()
 
 
 def _place(version):

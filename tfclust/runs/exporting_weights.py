@@ -13,6 +13,7 @@ from tfclust import backbones, options, saved_model
 from tfclust.backbones.settings import HUB, IMAGENET
 from tfclust.layers import projectors
 from tfclust.ops.clusterer import Clusterer
+from tfclust.runs import exporting
 from tfclust.runtime import terminal
 
 
@@ -59,14 +60,18 @@ def export_weights(config, backbone_config):
     )
     if loaded.told:
         terminal.say(loaded.told)
-    return saved_model.save(
+    extras = exporting.extras_of(config)
+    version = saved_model.save(
         _model(backbone, loaded),
         config.output,
         card=_card(config, backbone_config, loaded),
         image_size=config.image_size,
         resize_size=config.resize_size,
         max_pixels=config.max_pixels,
+        extras=extras,
     )
+    exporting.prune(config, config.output)
+    return version
 
 
 def _model(backbone, loaded):

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     )
     from tfclust.saved_model.graph import Graph, load_graph
     from tfclust.saved_model.loading import Loaded, load
-    from tfclust.saved_model.saving import Differences, compare_reload, save
+    from tfclust.saved_model.saving import (
+        Differences,
+        Extras,
+        compare_reload,
+        save,
+    )
     from tfclust.saved_model.versions import (
         BACKBONE_FILE,
         CARD_FILE,
@@ -40,6 +45,7 @@ __all__ = [
     "STATUSES",
     "Decoded",
     "Differences",
+    "Extras",
     "Fitted",
     "Graph",
     "Loaded",

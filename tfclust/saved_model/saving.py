@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfclust import backbones
 from tfclust.data.views.sizes import checked_resize
 from tfclust.engine.inference import Inference
+from tfclust.saved_model import formats, warm_up
 from tfclust.saved_model.decoding import STATUSES
 from tfclust.saved_model.serving import served, single_device_copy
 from tfclust.saved_model.versions import (
@@ -34,6 +35,25 @@ _UNLESS_OK = (
 )
 
 
+class Extras(NamedTuple):
+    """What a version may have beside the model itself.
+
+    Attributes:
+      warmup_images: encoded images, of which the records are made that a server
+        replays before the version answers.
+      formats: names of `formats.FORMATS`, to write the model in as well.
+      frozen: whether variables become constants: faster on some servers, and
+        nobody can train it further.
+    """
+
+    warmup_images: tuple[bytes, ...] = ()
+    formats: tuple[str, ...] = ()
+    frozen: bool = False
+
+
+NO_EXTRAS = Extras()
+
+
 class Differences(NamedTuple):
     """How far a reloaded model is from its method; see `compare_reload`."""
 
@@ -53,6 +73,7 @@ def save(
     max_pixels=MAX_PIXELS,
     cluster_names=None,
     write_more=None,
+    extras=NO_EXTRAS,
 ):
     """Writes the next version of a trained method under `path`.
 
@@ -76,6 +97,7 @@ def save(
         `cluster_name`; None for none.
       write_more: called with the version's folder, before it appears, to write
         further files into its assets.extra; None for none.
+      extras: `Extras`.
 
     Returns:
       `pathlib.Path` of the version, `<path>/<integer>`.
@@ -88,7 +110,11 @@ def save(
     sizes = (*_sizes(method, image_size, resize_size), _checked(max_pixels))
     backbone = single_device_copy(method.backbone)
     module, signatures = served(
-        method, backbone, *sizes, cluster_names=cluster_names
+        method,
+        backbone,
+        *sizes,
+        cluster_names=cluster_names,
+        frozen=extras.frozen,
     )
     about = _model_card(card or {}, signatures, *sizes)
 
@@ -98,6 +124,7 @@ def save(
         backbone.save(folder / BACKBONE_FILE)
         if write_more is not None:
             write_more(folder)
+        about.update(_write_extras(folder, backbone, extras, sizes[0]))
         words = json.dumps(about, indent=2, ensure_ascii=False, default=_plain)
         (folder / CARD_FILE).write_text(words + "\n", encoding="utf-8")
         # Before the version appears: a server would load it at once.
@@ -125,6 +152,17 @@ def compare_reload(path, method, images):
     backbone = single_device_copy(method.backbone)
     expected = tf.function(Inference(method, backbone), autograph=False)(images)
     return _differences(loaded, images, expected)
+
+
+def _write_extras(folder, backbone, extras, image_size):
+    """Writes them beside the model; what the card says of them."""
+    found = {"frozen": extras.frozen}
+    if extras.warmup_images:
+        images = extras.warmup_images
+        found["warm_up"] = warm_up.write(folder, images, image_size)
+    if extras.formats:
+        found["formats"] = formats.write(folder, backbone, extras.formats)
+    return found
 
 
 def _model_card(card, signatures, image_size, resize_size, max_pixels):

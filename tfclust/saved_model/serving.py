@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfclust import backbones
 from tfclust.backbones.copying import copy_of
 from tfclust.engine.inference import Inference
+from tfclust.saved_model import frozen as folding
 from tfclust.saved_model.decoding import OK, decode
 
 
@@ -65,6 +66,7 @@ def served(
     max_pixels,
     *,
     cluster_names=None,
+    frozen=False,
 ):
     """What is saved of a method.
 
@@ -75,17 +77,24 @@ def served(
       resize_size: int, the short side before it.
       max_pixels: int, of an encoded image.
       cluster_names: `{cluster: name}`; None for none.
+      frozen: whether variables become constants; then nothing is trainable.
 
     Returns:
       A `Served` module, and its signatures by name.
     """
-    infer = Inference(method, backbone)
-    images = tf.TensorSpec(
+    inference = infer = Inference(method, backbone)
+    if frozen:
+        inference.clusterer = folding.freeze_clusterer(inference.clusterer)
+        weights = [*backbone.variables, *method.projector.variables]
+        infer = folding.frozen(inference, weights)
+    image_spec = tf.TensorSpec(
         [None, *backbone.input_shape[1:]], tf.float32, name="images"
     )
     encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
 
     def call(images, training=False):
+        if frozen:
+            return infer(images)["features"]
         return tf.cast(backbone(images, training=training), tf.float32)
 
     def from_bytes(image_bytes):
@@ -94,30 +103,33 @@ def served(
         found = infer(decoded.images)
         if cluster_names:
             # In this signature alone: converters know no strings.
-            names = _names_of(cluster_names, infer.clusterer)
+            names = _names_of(cluster_names, inference.clusterer)
             named = tf.gather(names, found["cluster"])
             found["cluster_name"] = tf.where(good, named, "")
         found = {name: _where(good, x) for name, x in found.items()}
         return {**found, "status": decoded.status}
 
     def from_images(images):
-        return infer(images)
+        return infer(_whole(images, image_spec))
 
     module = Served(name="tfclust")
-    module.variables = [v.value for v in backbone.variables]
-    module.trainable_variables = [v.value for v in backbone.trainable_variables]
-    module.regularization_losses = _regularization_losses(backbone)
-    module.head_variables = infer.variables()
+    kept = [] if frozen else backbone.variables
+    module.variables = [v.value for v in kept]
+    module.trainable_variables = [v.value for v in kept if v.trainable]
+    module.head_variables = [] if frozen else inference.variables()
+    module.regularization_losses = (
+        [] if frozen else _regularization_losses(backbone)
+    )
     module.__call__ = tf.function(call, autograph=False)
-    for training in (False, True):
-        module.__call__.get_concrete_function(images, training=training)
+    for training in (False,) if frozen else (False, True):
+        module.__call__.get_concrete_function(image_spec, training=training)
     signatures = {
         "serving_default": _signature(from_bytes, encoded),
-        "images": _signature(from_images, images),
+        "images": _signature(from_images, image_spec),
     }
     stages = backbones.pyramid(backbone)
     if stages:
-        signatures["pyramid"] = _pyramid(backbone, stages, images)
+        signatures["pyramid"] = _pyramid(backbone, stages, image_spec, frozen)
     return module, signatures
 
 
@@ -137,14 +149,29 @@ def _names_of(cluster_names, clusterer):
     return tf.constant([cluster_names.get(k, "") for k in range(count)])
 
 
-def _pyramid(backbone, stages, images):
+def _whole(images, spec):
+    """`images`, whose shape a server does not compare with the signature's.
+
+    Without it, another number of axes ends the server's process: a convolution
+    of oneDNN checks that it has four and aborts.
+    """
+    return tf.ensure_shape(images, spec.shape)
+
+
+def _pyramid(backbone, stages, spec, frozen):
     model = keras.Model(backbone.inputs, stages)
 
+    def stages_of(images):
+        return model(images, training=False)
+
+    if frozen:
+        stages_of = folding.frozen(stages_of, model.variables)
+
     def from_images(images):
-        maps = model(images, training=False)
+        maps = stages_of(_whole(images, spec))
         return {name: tf.cast(x, tf.float32) for name, x in maps.items()}
 
-    return _signature(from_images, images)
+    return _signature(from_images, spec)
 
 
 def _signature(function, *specs):

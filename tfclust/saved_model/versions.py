@@ -14,9 +14,9 @@ import tempfile
 
 from tfclust.runtime import files, folders, locks
 
-_HIDDEN = ".writing-"
+HIDDEN = ".writing-"
 # As `tempfile` ends names, and what `fill` writes.
-_OURS = re.compile(re.escape(_HIDDEN) + r"[a-z0-9_]{8}")
+_OURS = re.compile(re.escape(HIDDEN) + r"[a-z0-9_]{8}")
 _FILES = {
     "assets",
     "assets.extra",
@@ -93,10 +93,10 @@ def newest_version(path):
       ValueError: if the largest version has lost its graph.
     """
     path = folders.expanded(path)
-    if _is_saved_model(path):
+    if is_saved_model(path):
         return path
-    numbers = [n for n in _versions(path) if _is_version(path / str(n))]
-    versions = [n for n in numbers if _is_saved_model(path / str(n))]
+    numbers = [n for n in version_numbers(path) if _is_version(path / str(n))]
+    versions = [n for n in numbers if is_saved_model(path / str(n))]
     if not versions:
         raise FileNotFoundError(
             f"no SavedModel in {path}: expected saved_model.pb, or folders "
@@ -119,7 +119,7 @@ def _begin(path):
     try:
         if beginning is not None:
             _remove_leftovers(path)
-        hidden = pathlib.Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=path))
+        hidden = pathlib.Path(tempfile.mkdtemp(prefix=HIDDEN, dir=path))
         return hidden, locks.held(hidden)
     finally:
         if beginning is not None:
@@ -132,7 +132,7 @@ def _remove_leftovers(path):
         if not _OURS.fullmatch(entry.name) or entry.is_symlink():
             continue
         with contextlib.suppress(OSError):  # another user's, or gone
-            if not set(os.listdir(entry)) <= _FILES:
+            if not is_ours(entry):
                 continue
             lock = locks.held(entry)
             if lock is not None:
@@ -154,8 +154,14 @@ def _as_os_error():
         raise
 
 
-def _is_saved_model(path):
+def is_saved_model(path):
+    """Whether a folder holds the graph of a SavedModel."""
     return (path / "saved_model.pb").is_file()
+
+
+def is_ours(path):
+    """Whether a folder holds nothing but what an export writes."""
+    return set(os.listdir(path)) <= _FILES
 
 
 def _is_version(path):
@@ -163,7 +169,7 @@ def _is_version(path):
     return path.is_dir() and any((path / name).exists() for name in _FILES)
 
 
-def _versions(path):
+def version_numbers(path):
     """Integers that name an entry of `path`."""
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     return [int(name) for name in names if name.isascii() and name.isdigit()]
@@ -171,7 +177,7 @@ def _versions(path):
 
 def _publish(hidden, path):
     """Gives the finished folder the next free integer as its name."""
-    version = max(_versions(path), default=0) + 1
+    version = max(version_numbers(path), default=0) + 1
     while True:
         target = path / str(version)
         try:

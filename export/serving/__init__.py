@@ -1,0 +1,1 @@
+"""Serving an exported model: a server's configuration, a client, a server."""

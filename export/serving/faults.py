@@ -1,0 +1,22 @@
+"""What can go wrong between a client and a server, in three kinds."""
+
+TRANSIENT = "transient"  # may succeed when it is sent again
+REFUSED = "refused"  # this request, whatever it holds; others may succeed
+FATAL = "fatal"  # every request
+
+
+class ServingError(RuntimeError):
+    """A sentence to the user: the whole command ends."""
+
+
+class Fault(Exception):
+    """A request without an answer; `kind` is one of the three."""
+
+    def __init__(self, kind, words):
+        # A server's message may hold a trace of many lines.
+        super().__init__(words.strip().split("\n")[0][:300])
+        self.kind = kind
+
+
+class Unsendable(Exception):
+    """Why an image is not sent."""

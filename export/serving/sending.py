@@ -1,0 +1,206 @@
+"""Batches of images sent side by side, and what becomes of each image.
+
+A request that may succeed later is sent again, after a growing pause. One that
+the server refuses is cut in two, until the image is found that it refuses: the
+others have their answers. What concerns every request ends the command.
+"""
+
+import collections
+import concurrent.futures
+import random
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from export.serving.faults import (
+    FATAL,
+    REFUSED,
+    Fault,
+    ServingError,
+    Unsendable,
+)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
+_STATUS, _OK = "status", "ok"
+
+
+class Target(NamedTuple):
+    """What is asked: of which version, by which signature."""
+
+    model: str
+    version: int
+    signature: str
+    input: str  # the alias of the encoded images
+    outputs: dict  # alias to `transport.Column`, of those to keep
+    only: str | None = None  # the alias, if the signature has no other output
+
+
+class Patience(NamedTuple):
+    """How long a request is tried."""
+
+    deadline: float  # seconds for one try
+    retries: int  # further tries
+
+
+class Rows(NamedTuple):
+    """What came back for consecutive images."""
+
+    positions: range
+    status: list  # of str, "ok" or a reason
+    columns: dict  # alias to an array [n, ...]; NaN, -1 or "" without answer
+
+
+def patiently(call, patience, sleep=time.sleep):
+    """`call()`, tried again after a pause while its fault may pass.
+
+    Raises:
+      Fault: the last one.
+    """
+    for attempt in range(patience.retries + 1):
+        try:
+            return call()
+        except Fault as fault:
+            if fault.kind in (REFUSED, FATAL) or attempt == patience.retries:
+                raise
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+        # Clients that failed together should not come back together.
+        sleep(pause * random.uniform(0.5, 1))
+
+
+class Sender:
+    """Sends images and puts their answers in order.
+
+    Args:
+      transport: as `transport.connect` returns it.
+      target: `Target`. patience: `Patience`.
+      pictures: `Pictures`.
+    """
+
+    def __init__(self, transport, target, patience, pictures):
+        self._transport, self._target = transport, target
+        self._patience, self._pictures = patience, pictures
+        self._shapes: dict[str, tuple] = {}  # of rows that had an answer
+
+    def all_rows(self, batches, concurrency):
+        """Yields `Rows` of each batch, in order.
+
+        Raises:
+          ServingError: if no request can succeed.
+        """
+        pool = concurrent.futures.ThreadPoolExecutor(concurrency)
+        waiting: collections.deque = collections.deque()
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(self.rows, batch))
+                # What is finished out of order waits in memory: a bound to it.
+                if len(waiting) > 2 * concurrency:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            self._transport.close()  # ends the requests that are under way
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def rows(self, batch):
+        """The `Rows` of one batch."""
+        data, status = [], []
+        for position in batch:
+            try:
+                data.append(self._pictures.encoded(position))
+                status.append(_OK)
+            except Unsendable as reason:
+                status.append(f"not sent: {reason}")
+        answers = self._answers(data) if data else []
+        sent = iter(answers)
+        whole = [next(sent) if s == _OK else s for s in status]
+        return self._joined(batch, whole)
+
+    def _answers(self, data):
+        """For each image its row of all columns, or the reason without."""
+        target = self._target
+        inputs = {target.input: data}
+
+        def ask():
+            return self._transport.predict(
+                target, inputs, list(target.outputs), self._patience.deadline
+            )
+
+        try:
+            columns = patiently(ask, self._patience)
+        except Fault as fault:
+            self._give_up_if_fatal(fault)
+            if len(data) == 1:
+                return [f"refused: {fault}"]
+            half = len(data) // 2
+            return self._answers(data[:half]) + self._answers(data[half:])
+        return [
+            {name: column[i] for name, column in columns.items()}
+            for i in range(len(data))
+        ]
+
+    def _give_up_if_fatal(self, fault):
+        """Raises unless the fault is the request's alone.
+
+        After the last try of a fault that might have passed, a server that
+        still answers says that it was the request: too slow, or too much.
+        """
+        if fault.kind == FATAL:
+            raise ServingError(
+                f"the server no longer answers for {self._target.model}, "
+                f"version {self._target.version}: {fault}. What has come is "
+                "kept: the same command continues."
+            ) from fault
+        if fault.kind == REFUSED:
+            return
+        try:
+            self._transport.describe(
+                self._target.model,
+                self._target.version,
+                None,
+                self._patience.deadline,
+            )
+        except Fault as second:
+            raise ServingError(
+                f"the server does not answer after {self._patience.retries} "
+                f"further tries: {second}. What has come is kept: the same "
+                "command continues."
+            ) from second
+
+    def _joined(self, batch, whole):
+        status, columns = [], {}
+        for row in whole:
+            if isinstance(row, str):
+                status.append(row)
+                continue
+            word = row.get(_STATUS, _OK)
+            status.append(word.decode() if isinstance(word, bytes) else word)
+            self._shapes = {n: np.shape(x) for n, x in row.items()}
+        for name, about in self._target.outputs.items():
+            if name == _STATUS:
+                continue
+            shape = self._shapes.get(name, _shape_of(about))
+            columns[name] = np.stack(
+                [
+                    _nothing(about.dtype, shape)
+                    if isinstance(row, str)
+                    else row[name]
+                    for row in whole
+                ]
+            )
+        return Rows(batch, status, columns)
+
+
+def _shape_of(about):
+    """The shape of a row, from the signature; open sides count as 0."""
+    return tuple(max(0, side) for side in (about.shape or (0,))[1:])
+
+
+def _nothing(dtype, shape):
+    """What stands in a row without an answer."""
+    if dtype == "object":
+        return np.full(shape, b"", object)
+    kind = np.dtype(dtype)
+    return np.full(shape, np.nan if kind.kind == "f" else -1, kind)

@@ -1,0 +1,239 @@
+"""What a server's faults do to the client: to one image, or to none."""
+
+import collections
+import time
+
+import numpy as np
+import pytest
+
+from export.serving import rows, sending, transport
+from export.serving.faults import (
+    FATAL,
+    REFUSED,
+    TRANSIENT,
+    Fault,
+    ServingError,
+)
+
+COLUMNS = {
+    "features": transport.Column("float32", (-1, 2)),
+    "cluster": transport.Column("int64", (-1,)),
+}
+TARGET = sending.Target("mine", 1, "serving_default", "image_bytes", COLUMNS)
+PATIENCE = sending.Patience(deadline=5, retries=3)
+
+
+class Pictures:
+    """Image i is its number in words."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def encoded(self, position):
+        return str(position).encode()
+
+    def batches(self, rows):
+        for begin in range(0, self.count, rows):
+            yield range(begin, min(begin + rows, self.count))
+
+
+class Transport:
+    """Answers features [i, i] and cluster i; `trouble` may raise."""
+
+    def __init__(self, trouble=lambda data: None, alive=True):
+        self.trouble, self.alive = trouble, alive
+        self.calls, self.closed = [], False
+
+    def describe(self, model, version, label, deadline):
+        if not self.alive:
+            raise Fault(TRANSIENT, "connection refused")
+
+    def predict(self, target, inputs, outputs, deadline):
+        data = [int(x) for x in inputs["image_bytes"]]
+        self.calls.append(data)
+        self.trouble(data)
+        numbers = np.array(data)
+        features = np.stack([numbers, numbers], axis=1).astype(np.float32)
+        return {"features": features, "cluster": numbers}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(sending, "_FIRST_PAUSE", 1e-4)
+
+
+def send(server, count=40, batch=8, concurrency=4):
+    pictures = Pictures(count)
+    sender = sending.Sender(server, TARGET, PATIENCE, pictures)
+    found = list(sender.all_rows(pictures.batches(batch), concurrency))
+    status = [s for part in found for s in part.status]
+    cluster = np.concatenate([part.columns["cluster"] for part in found])
+    return status, cluster
+
+
+@pytest.mark.parametrize("bad", [[13], [0], [39], [8, 9, 15], list(range(8))])
+def test_a_refused_image_never_costs_the_others(bad):
+    def trouble(data):
+        if set(data) & set(bad):
+            raise Fault(REFUSED, "invalid argument: no image")
+
+    status, cluster = send(Transport(trouble))
+    for i in range(40):
+        assert cluster[i] == (-1 if i in bad else i)
+        wanted = "refused: invalid argument: no image" if i in bad else "ok"
+        assert status[i] == wanted
+
+
+def test_one_bad_image_costs_few_requests():
+    def trouble(data):
+        if 13 in data:
+            raise Fault(REFUSED, "bad")
+
+    server = Transport(trouble)
+    send(server, count=64, batch=64)
+    assert len(server.calls) <= 1 + 2 * 6  # two halves at each of log2(64)
+
+
+def test_what_may_pass_is_tried_again_and_answered_once():
+    tries = collections.Counter()
+
+    def trouble(data):
+        tries[tuple(data)] += 1
+        if tries[tuple(data)] <= 3:
+            raise Fault(TRANSIENT, "unavailable: overloaded")
+
+    status, cluster = send(Transport(trouble))
+    assert cluster.tolist() == list(range(40))
+    assert set(status) == {"ok"} and set(tries.values()) == {4}
+
+
+def test_pauses_grow_and_are_bounded(monkeypatch):
+    monkeypatch.setattr(sending, "_FIRST_PAUSE", 0.1)
+    pauses = []
+
+    def call():
+        raise Fault(TRANSIENT, "down")
+
+    with pytest.raises(Fault):
+        sending.patiently(call, sending.Patience(1, 12), pauses.append)
+    for attempt, pause in enumerate(pauses):
+        whole = min(10, 0.1 * 2**attempt)
+        assert whole / 2 <= pause <= whole
+    assert len(pauses) == 12
+
+
+def test_an_image_that_is_too_slow_is_found_while_the_server_lives():
+    def trouble(data):
+        if 5 in data:
+            raise Fault(TRANSIENT, "deadline exceeded")
+
+    status, cluster = send(Transport(trouble), count=16)
+    assert status[5] == "refused: deadline exceeded"
+    assert cluster.tolist() == [i if i != 5 else -1 for i in range(16)]
+
+
+@pytest.mark.parametrize(
+    "kind, alive, words",
+    [
+        (TRANSIENT, False, "does not answer after 3 further tries"),
+        (FATAL, True, "no longer answers for mine, version 1"),
+    ],
+)
+def test_a_server_that_is_gone_ends_the_command_at_once(kind, alive, words):
+    def trouble(data):
+        raise Fault(kind, "gone")
+
+    server = Transport(trouble, alive)
+    with pytest.raises(ServingError, match=words):
+        send(server, count=400)
+    assert server.closed
+    assert len({tuple(call) for call in server.calls}) < 20
+
+
+def test_answers_come_in_order_whoever_is_first():
+    def trouble(data):
+        time.sleep(0.02 if data[0] % 16 == 0 else 0)
+
+    _, cluster = send(Transport(trouble), count=100, batch=8, concurrency=8)
+    assert cluster.tolist() == list(range(100))
+
+
+def test_an_answer_with_a_row_too_few_is_refused():
+    with pytest.raises(Fault, match="expected a row for each"):
+        transport.checked_answer({"x": np.zeros([3, 2])}, 4)
+
+
+def test_a_stopped_client_goes_on_after_the_rows_it_has(tmp_path):
+    plan = {"model": "mine", "version": 1}
+    names = [f"{i}.png" for i in range(40)]
+    output = tmp_path / "f.npz"
+    done = []
+
+    def trouble(data):
+        if data[0] >= 24:
+            raise Fault(FATAL, "stopped")
+
+    for server in (Transport(trouble), Transport()):
+        with rows.Unfinished(output) as kept:
+            kept.begin(plan)
+            done.append(kept.done)
+            pictures = Pictures(40)
+            sender = sending.Sender(server, TARGET, PATIENCE, pictures)
+            batches = [b for b in pictures.batches(8) if b[0] >= kept.done]
+            try:
+                for part in sender.all_rows(batches, 1):
+                    kept.add(part)
+            except ServingError:
+                kept.flush()
+                continue
+            kept.finish(names, [("bad.png", "empty")], plan)
+    assert done == [0, 24]
+    assert server.calls[0][0] == 24  # nothing is asked twice
+    with np.load(output) as found:
+        assert found["cluster"].tolist() == [*range(40), -1]
+        assert found["name"].tolist() == [*names, "bad.png"]
+        assert found["status"].tolist()[-1] == "not sent: empty"
+    assert [p.name for p in tmp_path.iterdir()] == ["f.npz"]
+
+
+def test_rows_of_another_request_are_not_mixed(tmp_path):
+    part = sending.Rows(range(2), ["ok"] * 2, {"x": np.arange(2)})
+    with rows.Unfinished(tmp_path / "f.npz") as kept:
+        kept.begin({"version": 1})
+        kept.add(part)
+        kept.flush()
+    with rows.Unfinished(tmp_path / "f.npz") as kept:
+        assert kept.planned() == {"version": 1}
+        with pytest.raises(ValueError, match="begun with other version"):
+            kept.begin({"version": 2})
+    with rows.Unfinished(tmp_path / "f.npz", restart=True) as kept:
+        kept.begin({"version": 2})
+        assert kept.done == 0
+
+
+def test_two_clients_do_not_write_one_output(tmp_path):
+    with rows.Unfinished(tmp_path / "f.npz"):
+        other = rows.Unfinished(tmp_path / "f.npz")
+        with pytest.raises(ValueError, match="by another client"):
+            other.__enter__()
+
+
+def test_columns_of_several_axes_and_of_words_are_kept(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    boxes = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    words = np.array([["ä".encode(), b"b"], [b"", b"d"]], object)
+    part = sending.Rows(range(2), ["ok"] * 2, {"boxes": boxes, "words": words})
+    for name in ("f.npz", "f.parquet"):
+        with rows.Unfinished(tmp_path / name) as kept:
+            kept.begin({})
+            kept.add(part)
+            kept.finish(["a", "b"], [], {})
+    table = parquet.read_table(tmp_path / "f.parquet")
+    assert table["boxes"].to_pylist() == boxes.tolist()
+    assert table["words"].to_pylist() == [["ä", "b"], ["", "d"]]
+    with np.load(tmp_path / "f.npz") as found:
+        np.testing.assert_array_equal(found["boxes"], boxes)
+        assert found["words"].tolist() == [["ä", "b"], ["", "d"]]
