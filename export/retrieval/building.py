@@ -117,9 +117,7 @@ def _up_to_date(folder, uri, current, config, say):
     if source.skipped[3:]:
         say(f"Left out: {len(source.skipped) - 3:,} more.")
     names, num_bytes, _, _, digests = source.manifest()
-    keys = list(
-        map(store.Key, names, digests.tolist(), num_bytes.tolist())
-    )
+    keys = list(map(store.Key, names, digests.tolist(), num_bytes.tolist()))
     parts, missing, removed = _still_there(folder, uri, keys)
     kept = sum(len(part.keys) for part in parts)
     new = _computed(folder, uri, current, source, keys, missing, config)
@@ -135,7 +133,7 @@ def _still_there(folder, uri, keys):
       list of `store.Part` without images that are gone; the positions in `keys`
       of images that no part has; the number of images that are gone.
     """
-    places = collections.defaultdict(collections.deque)
+    places: dict = collections.defaultdict(collections.deque)
     for place, key in enumerate(keys):
         places[key].append(place)
     parts, removed, found = [], 0, np.zeros(len(keys), bool)
@@ -162,7 +160,8 @@ def _computed(folder, uri, current, source, keys, missing, config):
     """New parts of the images at positions `missing`."""
     at_once = _PART_BYTES // (4 * current.width)
     at_once = max(1, min(_PART_ROWS, at_once))
-    parts, waiting = [], []
+    parts: list[store.Part] = []
+    waiting: list[tuple] = []
 
     def write():
         rows = np.concatenate([rows for rows, _ in waiting])
@@ -216,7 +215,7 @@ def _commit(folder, before, current, parts, changed, config, say):
     if told:
         blocks = blocks or [store.read_rows(folder, part) for part in parts]
         _list_duplicates(folder, parts, blocks, about, config, say)
-    sets = collections.Counter()
+    sets: collections.Counter = collections.Counter()
     for part in parts:
         sets[part.uri] += len(part.keys)
     store.write_about(
@@ -234,14 +233,18 @@ def _commit(folder, before, current, parts, changed, config, say):
     )
     _tidy(folder, parts, about, config)
     recall = about.get("recall")
-    how = "every row is compared" if recall is None else (
-        f"{about['probes']} of {about['lists']} lists are looked through, "
-        f"recall@10 {recall:.3f} on its own images"
+    how = (
+        "every row is compared"
+        if recall is None
+        else (
+            f"{about['probes']} of {about['lists']} lists are looked through, "
+            f"recall@10 {recall:.3f} on its own images"
+        )
     )
     say(f"{count:,} images of width {current.width}: {about['kind']}, {how}.")
-    if kind == nearest.EXACT and count > nearest.EXACT_UP_TO:
-        if config.nearest == "auto":
-            say('For more speed: pip install "tfclust[retrieval]" (faiss).')
+    many = kind == nearest.EXACT and count > nearest.EXACT_UP_TO
+    if many and config.nearest == "auto":
+        say('For more speed: pip install "tfclust[retrieval]" (faiss).')
 
 
 def _list_duplicates(folder, parts, blocks, about, config, say):

@@ -46,7 +46,7 @@ def find(searcher, keys, blocks, threshold):
             for first in range(0, len(block), _AT_ONCE):
                 rows = np.asarray(block[first : first + _AT_ONCE])
                 found = searcher.search(rows, _NEIGHBOURS + 1)
-                own = np.arange(len(rows))[:, None] + start + first
+                own = start + first + np.arange(len(rows))[:, None]
                 near = (found.scores >= threshold) & (found.rows != own)
                 low = np.minimum(found.rows, own)
                 high = np.maximum(found.rows, own)
@@ -55,8 +55,8 @@ def find(searcher, keys, blocks, threshold):
                 line.update(len(rows))
             start += len(block)
     # Mostly each of the two tells of the pair.
-    code, first = np.unique(np.concatenate(codes), return_index=True)
-    score = np.concatenate(scores)[first]
+    code, kept = np.unique(np.concatenate(codes), return_index=True)
+    score = np.concatenate(scores)[kept]
     order = np.lexsort((code, -score))
     return _described(score[order], *np.divmod(code[order], count), keys)
 

@@ -243,7 +243,7 @@ def _merged(faiss, index, blocks, at_once, folder, name):
     """
     from faiss.contrib.ondisk import merge_ondisk
 
-    shards = []
+    shards: list[pathlib.Path] = []
     shard = faiss.clone_index(index)
 
     def keep():
@@ -286,18 +286,18 @@ def _probes(index, blocks, count):
     own = np.arange(number) * count // number
     queries = _spaced(blocks, count, number)
     top = min(_RECALL_AT, count - 1)
-    truth = _without_own(*exact(blocks, queries, top + 1), own)[:, top - 1]
+    truth = _without_own(exact(blocks, queries, top + 1), own)[:, top - 1]
     probes, recall = 4, 0.0
     while recall < RECALL and probes < index.nlist:
         probes = min(2 * probes, index.nlist)
         tried = Searcher(blocks, index, probes)
-        found = _without_own(*tried.search(queries, top + 1), own)[:, :top]
+        found = _without_own(tried.search(queries, top + 1), own)[:, :top]
         # By scores: of equally near rows, either may be found.
         recall = float((found >= truth[:, None] - 1e-6).mean())
     return probes, recall
 
 
-def _without_own(scores, rows, own):
-    """`scores` `[q, top]` with each query's own row at the end, as -inf."""
-    scores = np.where(rows == own[:, None], -np.inf, scores)
+def _without_own(found, own):
+    """Scores `[q, top]` with each query's own row at the end, as -inf."""
+    scores = np.where(found.rows == own[:, None], -np.inf, found.scores)
     return -np.sort(-scores, axis=1)
