@@ -54,7 +54,9 @@ def build(config, say):
 
 def place_of(uri):
     """A URI that means the same from every working folder."""
-    scheme, rest = schemes.parted(uri, "images")
+    scheme, _, rest = uri.partition(":")
+    if scheme not in schemes.SCHEMES:  # a folder, which may be gone
+        scheme, rest = "folder", uri
     if scheme not in _ON_DISK:
         return uri
     path, mark, words = rest, "", ""

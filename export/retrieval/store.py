@@ -23,7 +23,7 @@ from tfclust.runtime import files, folders, locks, terminal
 FORMAT = 1
 INDEX_FILE, PARTS, DUPLICATES_FILE = "index.json", "parts", "duplicates.tsv"
 _PART = re.compile(r"([0-9]+)\.json")
-_OURS = re.compile(r"nearest-[0-9]+\.(faiss|ivfdata)")
+_OURS = re.compile(r"nearest-[0-9]+\.[0-9]+\.faiss")
 _TRIES = 3
 _BUILD = "Build it with export.retrieval.build_index"
 

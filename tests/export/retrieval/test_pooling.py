@@ -83,7 +83,9 @@ def test_gem_and_spoc_equal_their_formulas():
     (gem,) = pooling.gem(feature_map)
     (spoc,) = pooling.spoc(feature_map)
     for channel in range(3):
-        values = [feature_map[y, x, channel] for y in range(5) for x in range(4)]
+        values = [
+            feature_map[y, x, channel] for y in range(5) for x in range(4)
+        ]
         cubes = [max(value, 1e-6) ** 3 for value in values]
         assert gem[channel] == pytest.approx((sum(cubes) / 20) ** (1 / 3))
         assert spoc[channel] == pytest.approx(sum(values))

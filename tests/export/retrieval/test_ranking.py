@@ -78,9 +78,7 @@ def oracle_classes(gallery, labels, queries, query_labels, own):
         precisions = [
             sum(hits[: r + 1]) / (r + 1) for r in range(len(hits)) if hits[r]
         ]
-        within = [
-            sum(hits[: r + 1]) / (r + 1) for r in range(total) if hits[r]
-        ]
+        within = [sum(hits[: r + 1]) / (r + 1) for r in range(total) if hits[r]]
         counted += 1
         sums += [
             sum(precisions) / total,
