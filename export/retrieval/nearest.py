@@ -155,9 +155,8 @@ class Searcher:
         if not self._indexes:
             return exact(self._blocks, queries, top)
         found = [self._of_index(i, queries, top) for i in self._indexes]
-        scores, rows = (
-            np.concatenate(x, axis=1) for x in zip(*found, strict=True)
-        )
+        scores = np.concatenate([scores for scores, _ in found], axis=1)
+        rows = np.concatenate([rows for _, rows in found], axis=1)
         return Neighbours(*_best(scores, rows, top))
 
     def _of_index(self, index, queries, top):

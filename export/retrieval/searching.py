@@ -91,7 +91,9 @@ def write_page(path, answers, index):
 
     def picture(uri, name):
         image = at.image(uri, name)
-        return image and pages.thumbnail(image, _THUMBNAIL)
+        if image is None:
+            return None
+        return pages.thumbnail(image, _THUMBNAIL)
 
     rows = [
         {

@@ -1,5 +1,7 @@
 """Two exports that tests of this room share."""
 
+import pathlib
+
 import pytest
 
 from tests.support import exported as support
@@ -15,6 +17,26 @@ def exported(tmp_path_factory):
 def another(tmp_path_factory):
     """A version of another network of the same width."""
     return _saved(tmp_path_factory, seed=2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded_once():
+    """A version that is still there is loaded once, not for each command."""
+    from export.retrieval import model
+
+    load, known = model.load, {}
+
+    def cached(path):
+        path = pathlib.Path(path)
+        marks = [p.stat().st_mtime_ns for p in sorted(path.glob("*"))]
+        key = path, *marks
+        if not marks or key not in known:
+            known[key] = load(path)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "load", cached)
+        yield
 
 
 def _saved(tmp_path_factory, seed):
