@@ -1,5 +1,6 @@
 # quickstart: from images to clusters, figures and a SavedModel.
 # test: every promise of the suite.   test-all: also in all combinations.
+# search: nearest images by the quickstart's SavedModel.
 # bench: benchmarks.   Each sets up .venv by itself.
 
 PYTHON ?= python3
@@ -10,8 +11,9 @@ PYTEST := $(PY) -m pytest -q -n 3 --dist=loadfile \
 RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags
+SEARCH := runs/search
 
-.PHONY: quickstart test test-all test-slow bench lint
+.PHONY: quickstart test test-all test-slow bench lint search
 .DELETE_ON_ERROR:
 
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
@@ -36,6 +38,17 @@ lint: $(VENV)/.tfclust-test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# Digits that are nearest to digits which the model has never seen.
+search: $(RUN)/saved_model.txt
+	@rm -rf $(SEARCH)
+	$(PY) -m export.retrieval.build_index --saved_model=$(EXPORT) \
+		--images='digits:?split=train' --output=$(SEARCH)
+	$(PY) -m export.retrieval.search --index=$(SEARCH) --top=8 \
+		--query='digits:?split=test' --max_queries=20 \
+		--html=$(SEARCH)/page.html | tail -n 1
+	$(PY) -m export.retrieval.evaluate --saved_model=$(EXPORT) \
+		--images='digits:?split=test'
 
 # A run that is finished already trains no further, so that a change of the
 # recipe's comments alone costs one evaluation.

@@ -60,8 +60,8 @@ def place_of(uri):
     if scheme not in _ON_DISK:
         return uri
     path, mark, words = rest, "", ""
-    if schemes.SCHEMES[scheme].words:
-        path, mark, words = rest.partition("?")
+    if schemes.SCHEMES[scheme].words and "?" in rest:
+        path, mark, words = rest.rpartition("?")
     return f"{scheme}:{folders.expanded(path).absolute()}{mark}{words}"
 
 

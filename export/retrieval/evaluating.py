@@ -147,8 +147,9 @@ def _pixel_rows(images):
     import tensorflow as tf
 
     images = tf.cast(images, tf.float32) / 255.0
-    rows = [maps.tiny_pixels(image)[0] for image in images]
-    return model.unit_rows(np.stack(rows))
+    if images.shape[1] > maps.PIXELS:
+        images = maps.averaged(images)
+    return model.unit_rows(images.numpy().reshape(len(images), -1))
 
 
 def _rows_of(backbone):

@@ -9,7 +9,7 @@ import numpy as np
 from tfclust import data, saved_model
 from tfclust.runtime import parallel, progress, terminal
 
-_PIXELS = 32  # of the baseline without a network, as in tfclust.evaluate
+PIXELS = 32  # of the baseline without a network, as in tfclust.evaluate
 
 
 def load_backbone(path, untrained=False, seed=0):
@@ -101,10 +101,14 @@ def _is_map(operation):
 
 def tiny_pixels(image):
     """The photo itself, averaged down to 32 x 32: one vector `[1, F]`."""
+    return averaged(image).numpy().reshape(1, -1)
+
+
+def averaged(images):
+    """`images` `[..., H, W, 3]` as 32 x 32 pixels."""
     import tensorflow as tf
 
-    small = tf.image.resize(image, [_PIXELS, _PIXELS], antialias=True)
-    return small.numpy().reshape(1, -1)
+    return tf.image.resize(images, [PIXELS, PIXELS], antialias=True)
 
 
 def photos(source, longer_side, boxes=None, words="Photos"):

@@ -56,14 +56,6 @@ class Index(NamedTuple):
     def count(self):
         return sum(len(part.keys) for part in self.parts)
 
-    def named(self, row):
-        """The URI and the name of a row."""
-        for part in self.parts:
-            if row < len(part.keys):
-                return part.uri, part.keys[row].name
-            row -= len(part.keys)
-        raise IndexError(row)
-
 
 def names_of(parts):
     """(URI, name) of all rows."""

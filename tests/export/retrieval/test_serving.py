@@ -62,6 +62,24 @@ def test_served_answers_equal_the_index(published, index, images):
     assert set(found["status"]) == {b"ok"}
 
 
+def test_the_loader_of_servers_answers_alike(published, images):
+    import tensorflow as tf
+
+    path = str(published / "1")
+    files = [(images / "4.png").read_bytes(), b"text"]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], path)
+        signature = loaded.signature_def["serving_default"]
+        found = session.run(
+            {name: out.name for name, out in signature.outputs.items()},
+            {signature.inputs["image_bytes"].name: files},
+        )
+    expected = answers(published / "1", files)
+    assert set(found) == {"names", "scores", "status"}
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
 def test_a_bad_image_has_a_status_and_costs_no_other(published, images):
     good = (images / "3.png").read_bytes()
     found = answers(published, [b"", good, good[:40], b"text"])
