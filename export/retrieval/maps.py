@@ -74,7 +74,7 @@ def map_function(backbone, layer=""):
             f"layer={layer or 'empty'}; the last ones are {last}."
         )
     name = layer or list(with_maps)[-1]
-    model = keras.Model(backbone.inputs, with_maps[name])
+    model = keras.Model(backbone.inputs[0], with_maps[name])
     if backbone.input_shape[1] is not None:
         weights = model.get_weights()
         model = keras.models.clone_model(

@@ -8,6 +8,7 @@ import pytest
 from export.retrieval import building, store
 from tests.support import image_files
 from tests.support.disk import full_disk
+from tests.support.marks import slow
 from tests.support.retrieval import refusal, status, write_images
 from tfclust.runtime import locks
 
@@ -152,6 +153,7 @@ def test_near_duplicates_are_all_pairs_above_the_threshold(build):
         assert sum(name in pair for pair in found) >= min(near, 8)
 
 
+@pytest.mark.slow
 def test_another_model_is_refused_by_name(
     build, another, exported, capfd, tmp_path, images
 ):
@@ -173,6 +175,7 @@ def test_two_builds_of_one_index_do_not_meet(build, tmp_path, capfd):
     assert "another build_index writes there" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_state(build, images, capsys):
     before = rows_by_name(build())
     image_files.write(images, "new.png", image_files.picture())
@@ -185,7 +188,7 @@ def test_a_full_disk_leaves_the_last_state(build, images, capsys):
     assert set(after) == set(before) | {"new.png"}
 
 
-@pytest.mark.parametrize("kind", ["ivf_flat", "ivf_sq8"])
+@pytest.mark.parametrize("kind", [slow("ivf_flat"), "ivf_sq8"])
 def test_lists_are_rewritten_when_images_change(build, images, kind):
     pytest.importorskip("faiss")
     folder = build(nearest=kind)
@@ -198,6 +201,7 @@ def test_lists_are_rewritten_when_images_change(build, images, kind):
     assert about["nearest"]["recall"] >= 0.95
 
 
+@pytest.mark.slow
 def test_images_that_vanish_after_the_check_leave_no_row(
     build, images, monkeypatch, capsys
 ):

@@ -10,6 +10,7 @@ from export.retrieval import maps, pooling, ranking
 from tests.export.retrieval.test_landmarks import write_query
 from tests.support import image_files
 from tests.support.exported import small_backbone
+from tests.support.marks import slow
 from tests.support.retrieval import refusal, status, write_images
 from tfclust import saved_model
 
@@ -40,14 +41,16 @@ def landmarks(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("baselines", ["", slow("untrained,pixels")])
 def test_class_figures_are_those_of_the_models_features(
-    exported, classes, tmp_path, capsys
+    exported, classes, tmp_path, capsys, baselines
 ):
     file = tmp_path / "figures.json"
     given = {"saved_model": exported, "images": classes, "output": file}
-    assert status("evaluate", **given) == 0
+    assert status("evaluate", baselines=baselines, **given) == 0
     figures = json.loads(file.read_text())
-    assert set(figures) == {"trained", "untrained", "pixels"}
+    networks = ["trained", *filter(None, baselines.split(","))]
+    assert list(figures) == networks
     import tensorflow as tf
 
     serve = tf.saved_model.load(str(exported)).signatures["serving_default"]
@@ -59,7 +62,7 @@ def test_class_figures_are_those_of_the_models_features(
     expected = ranking.class_figures(rows, labels)
     assert figures["trained"] == pytest.approx(expected)
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["trained", "untrained", "pixels"]
+    assert table[0].split() == networks
     assert table[1].split()[2] == f"{expected['mAP']:.2f}"
 
 
@@ -115,6 +118,7 @@ def ap(scores, positives, junk):
     return area / len(positives)
 
 
+@pytest.mark.slow
 def test_revisited_protocols_have_their_own_columns(
     exported, landmarks, tmp_path, capsys
 ):

@@ -60,6 +60,7 @@ def test_a_folder_asks_for_each_image(index, images, capsys):
         assert lines[0].split()[2] == name
 
 
+@pytest.mark.slow
 def test_a_turned_or_misnamed_file_is_read_as_people_see_it(
     index, images, tmp_path, capsys
 ):
@@ -88,6 +89,7 @@ def test_page_shows_thumbnails_and_escapes_names(index, tmp_path, capsys):
     assert not re.search(r'(src|href)="(?!data:)', text)
 
 
+@pytest.mark.slow
 def test_page_shows_what_is_left_of_an_index_whose_images_are_gone(
     exported, tmp_path
 ):
@@ -102,6 +104,7 @@ def test_page_shows_what_is_left_of_an_index_whose_images_are_gone(
     assert text.count("<img") == 3 and text.count("not there") == 1
 
 
+@pytest.mark.slow
 def test_an_index_of_records_shows_their_images(exported, tmp_path):
     image_files.write_shards(tmp_path, [4, 3], labelled=False)
     index, page = tmp_path / "idx", tmp_path / "page.html"
@@ -124,6 +127,25 @@ def changed_preprocessing(version, folder):
     return copy
 
 
+def test_an_index_of_another_model_is_refused_by_name(
+    index, images, tmp_path, capfd
+):
+    other = tmp_path / "idx"
+    shutil.copytree(index, other)
+    about = json.loads((other / store.INDEX_FILE).read_text())
+    about["identity"]["probe"][0].reverse()
+    about["identity"]["saved_model"] = "/models/elsewhere"
+    (other / store.INDEX_FILE).write_text(json.dumps(about))
+    given = {"query": images / "0.png", "saved_model": model_of(index)}
+    line = refusal(capfd, "search", index=other, **given)
+    assert "/models/elsewhere" in line and given["saved_model"] in line
+
+
+def model_of(index):
+    return store.read_about(index)["identity"]["saved_model"]
+
+
+@pytest.mark.slow
 def test_another_model_or_preprocessing_is_refused_by_name(
     index, images, another, exported, tmp_path, capfd
 ):
@@ -140,6 +162,7 @@ def test_another_model_or_preprocessing_is_refused_by_name(
     assert status("search", saved_model=moved, **given) == 0
 
 
+@pytest.mark.slow
 def test_a_model_that_has_moved_is_asked_for(exported, images, tmp_path, capfd):
     there = tmp_path / "model" / "1"
     shutil.copytree(exported, there)
@@ -166,6 +189,7 @@ def test_bad_input_is_one_line(index, images, capfd, given, words):
     assert words in refusal(capfd, "search", **given)
 
 
+@pytest.mark.slow
 def test_a_reader_sees_the_last_state_while_another_is_written(
     exported, tmp_path, monkeypatch
 ):

@@ -91,6 +91,7 @@ def test_a_bad_image_has_a_status_and_costs_no_other(published, images):
         assert set(found["names"][row]) == {b""}
 
 
+@pytest.mark.slow
 def test_it_is_published_as_a_version_beside_the_last(published, index):
     assert status("serve", index=index, output=published, top=2) == 0
     assert {p.name for p in published.iterdir()} >= {"1", "2"}
@@ -115,10 +116,15 @@ def test_memory_needed_is_that_of_the_rows_and_names(index):
     assert needs.written == 2 * needs.served
 
 
-def test_bad_input_is_one_line(index, another, tmp_path, capfd):
+@pytest.mark.slow
+def test_another_model_is_refused(index, another, tmp_path, capfd):
+    given = {"index": index, "output": tmp_path / "out"}
+    line = refusal(capfd, "serve", **given, saved_model=another)
+    assert str(another) in line and "differ" in line
+
+
+def test_bad_input_is_one_line(index, tmp_path, capfd):
     given = {"index": index, "output": tmp_path / "out"}
     line = refusal(capfd, "serve", **given, top=COUNT + 1)
     assert f"top must be at most the number of images, {COUNT}" in line
-    line = refusal(capfd, "serve", **given, saved_model=another)
-    assert str(another) in line and "differ" in line
     assert "output must be" in refusal(capfd, "serve", index=index)
