@@ -7,7 +7,6 @@ import pytest
 
 from export.retrieval import serving, store
 from tests.support.retrieval import refusal, status, write_images
-from tfclust import saved_model
 
 COUNT, TOP = 30, 5
 
@@ -37,21 +36,28 @@ def published(index, tmp_path_factory):
     return folder
 
 
-def answers(folder, files):
+@pytest.fixture(scope="module")
+def answers(published):
+    """A function from files to what the served model answers."""
     import tensorflow as tf
 
-    path = saved_model.newest_version(folder)
-    loaded = tf.saved_model.load(str(path))
-    found = loaded.signatures["serving_default"](image_bytes=tf.constant(files))
-    return {name: value.numpy() for name, value in found.items()}
+    loaded = tf.saved_model.load(str(published / "1"))
+
+    def ask(files):
+        found = loaded.signatures["serving_default"](
+            image_bytes=tf.constant(files)
+        )
+        return {name: value.numpy() for name, value in found.items()}
+
+    return ask
 
 
-def test_served_answers_equal_the_index(published, index, images):
+def test_served_answers_equal_the_index(answers, index, images):
     opened = store.open_index(index)
     names = [name for _, name in store.names_of(opened.parts)]
     rows = np.concatenate(opened.features)
     files = [(images / name).read_bytes() for name in names]
-    found = answers(published, files)
+    found = answers(files)
     scores = rows @ rows.T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
     expected = np.take_along_axis(scores, order, axis=1)
@@ -62,7 +68,7 @@ def test_served_answers_equal_the_index(published, index, images):
     assert set(found["status"]) == {b"ok"}
 
 
-def test_the_loader_of_servers_answers_alike(published, images):
+def test_the_loader_of_servers_answers_alike(published, answers, images):
     import tensorflow as tf
 
     path = str(published / "1")
@@ -74,15 +80,15 @@ def test_the_loader_of_servers_answers_alike(published, images):
             {name: out.name for name, out in signature.outputs.items()},
             {signature.inputs["image_bytes"].name: files},
         )
-    expected = answers(published / "1", files)
+    expected = answers(files)
     assert set(found) == {"names", "scores", "status"}
     for name, value in found.items():
         np.testing.assert_array_equal(value, expected[name])
 
 
-def test_a_bad_image_has_a_status_and_costs_no_other(published, images):
+def test_a_bad_image_has_a_status_and_costs_no_other(answers, images):
     good = (images / "3.png").read_bytes()
-    found = answers(published, [b"", good, good[:40], b"text"])
+    found = answers([b"", good, good[:40], b"text"])
     assert found["status"].tolist()[:2] == [b"empty", b"ok"]
     assert b"ok" not in found["status"].tolist()[2:]
     assert found["names"][1, 0] == b"3.png"
