@@ -46,7 +46,8 @@ search: $(RUN)/saved_model.txt
 		--images='digits:?split=train' --output=$(SEARCH)
 	$(PY) -m export.retrieval.search --index=$(SEARCH) --top=8 \
 		--query='digits:?split=test' --max_queries=20 \
-		--html=$(SEARCH)/page.html | tail -n 1
+		--html=$(SEARCH)/page.html > $(SEARCH)/found.txt
+	@tail -n 1 $(SEARCH)/found.txt
 	$(PY) -m export.retrieval.evaluate --saved_model=$(EXPORT) \
 		--images='digits:?split=test'
 
