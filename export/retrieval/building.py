@@ -205,46 +205,50 @@ def _commit(folder, before, current, parts, changed, config, say):
     """Writes what readers see, once everything else is on the disk."""
     count = sum(len(part.keys) for part in parts)
     kind = nearest.choose(count, current.width, config.nearest)
-    about, blocks = before["nearest"], None
-    if changed or kind != about["kind"]:
+    about, generation = before["nearest"], before.get("generation", 0)
+    changed = changed or kind != about["kind"]
+    if changed or before["duplicates"] != config.duplicates:
+        generation += 1
         blocks = [store.read_rows(folder, part) for part in parts]
-        about = {"kind": kind, "files": []}
-        if kind != nearest.EXACT and count:
-            number = before.get("generation", 0) + 1
-            about = nearest.build(kind, blocks, folder, f"nearest-{number}")
-    old = before["duplicates"]
-    told = changed or blocks is not None or old != config.duplicates
-    if told:
-        blocks = blocks or [store.read_rows(folder, part) for part in parts]
+        if changed:
+            name = f"nearest-{generation}"
+            about = _lists(kind, blocks, folder, name)
         _list_duplicates(folder, parts, blocks, about, config, say)
     sets: collections.Counter = collections.Counter()
     for part in parts:
         sets[part.uri] += len(part.keys)
-    store.write_about(
-        folder,
-        {
-            "identity": before["identity"],
-            "width": current.width,
-            "count": count,
-            "sets": dict(sets),
-            "parts": [part.number for part in parts],
-            "nearest": about,
-            "duplicates": config.duplicates,
-            "generation": before.get("generation", 0) + told,
-        },
-    )
+    state = {
+        "identity": before["identity"],
+        "width": current.width,
+        "count": count,
+        "sets": dict(sets),
+        "parts": [part.number for part in parts],
+        "nearest": about,
+        "duplicates": config.duplicates,
+        "generation": generation,
+    }
+    store.write_about(folder, state)
     _tidy(folder, parts, about, config)
-    recall = about.get("recall")
-    how = (
-        "every row is compared"
-        if recall is None
-        else (
+    _describe(state, config, say)
+
+
+def _lists(kind, blocks, folder, name):
+    """What is kept of the way to find neighbours."""
+    if kind == nearest.EXACT or not blocks:
+        return {"kind": nearest.EXACT, "files": []}
+    return nearest.build(kind, blocks, folder, name)
+
+
+def _describe(state, config, say):
+    about, count = state["nearest"], state["count"]
+    how = "every row is compared"
+    if about["kind"] != nearest.EXACT:
+        how = (
             f"{about['probes']} of {about['lists']} lists are looked through, "
-            f"recall@10 {recall:.3f} on its own images"
+            f"recall@10 {about['recall']:.3f} on its own images"
         )
-    )
-    say(f"{count:,} images of width {current.width}: {about['kind']}, {how}.")
-    many = kind == nearest.EXACT and count > nearest.EXACT_UP_TO
+    say(f"{count:,} images of width {state['width']}: {about['kind']}, {how}.")
+    many = about["kind"] == nearest.EXACT and count > nearest.EXACT_UP_TO
     if many and config.nearest == "auto":
         say('For more speed: pip install "tfclust[retrieval]" (faiss).')
 

@@ -74,13 +74,7 @@ def map_function(backbone, layer=""):
             f"layer={layer or 'empty'}; the last ones are {last}."
         )
     name = layer or list(with_maps)[-1]
-    model = keras.Model(backbone.inputs[0], with_maps[name])
-    if backbone.input_shape[1] is not None:
-        weights = model.get_weights()
-        model = keras.models.clone_model(
-            model, input_tensors=keras.Input([None, None, 3])
-        )
-        model.set_weights(weights)
+    model = _of_any_size(keras.Model(backbone.inputs[0], with_maps[name]))
 
     # One trace for photos of any size.
     @tf.function(
@@ -91,6 +85,18 @@ def map_function(backbone, layer=""):
         return tf.cast(model(image[None], training=False)[0], tf.float32)
 
     return lambda image: maps(image).numpy(), name
+
+
+def _of_any_size(model):
+    """A network of maps that takes images of any height and width."""
+    import keras
+
+    if model.input_shape[1] is None:
+        return model
+    images = keras.Input([None, None, 3])
+    free = keras.models.clone_model(model, input_tensors=images)
+    free.set_weights(model.get_weights())
+    return free
 
 
 def _is_map(operation):

@@ -66,6 +66,7 @@ def test_class_figures_are_those_of_the_models_features(
     assert table[1].split()[2] == f"{expected['mAP']:.2f}"
 
 
+@pytest.mark.slow
 def test_instance_figures_equal_the_same_by_hand(exported, landmarks, tmp_path):
     file = tmp_path / "figures.json"
     given = {

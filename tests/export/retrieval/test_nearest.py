@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from export.retrieval import nearest
+from tests.support.marks import slow
 from tests.support.retrieval import clustered_rows
 
 faiss = pytest.importorskip("faiss")
@@ -37,8 +38,15 @@ def test_exact_search_equals_faiss():
     np.testing.assert_array_equal(found.rows, order)
 
 
-@pytest.mark.parametrize("kind", [nearest.FLAT, nearest.SQ8])
-@pytest.mark.parametrize("in_pieces", [False, True])
+@pytest.mark.parametrize(
+    "kind, in_pieces",
+    [
+        (nearest.FLAT, True),
+        (nearest.SQ8, False),
+        slow(nearest.FLAT, False),
+        slow(nearest.SQ8, True),
+    ],
+)
 def test_lists_find_95_percent_with_exact_scores(
     kind, in_pieces, tmp_path, monkeypatch
 ):
