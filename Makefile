@@ -12,6 +12,7 @@ PYTEST := $(PY) -m pytest -q -n 3 --dist=loadfile \
 RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags
+SEARCH := runs/search
 DIGITS := runs/digits_voc
 DETECT := runs/detect
 
@@ -67,6 +68,18 @@ lint: $(VENV)/.tfclust-test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+# Digits that are nearest to digits which the model has never seen.
+search: $(RUN)/saved_model.txt
+	@rm -rf $(SEARCH)
+	$(PY) -m export.retrieval.build_index --saved_model=$(EXPORT) \
+		--images='digits:?split=train' --output=$(SEARCH)
+	$(PY) -m export.retrieval.search --index=$(SEARCH) --top=8 \
+		--query='digits:?split=test' --max_queries=20 \
+		--html=$(SEARCH)/page.html > $(SEARCH)/found.txt
+	@tail -n 1 $(SEARCH)/found.txt
+	$(PY) -m export.retrieval.evaluate --saved_model=$(EXPORT) \
+		--images='digits:?split=test'
 
 # A run that is finished already trains no further, so that a change of the
 # recipe's comments alone costs one evaluation.

@@ -1,0 +1,108 @@
+"""Figures of rankings: classes, and instances with junk.
+
+Classes: every other image of the query's class is to be found. With n of them,
+AP is the mean of the precisions at their ranks; R@k whether one is among the
+first k; mAP@R stops at rank R = n (Musgrave et al. 2020, arXiv:2003.08505).
+
+Instances (Philbin et al. 2007; Radenovic et al. 2018, arXiv:1803.11285): junk
+is taken out of the ranking before ranks are counted, and the area under
+precision and recall is by trapezoids: for the j-th of n found at rank r, both
+from 0, (j / r + (j + 1) / (r + 1)) / 2n, and 1 for j / r at r = 0.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+AT = (1, 5, 10)
+_QUERIES = 256  # in a product
+
+
+class InstanceFigures(NamedTuple):
+    """What one query finds."""
+
+    ap: float
+    precisions: tuple  # at 1, 5 and 10
+
+
+def class_figures(gallery, labels, queries=None, query_labels=None):
+    """Figures of retrieval by class, means over the queries.
+
+    Args:
+      gallery: float32 `[N, F]`, unit rows. labels: int `[N]`, -1 for none.
+      queries: float32 `[Q, F]`; None for each image of the gallery against all
+        others. query_labels: int `[Q]`.
+
+    Returns:
+      dict: mAP, R@1, R@5, R@10 and mAP@R in percent, queries (their number) and
+      alone (queries of which nothing else has the class; they do not count).
+    """
+    own = queries is None
+    if own:
+        queries, query_labels = gallery, labels
+    counts = np.array(
+        [(labels == label).sum() - own for label in query_labels], np.int64
+    )
+    counted = np.flatnonzero((counts > 0) & (query_labels >= 0))
+    sums = np.zeros(2 + len(AT))
+    for start in range(0, len(counted), _QUERIES):
+        rows = counted[start : start + _QUERIES]
+        scores = queries[rows] @ gallery.T
+        if own:
+            scores[np.arange(len(rows)), rows] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")
+        hits = labels[order] == query_labels[rows, None]
+        if own:
+            hits[:, -1] = False  # the query itself
+        sums += _of_hits(hits, counts[rows])
+    means = 100 * sums / max(1, len(counted))
+    names = ("mAP", "mAP@R", *(f"R@{k}" for k in AT))
+    found = dict(zip(names, map(float, means), strict=True))
+    alone = int((query_labels >= 0).sum()) - len(counted)
+    return {**found, "queries": len(counted), "alone": alone}
+
+
+def _of_hits(hits, counts):
+    """Sums over queries of AP, AP@R and R@k, from bool `[q, N]`."""
+    ranks = np.arange(1, hits.shape[1] + 1)
+    precisions = hits.cumsum(axis=1) / ranks * hits
+    within = ranks <= counts[:, None]
+    return [
+        (precisions.sum(axis=1) / counts).sum(),
+        ((precisions * within).sum(axis=1) / counts).sum(),
+        *(hits[:, :k].any(axis=1).sum() for k in AT),
+    ]
+
+
+def instance_figures(ranking, positives, junk):
+    """`InstanceFigures` of one query.
+
+    Args:
+      ranking: int `[N]`, images by falling score.
+      positives: ints, images to be found, at least one; those not in `ranking`
+        count as never found.
+      junk: ints, images that neither help nor harm; an image in both is junk.
+    """
+    is_junk = np.isin(ranking, list(junk))
+    kept = ranking[~is_junk]
+    ranks = np.flatnonzero(np.isin(kept, list(positives)))
+    # As the papers do it: the last rank counted is that of the last positive.
+    precisions = []
+    for at in AT:
+        last = min(at, ranks[-1] + 1) if len(ranks) else at
+        precisions.append(float((ranks < last).sum() / last))
+    ap = trapezoidal_ap(ranks, len(set(positives) - set(junk)))
+    return InstanceFigures(ap, tuple(precisions))
+
+
+def trapezoidal_ap(ranks, num_positives):
+    """The area under precision and recall.
+
+    Args:
+      ranks: int `[n]`, rising, from 0: where positives are without junk.
+      num_positives: int, at least n.
+    """
+    found = np.arange(len(ranks))
+    before = np.where(ranks == 0, 1.0, found / np.maximum(ranks, 1))
+    after = (found + 1) / (ranks + 1)
+    return float((before + after).sum() / (2 * num_positives))
