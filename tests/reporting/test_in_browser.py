@@ -76,9 +76,7 @@ def source(num_images):
     names = [f"image-{i}.png" for i in range(num_images)]
     names[0] = EVIL
     labels = random.integers(0, 3, num_images)
-    made = ArraySource(
-        images, labels=labels, class_names=("x", "y", "z")
-    )
+    made = ArraySource(images, labels=labels, class_names=("x", "y", "z"))
     made._manifest = Manifest(names, *made.manifest()[1:])
     return made
 
