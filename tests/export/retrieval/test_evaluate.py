@@ -1,18 +1,21 @@
 """Figures of commands against the same by hand, and what is refused."""
 
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 
-from export.retrieval import maps, pooling, ranking
+from export.retrieval import evaluate, maps, pooling, ranking
 from tests.export.retrieval.test_landmarks import write_query
 from tests.support import image_files
 from tests.support.exported import small_backbone
 from tests.support.marks import slow
+from tests.support.processes import ROOT
 from tests.support.retrieval import refusal, status, write_images
 from tfclust import saved_model
+from tfclust.cli import flags
 
 SIDE = 48
 
@@ -218,3 +221,37 @@ def test_ground_truth_of_other_images_is_refused(
     write_query(tmp_path / "box", "x", "p0 70 0 90 9", ["p1"])
     line = refusal(capfd, "evaluate", ground_truth=tmp_path / "box", **given)
     assert "must be left, top, right, bottom within 60 x 30" in line
+
+
+RECIPES = sorted((ROOT / "export/retrieval/configs").glob("*.flags"))
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_recipes_of_deepclusters_table_5_are_read(file):
+    (command,) = re.findall(
+        r"^# Command: python -m (.*)", file.read_text(), re.M
+    )
+    module, *words = command.split()
+    assert module == "export.retrieval.evaluate"
+    assert words[0] == f"--flagfile={file.relative_to(ROOT)}"
+    flags.define(evaluate.EvaluateConfig)
+    flags.parse(["evaluate.py", f"--flagfile={file}", *words[1:]])
+    config = flags.read(evaluate.EvaluateConfig)
+    # By the papers' rule whitening is learnt on the other set.
+    assert config.whiten_images != config.images
+    assert (config.resolved_pooling, config.longer_side) == ("rmac", 1024)
+
+
+@pytest.mark.slow
+def test_table_5s_layer_is_the_last_map_of_vgg16():
+    from tfclust.backbones.vgg import vgg16_bn
+
+    backbone = vgg16_bn(image_size=32, sobel=True)
+    to_map, name = maps.map_function(backbone)
+    assert name == "stage4_pool"
+    image = np.random.default_rng(0).random((32, 32, 3), np.float32)
+    pool = backbone.get_layer("stage4_pool").output
+    model = keras.Model(backbone.inputs[0], pool)
+    expected = model(image[None], training=False)[0]
+    np.testing.assert_allclose(to_map(image), expected, atol=1e-5)
+    assert to_map(np.zeros([96, 160, 3], np.float32)).shape == (3, 5, 512)
