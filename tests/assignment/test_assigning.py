@@ -196,6 +196,7 @@ def test_known_images_and_duplicates_are_named(tmp_path):
         source,
         duplicate_distance=0.0,
         known_data=f"folder:{tmp_path / 'old'}",
+        cache_dir=str(tmp_path / "cache"),
     )
     found = {row["name"]: row["duplicate_of"] for row in rows}
     assert found["z.png"] == (

@@ -34,7 +34,12 @@ def model(**changes):
 def config(**knobs):
     """A `ClusterConfig` for a run that need not exist."""
     return ClusterConfig(
-        **{"workdir": "/nowhere", "batch_size": 16, "output": "a.csv", **knobs}
+        **{
+            "workdir": "/dev/null/run",
+            "batch_size": 16,
+            "output": "a.csv",
+            **knobs,
+        }
     )
 
 

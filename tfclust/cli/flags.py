@@ -208,10 +208,19 @@ def status(main, argv=None):
         return code
 
 
+def _module(program):
+    """The full name of the command's module, as python -m takes it."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    name = getattr(spec, "name", "")
+    known = name.split(".")[0] in _OURS and name.endswith(f".{program}")
+    return name if known else f"tfclust.{program}"
+
+
 def _status(main, argv, program):
     try:
         if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
-            print(help_text(main.__doc__ or "", program, _command.readers))
+            about, module = main.__doc__ or "", _module(program)
+            print(help_text(about, module, _command.readers))
             return DONE
         parse(argv)
         # `kill` acts as Ctrl-C does; training has a handler that saves first.

@@ -10,12 +10,12 @@ from tfclust import options
 _WIDTH = 80
 
 
-def help_text(about, program, readers):
+def help_text(about, module, readers):
     """What `--help` prints.
 
     Args:
       about: str, what the command does.
-      program: str, the command's name.
+      module: str, the command's module, such as "tfclust.train".
       readers: `{flag: readers}`, in the order of the flags; a reader has
         `config_class`, `selector` and `choice`.
     """
@@ -25,7 +25,7 @@ def help_text(about, program, readers):
         groups.setdefault(title, []).append(_knob_help(name, who))
     parts = [
         f"{inspect.cleandoc(about)}\n\n"
-        f"Usage: python -m tfclust.{program} --flag=value ...\n"
+        f"Usage: python -m {module} --flag=value ...\n"
         "  --flagfile=FILE\n"
         "      Flags from a file, one per line; flags after it override it."
     ]
