@@ -30,7 +30,7 @@ def planned(digits):
         "train",
         f"--data={digits}",
         f"--workdir={workdir}",
-        "--minutes=0.3",
+        "--minutes=0.1",
         *TINY,
         fresh=True,
     )
