@@ -22,6 +22,7 @@ DETECT := runs/detect
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
 	@sed '/^Written: /d; /^Next, /d' $(RUN)/table.txt
 	@echo "Run folder: $(RUN)"
+	@echo "Page: $(RUN)/report.html"
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
 
 serve: $(RUN)/saved_model.txt $(VENV)/.tfclust-serving
