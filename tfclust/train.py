@@ -75,8 +75,8 @@ def _write_results(trained):
         except (OSError, RuntimeError, ValueError) as error:
             terminal.say(
                 f"The run is complete, but {name} was not written: {error} "
-                f"To try again: python -m tfclust.{command} "
-                f"--workdir={trained.workdir}",
+                "To try again: "
+                f"{terminal.command(command, workdir=trained.workdir)}",
                 sys.stderr,
             )
 

@@ -1,14 +1,9 @@
 """The page in a real browser: it works, and nothing breaks it."""
 
-import html as escapes
-import json
-import re
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 
+from tests.support.browser import CHROMIUM, acted
 from tfclust.data import ArraySource
 from tfclust.data.sources.base import Manifest
 from tfclust.reporting import page
@@ -16,30 +11,29 @@ from tfclust.reporting.curves import draw
 from tfclust.reporting.verdict import Verdict
 from tfclust.runtime import pages
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "<script>document.title='hurt'</script>\n\udcff.png"
 # Acts as a person would and writes down what came of it.
-ACTS = """<script>
-addEventListener("load", () => {
-  const all = (what) => [...document.querySelectorAll(what)];
-  const said = {};
+ACTS = """
   const clusters = () => all(".card").map((c) => Number(c.dataset.cluster));
   said.cards = clusters().length;
   said.bars = all("#sizes rect").length;
   said.dots = all("#plot circle").length;
   said.charts = all("#curves svg").length;
-  const order = document.getElementById("order");
+  const order = by("order");
   if (order) {
     order.value = "number";
-    order.dispatchEvent(new Event("change"));
+    fire(order, "change");
     said.sorted = clusters().slice(0, 3);
-    const find = document.getElementById("find");
+    const find = by("find");
     find.value = "IMAGE-7.";
-    find.dispatchEvent(new Event("input"));
+    fire(find, "input");
     said.found = clusters();
+    find.value = "b>DOGS";
+    fire(find, "input");
+    said.named = all(".card h3").map((h) => h.textContent.split(" · ")[0]);
     find.value = "";
-    find.dispatchEvent(new Event("input"));
-    document.getElementById("more").click();
+    fire(find, "input");
+    by("more").click();
     said.more = clusters().length;
   }
   const dot = document.querySelector("#plot circle:nth-of-type(8)");
@@ -53,16 +47,11 @@ addEventListener("load", () => {
   }
   const ground = () => getComputedStyle(document.body).backgroundColor;
   const before = ground();
-  document.getElementById("theme").click();
+  by("theme").click();
   said.themes = before !== ground();
   said.wide = document.documentElement.scrollWidth > innerWidth;
   said.title = document.title;
-  const out = document.createElement("pre");
-  out.id = "acted";
-  out.textContent = JSON.stringify(said);
-  document.body.append(out);
-});
-</script></body>"""
+"""
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,6 +82,7 @@ def written(folder, num_clusters):
             random.normal(size=(3_200, 16)).astype(np.float32),
             clusters,
             random.normal(size=3_200).astype(np.float32),
+            {0: "cats & <b>dogs</b>"},
         )
         values = page.of_images(assigned, (num_clusters,))
     history = [
@@ -114,33 +104,11 @@ def written(folder, num_clusters):
     return folder / "page.html"
 
 
-def acted(path, width=1200):
-    """What a person's acts on a page give, and the console's messages."""
-    text = path.read_text("utf-8")
-    path.write_text(text.replace("</body>", ACTS), "utf-8")
-    done = subprocess.run(
-        [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu",
-            "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--no-first-run", "--enable-logging=stderr",
-            f"--user-data-dir={path.parent / 'profile'}",
-            f"--window-size={width},900", "--dump-dom", f"file://{path}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )  # fmt: skip
-    found = re.search(r'<pre id="acted">(.*?)</pre>', done.stdout, re.S)
-    assert found, done.stderr[-2000:]
-    console = re.findall(r".*CONSOLE.*", done.stderr)
-    return json.loads(escapes.unescape(found[1])), console
-
-
 @pytest.mark.parametrize("num_clusters", [1, 40, 3000])
 def test_page_can_be_sorted_searched_and_pointed_at(tmp_path, num_clusters):
     path = written(tmp_path, num_clusters)
     assert path.stat().st_size < 10_000_000
-    said, console = acted(path)
+    said, console = acted(path, ACTS)
     assert console == []
     assert said["cards"] == min(40, num_clusters)
     assert said["bars"] == num_clusters
@@ -148,6 +116,7 @@ def test_page_can_be_sorted_searched_and_pointed_at(tmp_path, num_clusters):
     assert said["charts"] == 2
     assert said["sorted"] == [0, 1, 2][:num_clusters]
     assert said["found"] == [7 % num_clusters]
+    assert said["named"] == ["Cluster 0: cats & <b>dogs</b>"]
     assert said["more"] == min(80, num_clusters)
     assert said["shown"] != said["next"] and said["picture"]
     assert said["themes"]
@@ -155,12 +124,12 @@ def test_page_can_be_sorted_searched_and_pointed_at(tmp_path, num_clusters):
 
 
 def test_page_without_images_has_curves_and_settings(tmp_path):
-    said, console = acted(written(tmp_path, 0))
+    said, console = acted(written(tmp_path, 0), ACTS)
     assert console == []
     assert said["charts"] == 2 and said["cards"] == 0
     assert "sorted" not in said and "shown" not in said
 
 
 def test_page_fits_a_phone(tmp_path):
-    said, _ = acted(written(tmp_path, 40), width=500)
+    said, _ = acted(written(tmp_path, 40), ACTS, width=500)
     assert not said["wide"]

@@ -22,7 +22,7 @@ from tfclust.assignment.config import AUTO, HDBSCAN, OWN, ClusterConfig
 from tfclust.assignment.store import working_folder
 from tfclust.assignment.unit_features import UnitFeatures
 from tfclust.runs import clusters_file, folder
-from tfclust.runtime import folders
+from tfclust.runtime import folders, terminal
 
 
 class Assigned(NamedTuple):
@@ -77,7 +77,7 @@ def after_training(trained, say):
     ):
         # One host alone must not call what waits for all.
         if trained.chief:
-            command = f"python -m tfclust.cluster --workdir={workdir}"
+            command = terminal.command("cluster", workdir=workdir)
             say(f"For the cluster of each image: {command}")
         return None
     output = workdir / folder.CLUSTERS
@@ -113,7 +113,7 @@ def assign_source(config, model, source, output, say):
             from tfclust.assignment import gallery
 
             path = folders.expanded(config.gallery)
-            gallery.write(path, model, found, written, about)
+            gallery.write(path, found, written, about)
             say(f"Gallery: {path}")
         if sort_into is not None:
             link = bool(config.link_into)

@@ -21,16 +21,16 @@ def settle(config, model, output, found, say):
       say: called with sentences.
     """
     own = config.num_clusters == OWN
-    reference = _reference(config, model) if own else None
+    before = reference(config, model) if own else None
     if config.drift:
-        _tell_drift(config, reference, output, found, say)
+        _tell_drift(config, before, output, found, say)
     count = len(found.groups.centres)
     places = np.arange(count)  # the number that each cluster gets
     named: dict[int, str] = {}
     if config.keep_ids:
         places, named = _kept(config.keep_ids, found, count, say)
-    elif reference is not None:
-        named = reference.names
+    elif before is not None:
+        named = before.names
     if config.names:
         named = named | clusters_file.read_names(config.names)
     model_clusters = np.full(places.max() + 1, -1)
@@ -39,7 +39,7 @@ def settle(config, model, output, found, say):
     return _file(config, model, found, model_clusters, named, own)
 
 
-def _reference(config, model):
+def reference(config, model):
     """What was kept of the training's images, or None.
 
     A run's own is from its end; more training since then may have moved its
@@ -53,7 +53,7 @@ def _reference(config, model):
     found = clusters_file.read(path)
     if found is None:
         return None
-    about = found.about["model"], found.about["clustering"]
+    about = found.about.get("model"), found.about.get("clustering")
     return found if about == (model.digest, _OWN) else None
 
 
@@ -67,7 +67,7 @@ def _tell_drift(config, reference, output, found, say):
             "the run itself first (--workdir, without data), and export "
             "again."
         )
-    labels = _of_model(reference, found.groups.labels)
+    labels = of_model(reference, found.groups.labels)
     reach = {c["id"]: c["reach"] for c in reference.clusters}
     distance, _ = figures.place(found.features, reference.centres, labels)
     beyond = np.array([reach.get(k, -1.0) for k in labels.tolist()])
@@ -86,7 +86,7 @@ def _tell_drift(config, reference, output, found, say):
     )
 
 
-def _of_model(reference, labels):
+def of_model(reference, labels):
     """The reference's numbers of the model's own ones."""
     known = {c["model_cluster"]: c["id"] for c in reference.clusters}
     # A cluster that was empty then has no centre: its images fit nothing.

@@ -21,13 +21,13 @@ def run(config, say):
         return
     _check_model(config)
     output = _output(config)
+    clusters_file.check(clusters_file.beside(output))
     if config.names:
         clusters_file.read_names(config.names)
     if config.keep_ids:
         _table(config.keep_ids)
     if config.gallery:
-        path = folders.expanded(config.gallery)
-        folders.writable("gallery", path.parent, given=path)
+        folders.writable_file("gallery", config.gallery)
     quiet.import_tensorflow()
     from tfclust.assignment import assigning
 
@@ -66,10 +66,8 @@ def _output(config):
         if config.num_clusters:
             name = f"clusters_{config.num_clusters}.csv"
         path = folders.expanded(config.workdir) / name
-    if path.is_dir():
-        raise ValueError(f"output must be a file. Received: the folder {path}.")
+    path = folders.writable_file("output", path)
     table.check(path)
-    folders.writable("output", path.parent, given=path)
     return path
 
 

@@ -98,7 +98,7 @@ def fill(store, model, source, batch_size, words):
     notes, committed = dict(store.notes), time.monotonic()
     with progress.line(words, source.num_images, store.done) as line:
         for _, rows in images.batches():
-            _check_finite(rows["features"], source)
+            check_finite(rows["features"], source)
             store.add(rows)
             line.update(len(rows["features"]))
             if time.monotonic() - committed >= _COMMIT_EVERY:
@@ -126,7 +126,8 @@ def _check_room(store, num_images, width):
         )
 
 
-def _check_finite(features, source):
+def check_finite(features, source):
+    """Refuses features that are not finite, as those of a diverged run."""
     bad = num_bad(features)
     if bad:
         raise ValueError(

@@ -33,6 +33,15 @@ class Table(NamedTuple):
     duplicate_of: list
 
 
+class _Lines(NamedTuple):
+    """What `csv` writes to; lines end as elsewhere on the system's disk."""
+
+    file: io.TextIOBase
+
+    def write(self, line):
+        self.file.write(line.removesuffix("\r\n") + "\n")
+
+
 def check(path):
     """Refuses a path whose format cannot be written.
 
@@ -61,7 +70,8 @@ def write(path, table):
         text = io.TextIOWrapper(
             file, encoding="utf-8", errors="surrogateescape", newline=""
         )
-        rows = csv.writer(text, lineterminator="\n")
+        # A carriage return is quoted only if it could end a line.
+        rows = csv.writer(_Lines(text), lineterminator="\r\n")
         rows.writerow(COLUMNS)
         for begin in range(0, len(table.name), _BLOCK):
             some = slice(begin, begin + _BLOCK)

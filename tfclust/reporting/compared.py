@@ -30,8 +30,7 @@ def write(config, say=terminal.say):
       FileNotFoundError: if a folder holds no run.
       ValueError: if output cannot be written.
     """
-    output = folders.expanded(config.output)
-    folders.writable("output", output.parent, config.output)
+    output = folders.writable_file("output", config.output)
     histories, words, verdicts = {}, {}, {}
     names = _names([folders.expanded(path) for path in config.workdirs])
     for name, path in names.items():

@@ -7,15 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import data
-from tfclust.assignment import passing
+from tfclust.assignment import identity, passing
+from tfclust.assignment.cards import cards, class_name
 from tfclust.assignment.config import ModelImages
 from tfclust.assignment.model import of_method
+from tfclust.assignment.pictures import pictures
 from tfclust.engine.figures import FIGURES, in_words
 from tfclust.reporting.atlas import MOST_POINTS, atlas
 from tfclust.reporting.config import ReportConfig
 from tfclust.reporting.curves import draw
-from tfclust.reporting.gallery import class_name, gallery, table
-from tfclust.reporting.pictures import pictures
+from tfclust.reporting.labels import table
 from tfclust.reporting.verdict import judge
 from tfclust.runs import checkpoints, folder, recipes
 from tfclust.runs.loading import RememberedViews, load_run
@@ -35,7 +36,8 @@ class Assigned(NamedTuple):
     """Images of a run with their clusters: a part of them, or all.
 
     source: `data.Source` of n images. features `[n, F]`; clusters int32 `[n]`
-    and confidence float32 `[n]`, or None for a method without clusters.
+    and confidence float32 `[n]`, or None for a method without clusters. named:
+    `{cluster: name}` of those that have one.
     """
 
     source: data.Source
@@ -43,6 +45,7 @@ class Assigned(NamedTuple):
     features: np.ndarray
     clusters: np.ndarray | None
     confidence: np.ndarray | None
+    named: dict
 
 
 def write(config, say=terminal.say):
@@ -63,15 +66,18 @@ def write(config, say=terminal.say):
     saved = checkpoints.latest(workdir, say=say)
     if saved is None:
         raise folder.no_run(workdir)
-    output = _output(config, workdir)
-    assigned = None
+    output = _output(config)
+    shown = NO_IMAGES
     if config.report_images:
         run = load_run(config.workdir)
         model = of_method(run.method, run.recipe.run)
-        source = _source(config, model, say)
-        if source is not None:
-            assigned = _assigned(config, model, source)
-    _write(workdir, saved.about, assigned, output)
+
+        def source():
+            images = ModelImages(workdir=config.workdir)
+            return passing.open_images(images, model, say)
+
+        shown = _shown(config, model, source, run.recipe, say)
+    _write(workdir, saved.about, shown, output)
     return output
 
 
@@ -83,45 +89,42 @@ def after_training(trained, say):
       say: called with sentences.
     """
     workdir, method = trained.workdir, trained.method
-    output = workdir / folder.REPORT
-    figures = workdir / folder.METRICS
+    config = ReportConfig(workdir=str(workdir))
+    output, figures = _output(config), workdir / folder.METRICS
     if output.exists() and output.stat().st_mtime >= figures.stat().st_mtime:
         return
     saved = checkpoints.latest(workdir, say=say)
-    source, assigned = method.views.source, None
+    source, shown = method.views.source, NO_IMAGES
     hosts = tf.distribute.MultiWorkerMirroredStrategy
     if isinstance(method.distribute_strategy, hosts):
         # One host alone must not call what waits for all.
         if not trained.chief:
             return
-        command = f"python -m tfclust.report --workdir={workdir}"
+        command = terminal.command("report", workdir=workdir)
         say(f"For a page with the images of each cluster: {command}")
     elif not source.is_stream:
-        config = ReportConfig(workdir=str(workdir))
+        recipe = recipes.from_words(saved.about["recipe"])
         model = of_method(method, trained.run)
-        assigned = _assigned(config, model, source)
-    _write(workdir, saved.about, assigned, output)
+        shown = _shown(config, model, lambda: source, recipe, say)
+    _write(workdir, saved.about, shown, output)
     say(f"To look at it: {output}")
 
 
-def _write(workdir, about, assigned, output):
+def _write(workdir, about, shown, output):
     recipe = recipes.from_words(about["recipe"])
     history = read_metrics(workdir)
     values = {
         "title": f"{workdir.resolve().name}: {recipe.run.method}",
         "verdict": judge(recipe, RememberedViews(**about["views"]), history),
         "charts": draw({recipe.run.method: history}),
-        "command": "python -m tfclust.train "
-        f"--flagfile={workdir / folder.CONFIG} --workdir=runs/again",
+        "command": terminal.command(
+            "train", flagfile=workdir / folder.CONFIG, workdir="runs/again"
+        ),
         "figures": _figures(history),
         "settings": sorted(settings(about).items()),
         "machine": sorted(about["machine"].items()),
-        **NO_IMAGES,
+        **shown,
     }
-    if assigned is not None:
-        values |= of_images(
-            assigned, getattr(recipe.method, "num_clusters", ())
-        )
     with folders.writing(str(output), "Make room, or give another output."):
         pages.write(output, TEMPLATE, **values)
 
@@ -132,12 +135,9 @@ def settings(about):
     return {knob: value for part in parts for knob, value in part.items()}
 
 
-def _output(config, workdir):
-    if not config.output:
-        return workdir / folder.REPORT
-    output = folders.expanded(config.output)
-    folders.writable("output", output.parent, config.output)
-    return output
+def _output(config):
+    own = folders.expanded(config.workdir) / folder.REPORT
+    return folders.writable_file("output", config.output or own)
 
 
 def _figures(history):
@@ -149,16 +149,17 @@ def _figures(history):
     ]
 
 
-def _source(config, model, say):
-    """The run's images; None if they are no longer there."""
+def _shown(config, model, open_source, recipe, say):
+    """`of_images` of the run's; without any if they are no longer there."""
     try:
-        return passing.open_images(
-            ModelImages(workdir=config.workdir), model, say
-        )
+        assigned = _assigned(config, model, open_source())
+        num_clusters = getattr(recipe.method, "num_clusters", ())
+        return of_images(assigned, num_clusters)
     except (OSError, ValueError) as error:
-        # Old runs are looked at where their images no longer are.
+        # Old runs are looked at where their images no longer are, and broken
+        # ones are those of which a page is wanted most.
         say(f"The page has no images: {error}")
-        return None
+        return NO_IMAGES
 
 
 def _assigned(config, model, source):
@@ -176,12 +177,19 @@ def _assigned(config, model, source):
     )
     with data.telling_lost_images():
         rows = images.run()
+    passing.check_finite(rows["features"], source)
+    clusters, named = rows.get("cluster"), {}
+    known = identity.reference(config, model)
+    if clusters is not None and known is not None:
+        # The numbers and names of the run's table.
+        clusters, named = identity.of_model(known, clusters), known.names
     return Assigned(
         source,
         total,
         rows["features"],
-        rows.get("cluster"),
+        clusters,
         rows.get("cluster_score"),
+        named,
     )
 
 
@@ -195,11 +203,12 @@ def of_images(assigned, num_clusters):
     source, clusters = assigned.source, assigned.clusters
     found = []
     if clusters is not None:
-        found = gallery(
+        found = cards(
             clusters,
             assigned.confidence,
             labels=source.labels,
             class_names=source.class_names,
+            names=assigned.named,
         )
     count = min(MOST_POINTS, source.num_images)
     on_map = np.arange(count) * source.num_images // count
@@ -213,7 +222,7 @@ def of_images(assigned, num_clusters):
     shown = [i for c in found for i in (*c.nearest, *c.random, *c.farthest)]
     small = pictures(source, [*shown, *(i for i, _, _ in points)])
     has_labels = source.labels is not None
-    number = num_clusters[0] if found else 0
+    number = num_clusters[0] if found and num_clusters else len(found)
     return {
         "clusters": bool(found),
         "counted": _counted(assigned, len(found), number),
@@ -223,6 +232,8 @@ def of_images(assigned, num_clusters):
         if has_labels and found
         else None,
         "data": {
+            "naming": False,
+            "ends": ["surest", "least sure"],
             "images": _described(assigned, small),
             "clusters": [cluster._asdict() for cluster in found],
             "num_clusters": max(number, len(found)),
@@ -235,7 +246,7 @@ def _described(assigned, small):
     source = assigned.source
     described = []
     for i, name in enumerate(source.manifest().names):
-        image = {"name": terminal.one_line(name), "cluster": 0}
+        image = {"name": terminal.one_line(name), "cluster": None}
         if assigned.clusters is not None:
             image["cluster"] = int(assigned.clusters[i])
         if i in small:

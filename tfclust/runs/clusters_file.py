@@ -46,6 +46,21 @@ def beside(table):
     return pathlib.Path(table).with_suffix(".json")
 
 
+def check(path):
+    """Refuses a path whose files would replace others of the same names.
+
+    Raises:
+      ValueError: if there is another JSON file, or an archive without centres.
+    """
+    archive = path.with_suffix(".npz")
+    if archive.exists() and _centres(archive) is None:
+        raise ValueError(
+            f"{archive} would be replaced by the centres of the clusters, and "
+            "is something else. Move it away, or give another output."
+        )
+    read(path)
+
+
 def write(path, found):
     """Writes a `ClustersFile` and its centres, each as a whole."""
     words = {"version": _VERSION, **found.about, "clusters": found.clusters}
@@ -76,13 +91,14 @@ def read(path):
         )
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} is damaged: {error!r}. {_AGAIN}") from error
     if not whole:
         raise ValueError(f"{path} is of another version. {_AGAIN}")
     return ClustersFile(words, clusters, _centres(path.with_suffix(".npz")))
 
 
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _AGAIN = "Move it away, and run tfclust.cluster again."
 
 
@@ -97,9 +113,10 @@ def read_names(path):
     if not path.is_file():
         raise FileNotFoundError(f"names={path} does not exist.")
     try:
-        words = json.loads(path.read_text("utf-8"))
-        found = {int(k): " ".join(name.split()) for k, name in words.items()}
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        # Some editors begin a file with a mark.
+        words = json.loads(path.read_text("utf-8-sig"))
+        found = {int(k): _as_name(name) for k, name in words.items()}
+    except _DAMAGED as error:
         raise ValueError(
             'names must be a JSON file of names by cluster, such as {"3": '
             f'"cats"}}. Received: names={path}: {error}.'
@@ -111,6 +128,12 @@ def read_names(path):
             f"{len(long[0])} in names={path}."
         )
     return found
+
+
+def _as_name(text):
+    """One line that every file can hold: JSON may have half a character."""
+    line = " ".join(text.split())
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _centres(path):

@@ -58,6 +58,26 @@ def writable(argument, path, given=None):
     return folder
 
 
+def writable_file(argument, path):
+    """The Path of a file to write; its folder is made if missing, and tried.
+
+    Args:
+      argument: str, the argument that gave it, such as "output".
+      path: as the user gave it, or as it follows from that.
+
+    Raises:
+      ValueError: if it is a folder, or its folder cannot be written to.
+    """
+    file = expanded(path)
+    if file.is_dir():
+        raise ValueError(
+            f"{argument} must be a file. Received: the folder {file}. Move it "
+            "away, or give another path."
+        )
+    writable(argument, file.parent, given=path)
+    return file
+
+
 def set_aside(path, why, say=terminal.say):
     """Renames what is in the way to a name beside it; nothing is lost.
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tfclust.runtime import files
 
+_PACKAGE = pathlib.Path(__file__).parents[1]
 _QUALITY = 80  # of a thumbnail's JPEG
 
 
@@ -17,13 +18,15 @@ def write(path, template, **values):
 
     Args:
       path: of the page; its folder must exist.
-      template: `pathlib.Path` of a jinja2 template, which may extend others of
-        its folder. Whatever it shows is escaped.
-      **values: what the template shows.
+      template: `pathlib.Path` of a jinja2 template, which extends
+        "runtime/pages.html", the look of every page, and may include files of
+        its folder or, by folder and name, of the package. Whatever it shows is
+        escaped.
+      **values: what the template shows: title; data, for its script; others.
     """
     template = pathlib.Path(template)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent),
+        loader=jinja2.FileSystemLoader([template.parent, _PACKAGE]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import sys
 import unicodedata
 
@@ -33,6 +34,17 @@ def say(sentence, file=None):
       file: a stream; None for standard output.
     """
     print(one_line(sentence), file=file, flush=True)
+
+
+def command(name, **flags):
+    """A command of ours as a person can paste it into a shell.
+
+    Args:
+      name: str, such as "train".
+      **flags: their values.
+    """
+    words = [f"--{flag}={value}" for flag, value in flags.items()]
+    return shlex.join(["python", "-m", f"tfclust.{name}", *words])
 
 
 @contextlib.contextmanager

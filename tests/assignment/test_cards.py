@@ -1,6 +1,6 @@
 import numpy as np
 
-from tfclust.reporting.gallery import gallery, table
+from tfclust.assignment.cards import cards
 
 
 def assigned(num_images, num_clusters, seed=0):
@@ -11,7 +11,7 @@ def assigned(num_images, num_clusters, seed=0):
 
 def test_surest_and_least_sure_images_stand_at_the_ends():
     clusters, confidence = assigned(500, 4)
-    for cluster in gallery(clusters, confidence):
+    for cluster in cards(clusters, confidence):
         rows = np.flatnonzero(clusters == cluster.number)
         by_hand = rows[np.argsort(-confidence[rows])]
         assert cluster.size == len(rows)
@@ -23,14 +23,14 @@ def test_surest_and_least_sure_images_stand_at_the_ends():
 
 def test_no_image_is_shown_twice_in_a_small_cluster():
     clusters, confidence = assigned(30, 10)
-    for cluster in gallery(clusters, confidence):
+    for cluster in cards(clusters, confidence):
         shown = [*cluster.nearest, *cluster.random, *cluster.farthest]
         assert len(shown) == len(set(shown)) <= cluster.size
 
 
 def test_pictures_are_bounded_for_any_number_of_clusters():
     for count in (1, 40, 400, 3000, 9000):
-        found = gallery(*assigned(10_000, count))
+        found = cards(*assigned(10_000, count))
         shown = sum(
             len(c.nearest) + len(c.random) + len(c.farthest) for c in found
         )
@@ -41,31 +41,12 @@ def test_pictures_are_bounded_for_any_number_of_clusters():
 def test_purity_is_the_share_of_the_commonest_known_label():
     clusters = np.array([0, 0, 0, 0, 1, 1])
     labels = np.array([2, 2, 1, -1, -1, -1])
-    first, second = gallery(
+    first, second = cards(
         clusters, np.zeros(6), labels=labels, class_names=("a", "b", "c")
     )
     assert (first.label, first.purity) == ("c", 2 / 3)
     assert (second.label, second.purity) == (None, None)
 
 
-def test_table_counts_every_known_label_once():
-    clusters, _ = assigned(300, 7)
-    labels = np.random.default_rng(1).integers(-1, 5, size=300)
-    names, rows = table(clusters, labels, None)
-    assert names == list("01234")
-    for number, counts in rows:
-        by_hand = [
-            np.sum((clusters == number) & (labels == label))
-            for label in range(5)
-        ]
-        assert counts == by_hand
-    assert sum(sum(counts) for _, counts in rows) == np.sum(labels >= 0)
-
-
-def test_no_table_is_made_of_thousands_of_clusters():
-    clusters, _ = assigned(5_000, 3_000)
-    assert table(clusters, np.zeros(5_000, int), None) is None
-
-
 def test_no_images_make_an_empty_gallery():
-    assert gallery(np.zeros(0, int), np.zeros(0)) == []
+    assert cards(np.zeros(0, int), np.zeros(0)) == []

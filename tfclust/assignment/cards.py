@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-_MOST_PICTURES = 3_600  # of all clusters together; 6 MB on the page
+MOST_PICTURES = 3_600  # of all clusters together; 6 MB on the page
 _NEAREST, _OTHERS = 8, 4  # images of a cluster: nearest; random and farthest
 
 
 class Cluster(NamedTuple):
-    """A cluster on the page; images are positions in the assignment."""
+    """A cluster on a page; images are positions in the assignment."""
 
     number: int
     size: int
@@ -18,15 +18,28 @@ class Cluster(NamedTuple):
     farthest: list
     label: str | None  # the commonest, where images have labels
     purity: float | None  # its share
+    name: str = ""
+    outliers: int | None = None  # where they are known
 
 
-def gallery(clusters, confidence, *, labels=None, class_names=None, seed=0):
+def cards(
+    clusters,
+    confidence,
+    *,
+    labels=None,
+    class_names=None,
+    names=None,
+    outlier=None,
+    seed=0,
+):
     """A list of `Cluster`, the largest first; empty clusters have none.
 
     Args:
       clusters: int `[N]`. confidence: float `[N]`, larger is surer.
       labels: int `[N]`, -1 for none; or None.
       class_names: sequence of str by label, or None.
+      names: `{cluster: name}` of those that have one, or None.
+      outlier: bool `[N]`, or None.
       seed: int, of the random images.
     """
     order = np.lexsort((-confidence, clusters))
@@ -51,32 +64,11 @@ def gallery(clusters, confidence, *, labels=None, class_names=None, seed=0):
                 some.tolist(),
                 far.tolist(),
                 *_purity(rows, labels, class_names),
+                (names or {}).get(int(number), ""),
+                None if outlier is None else int(outlier[rows].sum()),
             )
         )
     return sorted(found, key=lambda cluster: (-cluster.size, cluster.number))
-
-
-def table(clusters, labels, class_names, most_rows=100, most_columns=40):
-    """Counts of labels in clusters, or None where the table would be too large.
-
-    Args:
-      clusters: int `[N]`. labels: int `[N]`, -1 for none.
-      class_names: sequence of str by label, or None.
-
-    Returns:
-      Names of the columns, and rows `(cluster, counts)`; clusters with the same
-      commonest label together.
-    """
-    known = labels >= 0
-    numbers, rows = np.unique(clusters[known], return_inverse=True)
-    classes, columns = np.unique(labels[known], return_inverse=True)
-    if not 0 < len(numbers) <= most_rows or len(classes) > most_columns:
-        return None
-    counts = np.zeros([len(numbers), len(classes)], int)
-    np.add.at(counts, (rows, columns), 1)
-    order = np.lexsort((-counts.max(axis=1), counts.argmax(axis=1)))
-    names = [class_name(label, class_names) for label in classes]
-    return names, [(int(numbers[i]), counts[i].tolist()) for i in order]
 
 
 def class_name(label, class_names):
@@ -88,7 +80,7 @@ def class_name(label, class_names):
 
 def _shares(num_clusters):
     """How many images of a cluster are shown: nearest, and of the others."""
-    each = _MOST_PICTURES // max(1, num_clusters)
+    each = MOST_PICTURES // max(1, num_clusters)
     if each >= _NEAREST + 2 * _OTHERS:
         return _NEAREST, _OTHERS
     others = each // 4
