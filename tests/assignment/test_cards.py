@@ -1,6 +1,6 @@
 import numpy as np
 
-from tfclust.assignment.cards import cards
+from tfclust.assignment.cards import MOST_PICTURES, cards
 
 
 def assigned(num_images, num_clusters, seed=0):
@@ -34,7 +34,7 @@ def test_pictures_are_bounded_for_any_number_of_clusters():
         shown = sum(
             len(c.nearest) + len(c.random) + len(c.farthest) for c in found
         )
-        assert shown <= max(3_600, len(found))
+        assert shown <= max(MOST_PICTURES, len(found))
         assert all(c.nearest for c in found)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tfclust.assignment import comparing, table
 
-NAMES = ['a,"b".png', "two\nlines.png", "b\udcff.png", "<script>.png", "=1+1"]
+NAMES = ['a,"b".png', "two\nlines.png", "b\udcff.png", "<script>.png", "c\rd"]
 
 
 def some(names=NAMES):

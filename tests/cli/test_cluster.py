@@ -180,11 +180,16 @@ def test_bad_input_is_one_line(workdir, tmp_path, capsys):
     run = f"--workdir={workdir}"
     (tmp_path / "names.json").write_text('["cats"]')
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder.html").mkdir()
+    np.savez(tmp_path / "mine.npz", features=np.ones(3))
     cases = {
         f"--names={tmp_path / 'names.json'}": "a JSON file of names by cluster",
         f"--names={tmp_path / 'none.json'}": "does not exist",
         f"--keep_ids={tmp_path / 'none.csv'}": "no table at",
         f"--output={tmp_path / 'folder.csv'}": "output must be a file",
+        f"--output={tmp_path / 'mine.csv'}": "mine.npz would be replaced",
+        f"--output={tmp_path / 'names.csv'}": "names.json is damaged",
+        f"--gallery={tmp_path / 'folder.html'}": "gallery must be a file",
         "--num_clusters=65": "64 images cannot fill 65 clusters",
         "--gallery=/proc/x/a.html": "gallery must be in a folder",
         f"--copy_into={tmp_path}": "a new or an empty folder",

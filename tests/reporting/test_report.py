@@ -1,13 +1,19 @@
 """The page of a run that was really trained."""
 
+import html
 import json
 import re
+import shlex
+import shutil
 
 import pytest
 
 from tests.support import small_runs
+from tfclust.assignment.model import of_method
 from tfclust.reporting import compared, page
 from tfclust.reporting.config import ReportConfig
+from tfclust.runs import clusters_file
+from tfclust.runs.loading import load_run
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,76 @@ def test_runs_side_by_side_show_the_knobs_that_differ(workdir, tmp_path):
 def test_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         page.write(ReportConfig(workdir=str(tmp_path)))
+
+
+@pytest.fixture(scope="module")
+def moved(workdir, tmp_path_factory):
+    """A copy of the run in a folder whose name a shell would split."""
+    return shutil.copytree(workdir, tmp_path_factory.mktemp("a b'c") / "run")
+
+
+def test_page_has_the_numbers_and_names_of_the_runs_table(moved):
+    run = load_run(str(moved))
+    model = of_method(run.method, run.recipe.run)
+    before = data_of(page.write(ReportConfig(workdir=str(moved))))
+    numbers = [c["number"] for c in before["clusters"]]
+    clusters = [
+        {
+            "id": 10 + k,
+            "model_cluster": k,
+            "name": f"<{k}>",
+            "size": 1,
+            "exemplars": [],
+            "reach": 1.0,
+        }
+        for k in numbers
+    ]
+    about = {"model": model.digest, "clustering": "the model's own"}
+    path = moved / "clusters.json"
+    clusters_file.write(path, clusters_file.ClustersFile(about, clusters))
+    try:
+        after = data_of(page.write(ReportConfig(workdir=str(moved))))
+    finally:
+        path.unlink()
+    assert [c["number"] for c in after["clusters"]] == [10 + k for k in numbers]
+    assert [c["name"] for c in after["clusters"]] == [f"<{k}>" for k in numbers]
+    for old, new in zip(before["images"], after["images"], strict=True):
+        assert new["cluster"] == 10 + old["cluster"]
+
+
+def test_command_of_the_page_can_be_pasted_into_a_shell(moved):
+    config = ReportConfig(workdir=str(moved), report_images=0)
+    text = page.write(config).read_text("utf-8")
+    shown = html.unescape(re.search("<pre>(.*?)</pre>", text)[1])
+    assert shlex.split(shown)[3] == f"--flagfile={moved / 'config.flags'}"
+
+
+def test_broken_network_has_a_page_all_the_same(moved, monkeypatch):
+    def broken(method, run):
+        model = of_method(method, run)
+
+        def compute(images):
+            found = model.compute(images)
+            return {**found, "features": found["features"] / 0.0}
+
+        return model._replace(compute=compute)
+
+    monkeypatch.setattr(page, "of_method", broken)
+    said = []
+    path = page.write(ReportConfig(workdir=str(moved)), said.append)
+    assert 'id="gallery"' not in path.read_text("utf-8")
+    assert said[-1].startswith("The page has no images: features must be")
+
+
+def test_page_that_cannot_be_written_is_refused_before_the_work(moved):
+    output = moved / "report.html"
+    output.unlink(missing_ok=True)
+    output.mkdir()
+    try:
+        with pytest.raises(ValueError, match="must be a file.*Move it away"):
+            page.write(ReportConfig(workdir=str(moved)))
+    finally:
+        output.rmdir()
 
 
 def test_either_one_run_or_several_must_be_given():

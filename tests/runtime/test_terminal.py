@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import shlex
 import sys
 
 from tests.support import processes
@@ -17,6 +18,11 @@ SHOWN = r"a\x1b[31m\r\nb\t\u202ec\x85\xe9ü 👩.png"
 
 def test_names_are_shown_on_one_line_without_escapes():
     assert terminal.one_line(NAME) == SHOWN
+
+
+def test_a_command_can_be_pasted_into_a_shell():
+    shown = terminal.command("train", workdir="my runs/a'b")
+    assert shlex.split(shown)[2:] == ["tfclust.train", "--workdir=my runs/a'b"]
 
 
 def test_list_of_images_left_out_has_a_line_for_each(tmp_path):

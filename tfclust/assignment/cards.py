@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_PICTURES = 3_600  # of all clusters together; 6 MB on the page
+MOST_PICTURES = 3_000  # of all clusters together; 6 MB of photos on a page
 _NEAREST, _OTHERS = 8, 4  # images of a cluster: nearest; random and farthest
 
 

@@ -62,8 +62,9 @@ function save() {
 function card(cluster, hits) {
   return make(
     "article", {class: "card", "data-cluster": cluster.number},
-    data.naming ? naming(cluster) : "",
-    heading(cluster),
+    data.naming
+      ? make("header", {}, heading(cluster), naming(cluster))
+      : heading(cluster),
     make(
       "div", {class: "pictures"},
       group("found", hits.slice(0, 12)),

@@ -159,10 +159,12 @@ def _svg(chart, curves):
     if chart.line:
         level, words = chart.line
         y = place(first, level).split(",")[1]
+        # Below a level at the very top, where words would be cut.
+        beside = float(y) + (-4 if float(y) > _TOP + 8 else 14)
         parts.append(
             f'<line class="level" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
             f'y1="{y}" y2="{y}"/><text class="note" x="{_WIDTH - _RIGHT}" '
-            f'y="{float(y) - 4:.1f}" text-anchor="end">{escape(words)}</text>'
+            f'y="{beside:.1f}" text-anchor="end">{escape(words)}</text>'
         )
     for number, (_, name, points) in enumerate(curves):
         path = " ".join(place(*point) for point in points)

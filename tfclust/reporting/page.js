@@ -19,7 +19,7 @@ function sizes() {
   const height = 120, width = 1000, most = Math.max(...all, fair);
   const step = width / Math.max(data.num_clusters, 1);
   const svg = draw("svg", {
-    viewBox: `0 0 ${width} ${height + 20}`, role: "img",
+    viewBox: `0 -20 ${width} ${height + 20}`, role: "img",
     "aria-label": `Sizes of ${data.num_clusters} clusters: the largest has `
       + `${all[0]} images, an equal share would be ${fair.toFixed(1)}, `
       + `${data.num_clusters - all.length} are empty.`,
@@ -33,7 +33,7 @@ function sizes() {
     class: "level", x1: 0, x2: width, y1: level, y2: level,
   }));
   const note = draw("text", {
-    x: width, y: Math.max(level - 4, 12), "text-anchor": "end",
+    x: width, y: level - 4, "text-anchor": "end",
   });
   note.textContent = `equal shares: ${fair.toFixed(1)} images`;
   svg.append(note);
