@@ -139,6 +139,7 @@ def test_comparing_a_run_with_itself(workdir, capsys):
     assert "100% of both in common" in said and "split" not in said
 
 
+@pytest.mark.slow
 def test_embedding_gives_features_by_name(workdir, export, images, tmp_path):
     for words in (f"--workdir={workdir}", f"--saved_model={export}"):
         code = status(

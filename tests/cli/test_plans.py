@@ -61,6 +61,7 @@ def test_the_same_command_goes_on_by_the_plan_that_it_made(planned, capsys):
     assert not (workdir / "plan.flags").exists()
 
 
+@pytest.mark.slow
 def test_train_reads_a_plan_that_advise_wrote(
     digits, tmp_path, capsys, monkeypatch
 ):

@@ -70,6 +70,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_an_interrupted_check_of_the_images_goes_on_where_it_was(tmp_path):
     for i in range(300):  # more than a block
         image = Image.new("RGB", (8, 8), (i % 256, 0, 0))

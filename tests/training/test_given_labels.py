@@ -295,6 +295,7 @@ def test_pseudo_labels_own_nmi_to_the_classes_is_a_figure(swav, deepcluster):
     assert "pseudo_label_nmi" not in metrics.read_metrics(swav.workdir)[-1]
 
 
+@pytest.mark.slow
 def test_written_command_takes_the_labels_again(swav, tmp_path):
     """Another network than the run's, and no number of clusters."""
     arguments = [

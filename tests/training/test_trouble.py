@@ -132,6 +132,7 @@ def test_trouble_is_only_told_of_unless_its_end_is_asked_for(tmp_path, capsys):
     assert "The images collapse into 1.0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ended_run_counts_on_and_a_change_of_flags_has_a_spell_to_help(
     tmp_path, capsys
 ):

@@ -80,6 +80,7 @@ def test_stopped_and_gone_on_it_has_the_same_bits(finished, tmp_path):
     assert resumed.step == 8
 
 
+@pytest.mark.slow
 def test_it_is_exported_and_measured_without_clusters(finished):
     trained, _ = finished
     version = exporting.export(ExportConfig(str(trained.workdir)))
