@@ -50,24 +50,17 @@ def cards(
     for number, rows in zip(
         numbers, np.split(order, begins[1:]) if len(order) else [], strict=True
     ):
-        near, rest = rows[:nearest], rows[nearest:]
-        far = rest[len(rest) - min(others, len(rest)) :][::-1]
-        middle = rest[: len(rest) - len(far)]
-        some = np.sort(
-            random.choice(middle, min(others, len(middle)), replace=False)
+        label, purity = _purity(rows, labels, class_names)
+        card = Cluster(
+            int(number),
+            len(rows),
+            *_shown(rows, nearest, others, random),
+            label=label,
+            purity=purity,
+            name=(names or {}).get(int(number), ""),
+            outliers=None if outlier is None else int(outlier[rows].sum()),
         )
-        found.append(
-            Cluster(
-                int(number),
-                len(rows),
-                near.tolist(),
-                some.tolist(),
-                far.tolist(),
-                *_purity(rows, labels, class_names),
-                (names or {}).get(int(number), ""),
-                None if outlier is None else int(outlier[rows].sum()),
-            )
-        )
+        found.append(card)
     return sorted(found, key=lambda cluster: (-cluster.size, cluster.number))
 
 
@@ -76,6 +69,15 @@ def class_name(label, class_names):
     if class_names is not None and 0 <= label < len(class_names):
         return str(class_names[label])
     return str(int(label))
+
+
+def _shown(rows, nearest, others, random):
+    """The first rows, some between at random, and the last, the last first."""
+    near, rest = rows[:nearest], rows[nearest:]
+    far = rest[len(rest) - min(others, len(rest)) :][::-1]
+    middle = rest[: len(rest) - len(far)]
+    some = random.choice(middle, min(others, len(middle)), replace=False)
+    return near.tolist(), np.sort(some).tolist(), far.tolist()
 
 
 def _shares(num_clusters):
