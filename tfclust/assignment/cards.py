@@ -51,10 +51,13 @@ def cards(
         numbers, np.split(order, begins[1:]) if len(order) else [], strict=True
     ):
         label, purity = _purity(rows, labels, class_names)
+        near, some, far = _shown(rows, nearest, others, random)
         card = Cluster(
             int(number),
             len(rows),
-            *_shown(rows, nearest, others, random),
+            near,
+            some,
+            far,
             label=label,
             purity=purity,
             name=(names or {}).get(int(number), ""),
