@@ -41,7 +41,8 @@ def test_readmes_lines_serve_own_images(
         codes[name] = status(name, *(f"--{a}" for a in arguments))
         printed[name] = capsys.readouterr()
     assert list(codes.values()) == [0, 0, 0, 0], printed
-    assert "<section data-id=" in (tmp_path / "run/clusters.html").read_text()
+    page = (tmp_path / "run/clusters.html").read_text("utf-8")
+    assert "data:image/jpeg" in page and 'id="gallery"' in page
     told = printed["evaluate"].err
     if not by_class:
         assert "has no labels" in told and "class folders" in told
