@@ -57,13 +57,9 @@ class EvaluateConfig:
 
     def __post_init__(self):
         options.check(self)
-        if bool(self.workdir) == bool(self.saved_model):
-            raise ValueError(
-                "give either workdir or saved_model, such as "
-                "--workdir=runs/first. Received: "
-                f"workdir={self.workdir or 'none'}, "
-                f"saved_model={self.saved_model or 'none'}."
-            )
+        options.check_one_of(
+            self, "workdir", "saved_model", "--workdir=runs/first"
+        )
 
 
 def main():

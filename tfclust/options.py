@@ -87,6 +87,24 @@ def about(config_class):
     }
 
 
+def check_one_of(config, first, second, example):
+    """Refuses a config that gives both of two fields, or neither.
+
+    Args:
+      config: a dataclass. first, second: names of fields, empty if not given.
+      example: str, how to give one.
+
+    Raises:
+      ValueError: if it does.
+    """
+    one, other = getattr(config, first), getattr(config, second)
+    if bool(one) == bool(other):
+        raise ValueError(
+            f"give either {first} or {second}, such as {example}. Received: "
+            f"{first}={one or 'none'}, {second}={other or 'none'}."
+        )
+
+
 def check(config):
     """Raises ValueError if a field of `config` leaves its type or bounds.
 

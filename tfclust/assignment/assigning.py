@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfclust import data
 from tfclust.assignment import (
@@ -22,15 +21,14 @@ from tfclust.assignment.config import AUTO, HDBSCAN, OWN, ClusterConfig
 from tfclust.assignment.store import working_folder
 from tfclust.assignment.unit_features import UnitFeatures
 from tfclust.runs import clusters_file, folder
-from tfclust.runtime import folders, terminal
+from tfclust.runtime import devices, folders, terminal
 
 
 class Assigned(NamedTuple):
     """Images in clusters, before they are written.
 
-    rows int `[n]`, indices in the source; names list of n str; first int `[n]`,
-    the position of the image that each is a near duplicate of, -1 for none;
-    threshold float, of near duplicates.
+    rows int `[n]`, indices in the source; names list of n str; duplicate_of
+    list of n names, "" for none; threshold float, of near duplicates.
     """
 
     source: data.Source
@@ -39,7 +37,6 @@ class Assigned(NamedTuple):
     features: UnitFeatures
     groups: groups.Groups
     figures: figures.Figures
-    first: np.ndarray
     duplicate_of: list
     threshold: float
 
@@ -72,9 +69,7 @@ def after_training(trained, say):
     source = method.views.source
     if source.is_stream or not hasattr(method, "clusterer"):
         return None
-    if isinstance(
-        method.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy
-    ):
+    if devices.spans_hosts(method.distribute_strategy):
         # One host alone must not call what waits for all.
         if trained.chief:
             command = terminal.command("cluster", workdir=workdir)
@@ -175,7 +170,6 @@ def _grouped(config, model, source, store, present, work, say):
         features,
         found,
         measured,
-        first,
         duplicate_of,
         threshold,
     )

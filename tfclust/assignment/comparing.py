@@ -41,11 +41,8 @@ def compare(old, new):
       ValueError: if they share no image.
     """
     before, after = shared(old, new)
-    table = partitions.contingency(before, after).toarray()
+    table, of_old, of_new, same = _matched(before, after)
     old_ids, new_ids = np.unique(before), np.unique(after)
-    of_old = table / table.sum(axis=1, keepdims=True)
-    of_new = table / table.sum(axis=0, keepdims=True)
-    same = _matched(table, of_old, of_new)
     # A part belongs to its whole if most of it comes from there.
     parts = (of_old >= _PART) & (of_new >= _MOST)
     sources = (of_new >= _PART) & (of_old >= _MOST)
@@ -101,11 +98,8 @@ def kept_ids(old, new):
     Args: those of `compare`.
     """
     before, after = shared(old, new)
-    table = partitions.contingency(before, after).toarray()
+    *_, same = _matched(before, after)
     old_ids, new_ids = np.unique(before), np.unique(after)
-    of_old = table / table.sum(axis=1, keepdims=True)
-    of_new = table / table.sum(axis=0, keepdims=True)
-    same = _matched(table, of_old, of_new)
     return {int(new_ids[j]): int(old_ids[i]) for i, j in same}
 
 
@@ -133,14 +127,23 @@ def in_words(found, named=None):
         yield f"New, from several others: {_listed(found.new)}."
 
 
-def _matched(table, of_old, of_new):
-    """Pairs (row, column) of the best match that have most in common."""
+def _matched(before, after):
+    """How two clusterings of the same images overlap.
+
+    Returns:
+      Counts `[old, new]`, their shares of the old and of the new clusters, and
+      pairs (row, column) of the best match that have most in common.
+    """
+    table = partitions.contingency(before, after).toarray()
+    of_old = table / table.sum(axis=1, keepdims=True)
+    of_new = table / table.sum(axis=0, keepdims=True)
     pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
-    return [
+    same = [
         (int(i), int(j))
         for i, j in pairs
         if of_old[i, j] >= _MOST and of_new[i, j] >= _MOST
     ]
+    return table, of_old, of_new, same
 
 
 def _listed(values):

@@ -50,13 +50,9 @@ class ModelImages:
 
     def __post_init__(self):
         options.check(self)
-        if bool(self.workdir) == bool(self.saved_model):
-            raise ValueError(
-                "give either workdir or saved_model, such as "
-                "--workdir=runs/first. Received: "
-                f"workdir={self.workdir or 'none'}, "
-                f"saved_model={self.saved_model or 'none'}."
-            )
+        options.check_one_of(
+            self, "workdir", "saved_model", "--workdir=runs/first"
+        )
         if self.saved_model and not self.data:
             raise ValueError(
                 "data must be given with saved_model: the images, such as "

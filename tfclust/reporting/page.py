@@ -4,7 +4,6 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfclust import data
 from tfclust.assignment import identity, passing
@@ -21,7 +20,7 @@ from tfclust.reporting.verdict import judge
 from tfclust.runs import checkpoints, folder, recipes
 from tfclust.runs.loading import RememberedViews, load_run
 from tfclust.runs.metrics import read_metrics
-from tfclust.runtime import folders, pages, terminal
+from tfclust.runtime import devices, folders, pages, terminal
 
 NO_IMAGES: dict = {
     "clusters": False,
@@ -95,8 +94,7 @@ def after_training(trained, say):
         return
     saved = checkpoints.latest(workdir, say=say)
     source, shown = method.views.source, NO_IMAGES
-    hosts = tf.distribute.MultiWorkerMirroredStrategy
-    if isinstance(method.distribute_strategy, hosts):
+    if devices.spans_hosts(method.distribute_strategy):
         # One host alone must not call what waits for all.
         if not trained.chief:
             return

@@ -114,10 +114,15 @@ def precision(kind):
         keras.config.set_dtype_policy(before)
 
 
+def spans_hosts(strategy):
+    """Whether several hosts train together."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 def is_chief(strategy):
     """Whether this process writes the files, as the first host's does."""
     resolver = strategy.cluster_resolver
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not spans_hosts(strategy):
         return True
     kinds = json.loads(os.environ["TF_CONFIG"])["cluster"]
     first = "chief" if "chief" in kinds else "worker"
@@ -126,7 +131,7 @@ def is_chief(strategy):
 
 def any_host(strategy, value):
     """Whether `value` is true on any host; all hosts call it together."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if not spans_hosts(strategy):
         return value
     return float(_sum_over_replicas(strategy)(tf.constant(float(value)))) > 0
 
@@ -148,7 +153,7 @@ def telling_lost_hosts(strategy):
         tf.errors.DeadlineExceededError,
         tf.errors.UnavailableError,
     ) as error:
-        if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        if not spans_hosts(strategy):
             raise
         raise RuntimeError(
             "another host of TF_CONFIG has ended or cannot be reached, so this "
