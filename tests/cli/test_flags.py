@@ -174,6 +174,16 @@ def test_help_tells_default_unit_and_source_of_each_flag(capsys):
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
+def test_help_opens_with_the_flags_to_know_and_helpfull_has_all(capsys):
+    flags.define(Run, first=("rate", "data"))
+    assert flags.status(_never, ["train.py", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.index("--rate=X") < text.index("--data=TEXT")
+    assert "--limit" not in text and "5 more, with their sources" in text
+    assert flags.status(_never, ["train.py", "--helpfull"]) == 0
+    assert "--limit=N" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("argument", ["--rat=3", "--rate=fast", "stray"])
 def test_bad_flag_exits_with_2_and_one_line(argument, capsys):
     assert flags.status(_never, ["train.py", argument]) == 2

@@ -2,11 +2,12 @@
 
 import importlib
 import json
+from importlib import metadata
 
 import pytest
 
 from tests.support import processes
-from tfclust import methods
+from tfclust import __main__, methods
 from tfclust.backbones import resnet, settings
 from tfclust.methods.configs.table import CONFIGS
 
@@ -77,6 +78,9 @@ REFUSED = [
     (("report",), "give either workdir"),
     (("report", RUN[1]), "holds no run"),
     (("report", "--workdirs=a,b"), "output must be given with workdirs"),
+    (("__main__", "trian"), "one of advise, train, evaluate, report,"),
+    (("__main__", "--data=a"), "Received: --data=a."),
+    (("__main__", "train", "--rat=3"), "train: Unknown command line flag"),
     (("sweep", *RUN), "vary must name a knob"),
     (("sweep", *RUN, "--vary=a=1"), "a knob that swav does not have"),
     (("sweep", *RUN, "--vary=epsilon=1|0"), "epsilon must be at least"),
@@ -92,6 +96,11 @@ HELP = [
         "embed",
         "report",
     )  # fmt: skip
+] + [
+    (("train", "--helpfull"), "--sinkhorn_iters=N"),
+    (("__main__",), "cluster   Says which cluster each image is in"),
+    (("__main__", "--help"), "Usage: tfclust COMMAND --flag=value"),
+    (("__main__", "cluster", "--help"), "python -m tfclust.cluster --flag"),
 ]
 PACKAGES = (
     "assignment",
@@ -127,6 +136,22 @@ def test_help_needs_no_tensorflow(asked):
         code, told, slow = answer
         assert (code, slow) == (0, []), command
         assert words in told
+
+
+def test_help_of_training_opens_with_ten_flags_and_tells_of_the_others(asked):
+    told = {
+        tuple(c): a[1]
+        for (c, _), a in zip(HELP, asked[0][-len(HELP) :], strict=True)
+    }
+    short, full = told["train", "--help"], told["train", "--helpfull"]
+    assert short.count("\n  --") == 11  # and --flagfile
+    assert f"{full.count(chr(10) + '  --') - 11} more" in short
+    assert "--workdir" in short and "--sinkhorn_iters" not in short
+
+
+def test_tfclust_is_a_command_of_its_own():
+    (found,) = metadata.entry_points(group="console_scripts", name="tfclust")
+    assert found.load() is __main__.main
 
 
 def test_all_refusals_together_import_few_modules(asked):

@@ -30,6 +30,7 @@ from tfclust.runtime.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 
 _CONFIGS = "_configs"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_HELP = {"--help", "-help", "-h", "--helpfull", "--helpshort"}
 _OURS = ("tfclust", "export")  # packages whose errors are sentences
 
 
@@ -48,7 +49,8 @@ class _Reader(NamedTuple):
 class _Command:
     """The flags of one command, and who reads each."""
 
-    def __init__(self):
+    def __init__(self, first=()):
+        self.first = first  # the flags that `--help` tells of
         self.values = absl_flags.FlagValues()
         self.argv: list[str] = []
         self.readers: dict[str, list[_Reader]] = {}
@@ -72,7 +74,7 @@ class _Command:
 _command = _Command()
 
 
-def define(*config_classes, **configs_by_choice):
+def define(*config_classes, first=(), **configs_by_choice):
     """Makes each knob a flag; replaces what was defined before.
 
     Several classes may have a knob of the same name: one flag serves them all,
@@ -80,12 +82,14 @@ def define(*config_classes, **configs_by_choice):
 
     Args:
       *config_classes: dataclasses with `options.option` fields.
+      first: names of the few flags that `--help` tells of, where `--helpfull`
+        has all; empty if `--help` has all.
       **configs_by_choice: `method_configs={"swav": SwAVConfig, ...}`: only the
         class that the flag `--method` names is read. A flag that only the other
         classes have is then an error.
     """
     global _command
-    command = _Command()
+    command = _Command(first)
     for config_class in config_classes:
         command.add(_Reader(config_class, None, None))
     for keyword, classes in configs_by_choice.items():
@@ -216,11 +220,16 @@ def _module(program):
     return name if known else f"tfclust.{program}"
 
 
+def _print_help(main, program, full):
+    about, module = main.__doc__ or "", _module(program)
+    first = () if full else _command.first
+    print(help_text(about, module, _command.readers, first))
+
+
 def _status(main, argv, program):
     try:
-        if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
-            about, module = main.__doc__ or "", _module(program)
-            print(help_text(about, module, _command.readers))
+        if _HELP & set(argv):
+            _print_help(main, program, full="--helpfull" in argv)
             return DONE
         parse(argv)
         # `kill` acts as Ctrl-C does; training has a handler that saves first.

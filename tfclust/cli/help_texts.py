@@ -8,9 +8,10 @@ import typing
 from tfclust import options
 
 _WIDTH = 80
+_FIRST = "The flags to know:"
 
 
-def help_text(about, module, readers):
+def help_text(about, module, readers, first=()):
     """What `--help` prints.
 
     Args:
@@ -18,11 +19,12 @@ def help_text(about, module, readers):
       module: str, the command's module, such as "tfclust.train".
       readers: `{flag: readers}`, in the order of the flags; a reader has
         `config_class`, `selector` and `choice`.
+      first: the flags to tell of; empty for all.
     """
     groups: dict[str, list[str]] = {}
-    for name, who in readers.items():
-        title = _title(who)
-        groups.setdefault(title, []).append(_knob_help(name, who))
+    for name in first or readers:
+        title = _FIRST if first else _title(readers[name])
+        groups.setdefault(title, []).append(_knob_help(name, readers[name]))
     parts = [
         f"{inspect.cleandoc(about)}\n\n"
         f"Usage: python -m {module} --flag=value ...\n"
@@ -30,6 +32,10 @@ def help_text(about, module, readers):
         "      Flags from a file, one per line; flags after it override it."
     ]
     parts += [f"{title}\n" + "\n".join(of) for title, of in groups.items()]
+    if first:
+        parts.append(
+            f"{len(readers) - len(first)} more, with their sources: --helpfull."
+        )
     return "\n\n".join(parts)
 
 

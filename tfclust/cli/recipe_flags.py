@@ -4,12 +4,20 @@ from tfclust import options
 from tfclust.cli import flags
 from tfclust.runs import recipes
 
+# What a person with images of his own sets; a plan settles the others.
+_FIRST = (
+    "data", "workdir", "method", "num_clusters", "image_size", "backbone",
+    "init_from", "eval_data", "on_trouble",
+)  # fmt: skip
+
 
 def define(*config_classes):
     """Makes the flags of a recipe, and those of a command's own classes."""
+    own = [name for of in config_classes for name in options.about(of)]
     flags.define(
         *config_classes,
         *recipes.CONFIGS.values(),
+        first=(*own, *_FIRST),
         method_configs=recipes.METHOD_CONFIGS,
     )
 

@@ -15,10 +15,12 @@ from tfclust.runs.loading import build_method
 from tfclust.runtime import devices
 from tfclust.training import given_labels, images
 
-_SECONDS = 6.0  # of steps that are timed
+_SECONDS = 6.0  # of steps that are timed, to the end of the epoch if it is
+_MOST_SECONDS = 15.0  # not longer than this
 _LEAST_STEPS, _MOST_STEPS = 4, 200
 _WARM_STEPS = 2  # the first traces, the second fills pipelines
 _SAMPLE = 4096  # images that stand for all
+_KNN_SAMPLE = 512  # images on which the online kNN is timed
 _CHECKPOINT_SECONDS = 0.3  # and an epoch's figures
 
 
@@ -27,7 +29,7 @@ class Timing(NamedTuple):
 
     start_seconds: float  # until the first step is done
     step_seconds: float
-    label_seconds: float  # of the labels before an epoch
+    label_seconds: float  # of the labels that an epoch needs
     figures_seconds: float  # of a checkpoint and a kNN
     peak_bytes: int  # of the process that measured
 
@@ -66,7 +68,7 @@ def measure(recipe, source):
         labels = given.labels[rows]
     if whole > _SAMPLE:
         source = Sample(source, rows)
-    run = recipe.run
+    run, grown = recipe.run, whole / source.num_images
     strategy = devices.make_strategy(run.strategy, run.num_replicas)
     began = time.perf_counter()
     views = images.make_views(recipe, source, say=lambda words: None)
@@ -80,15 +82,15 @@ def measure(recipe, source):
         callbacks=[watch],
         verbose=0,
     )
-    start_seconds = watch.first_step - began - watch.label_seconds
-    knn_seconds = _knn_seconds(method, source, views, run)
-    grown = whole / source.num_images
-    asked = min(grown, run.knn_images / source.num_images)
+    start_seconds = watch.first_step - began
+    total = run.steps or run.epochs * (whole // run.batch_size)
+    label_seconds = _label_seconds(method, max(2, int(total / grown)))
     return Timing(
         start_seconds=start_seconds,
         step_seconds=watch.step_seconds(),
-        label_seconds=grown * watch.label_seconds,
-        figures_seconds=_CHECKPOINT_SECONDS + asked * knn_seconds,
+        label_seconds=grown * label_seconds,
+        figures_seconds=_CHECKPOINT_SECONDS
+        + min(whole, run.knn_images) * _knn_image_seconds(method, source),
         peak_bytes=_peak_bytes(),
     )
 
@@ -98,16 +100,11 @@ class _Stopwatch(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.first_step = self.label_seconds = 0.0
-        self._steps, self._epoch_began = [], 0.0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_began = time.perf_counter()
+        self.first_step = 0.0
+        self._steps = []
 
     def on_train_batch_begin(self, batch, logs=None):
         self._began = time.perf_counter()
-        if batch == 0:
-            self.label_seconds = self._began - self._epoch_began
 
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])  # waits for the step
@@ -116,8 +113,13 @@ class _Stopwatch(keras.callbacks.Callback):
             self.first_step = now
         if batch >= _WARM_STEPS:
             self._steps.append(now - self._began)
-        timed = len(self._steps) >= _LEAST_STEPS
-        if timed and sum(self._steps) > _SECONDS:
+        self._end_after(_MOST_SECONDS)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._end_after(_SECONDS)
+
+    def _end_after(self, seconds):
+        if len(self._steps) >= _LEAST_STEPS and sum(self._steps) > seconds:
             self.model.stop_training = True
 
     def step_seconds(self):
@@ -126,19 +128,44 @@ class _Stopwatch(keras.callbacks.Callback):
         return float(np.mean(kept)) if kept else 0.0
 
 
-def _knn_seconds(method, source, views, run):
-    """Of one online kNN on the source's images; 0 where there is none."""
-    if source.labels is None or not run.knn_images:
+def _label_seconds(method, total_steps):
+    """What labels take in an epoch that is not the first.
+
+    The first also compiles, and DeepCluster-v2's fills its bank.
+
+    Args:
+      method: a `Method` that has been trained for some steps.
+      total_steps: int, of the run whose labels are counted.
+    """
+    per_epoch = method.views.steps_per_epoch
+    method.total_steps = total_steps
+    times = sum(method.reassign_due(step) for step in range(1, total_steps))
+    if not times:
         return 0.0
+    method.epoch.assign(1)
     began = time.perf_counter()
-    evaluation.extract_features(
+    method.reassign(method.extract)
+    seconds = time.perf_counter() - began
+    return seconds * times * per_epoch / total_steps
+
+
+def _knn_image_seconds(method, source):
+    """Of one image in an online kNN; 0 where there is none."""
+    if source.labels is None:
+        return 0.0
+    views = method.views
+    few = Sample(source, np.arange(min(_KNN_SAMPLE, source.num_images)))
+    forward = evaluation.FeaturePass(
         lambda pixels: method.backbone(pixels, training=False),
-        source,
+        few,
         image_size=views.image_size,
         resize_size=views.resize_size,
         batch_size=views.batch_size,
     )
-    return time.perf_counter() - began
+    forward.features()  # the first pass also traces
+    began = time.perf_counter()
+    forward.features()
+    return (time.perf_counter() - began) / few.num_images
 
 
 def _peak_bytes():
