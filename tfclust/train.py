@@ -64,21 +64,27 @@ def _write_results(trained):
     """Clusters and page; if that fails, the run is complete all the same."""
     from tfclust.assignment import assigning
     from tfclust.reporting import page
+    from tfclust.reporting.config import MOST_IMAGES
 
-    results = {
-        "cluster": (folder.CLUSTERS, assigning.after_training),
-        "report": (folder.REPORT, page.after_training),
-    }
-    for command, (name, write) in results.items():
-        try:
-            write(trained, terminal.say)
-        except (OSError, RuntimeError, ValueError) as error:
-            terminal.say(
-                f"The run is complete, but {name} was not written: {error} "
-                "To try again: "
-                f"{terminal.command(command, workdir=trained.workdir)}",
-                sys.stderr,
-            )
+    assigned = _written(
+        "cluster", folder.CLUSTERS, assigning.after_training, trained,
+        MOST_IMAGES,
+    )  # fmt: skip
+    _written("report", folder.REPORT, page.after_training, trained, assigned)
+
+
+def _written(command, name, write, trained, *more):
+    """What `write` returns; None if it fails, with the command to repeat."""
+    try:
+        return write(trained, *more, terminal.say)
+    except (OSError, RuntimeError, ValueError) as error:
+        again = terminal.command(command, workdir=trained.workdir)
+        terminal.say(
+            f"The run is complete, but {name} was not written: {error} To try "
+            f"again: {again}",
+            sys.stderr,
+        )
+        return None
 
 
 def _plan(run):

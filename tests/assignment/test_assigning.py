@@ -150,7 +150,7 @@ def test_run_on_a_stream_or_without_clusters_has_no_table(tmp_path, stream):
     if stream:
         method.clusterer = lambda: ()
     trained = types.SimpleNamespace(method=method, workdir=tmp_path)
-    assert assigning.after_training(trained, print) is None
+    assert assigning.after_training(trained, 9, print) is None
     assert not [*tmp_path.iterdir()]
 
 

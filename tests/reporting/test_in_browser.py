@@ -76,7 +76,7 @@ def written(folder, num_clusters):
     if num_clusters:
         random = np.random.default_rng(1)
         clusters = np.arange(3_200, dtype=np.int32) % num_clusters
-        assigned = page.Assigned(
+        assigned = page.Shown(
             source(3_200),
             3_200,
             random.normal(size=(3_200, 16)).astype(np.float32),

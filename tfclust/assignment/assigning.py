@@ -41,6 +41,22 @@ class Assigned(NamedTuple):
     threshold: float
 
 
+class Shown(NamedTuple):
+    """Images of a model with their clusters, to look at: a part, or all.
+
+    source: `data.Source` of n images. features float32 `[n, F]`; clusters int
+    `[n]` and confidence float32 `[n]`, or None for a method without clusters.
+    named: `{cluster: name}` of those that have one.
+    """
+
+    source: data.Source
+    total: int  # images of which these are a part
+    features: np.ndarray
+    clusters: np.ndarray | None
+    confidence: np.ndarray | None
+    named: dict
+
+
 def assign(config, output, say):
     """Writes the table, and whatever else a `ClusterConfig` asks for.
 
@@ -54,16 +70,17 @@ def assign(config, output, say):
     assign_source(config, model, source, output, say)
 
 
-def after_training(trained, say):
+def after_training(trained, most, say):
     """The table of a finished run, in its folder, unless it is there.
 
     Args:
       trained: `training.fitting.Trained`.
+      most: int, images in what is returned.
       say: called with sentences.
 
     Returns:
-      `pathlib.Path` of the table, or None: the images are a stream, the method
-      has no clusters, or several hosts have trained.
+      `Shown`, or None if nothing was written: the table is there, the images
+      are a stream, the method has no clusters, or several hosts have trained.
     """
     method, workdir = trained.method, trained.workdir
     source = method.views.source
@@ -82,18 +99,21 @@ def after_training(trained, say):
         and before is not None
         and before.about.get("step") == trained.step
     ):
-        return output
+        return None
     config = ClusterConfig(workdir=str(workdir))
     if before is not None and before.names and output.exists():
         # Names that a person gave outlive more training.
         config = ClusterConfig(workdir=str(workdir), keep_ids=str(output))
     model = models.of_method(method, trained.run)
-    assign_source(config, model, source, output, say)
-    return output
+    return assign_source(config, model, source, output, say, most)
 
 
-def assign_source(config, model, source, output, say):
-    """As `assign`, for a model and images that are open."""
+def assign_source(config, model, source, output, say, most=0):
+    """As `assign`, for a model and images that are open.
+
+    Returns:
+      `Shown` of at most `most` images, evenly spaced.
+    """
     sort_into = _sort_into(config, source)
     with working_folder(output) as work:
         store, present = passing.computed(
@@ -117,11 +137,25 @@ def assign_source(config, model, source, output, say):
         left_out = passing.list_left_out(output, source, store.notes, say)
         clusters_file.write(clusters_file.beside(output), about)
         table.write(output, written)
+        shown = _shown(found, about, most)
         store.remove()
     for line in _in_words(found):
         say(line)
     passing.tell_left_out(left_out, output, say)
     say(f"Written: {output}")
+    return shown
+
+
+def _shown(found, about, most):
+    some = found.features.sample(most)
+    return Shown(
+        data.Sample(found.source, found.rows[some]),
+        len(found.rows),
+        found.features.take(some),
+        found.groups.labels[some],
+        found.groups.confidence[some],
+        about.names,
+    )
 
 
 def _check_clusters(config, model):

@@ -5,6 +5,8 @@ import dataclasses
 from tfclust import options
 from tfclust.options import option
 
+MOST_IMAGES = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
@@ -20,7 +22,7 @@ class ReportConfig:
         "it must be given.",
     )
     report_images: int = option(
-        10_000,
+        MOST_IMAGES,
         "At most so many of the run's images, evenly spaced, are assigned to "
         "clusters for the page; 0 for a page without images.",
         lower=0,

@@ -1,12 +1,12 @@
 """Writes the page about a run."""
 
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
 from tfclust import data
 from tfclust.assignment import identity, passing
+from tfclust.assignment.assigning import Shown
 from tfclust.assignment.cards import cards, class_name
 from tfclust.assignment.config import ModelImages
 from tfclust.assignment.model import of_method
@@ -29,22 +29,6 @@ NO_IMAGES: dict = {
     "data": {},
 }
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
-
-
-class Assigned(NamedTuple):
-    """Images of a run with their clusters: a part of them, or all.
-
-    source: `data.Source` of n images. features `[n, F]`; clusters int32 `[n]`
-    and confidence float32 `[n]`, or None for a method without clusters. named:
-    `{cluster: name}` of those that have one.
-    """
-
-    source: data.Source
-    total: int  # images of the run
-    features: np.ndarray
-    clusters: np.ndarray | None
-    confidence: np.ndarray | None
-    named: dict
 
 
 def write(config, say=terminal.say):
@@ -71,20 +55,22 @@ def write(config, say=terminal.say):
         run = load_run(config.workdir)
         model = of_method(run.method, run.recipe.run)
 
-        def source():
-            images = ModelImages(workdir=config.workdir)
-            return passing.open_images(images, model, say)
+        def images():
+            named = ModelImages(workdir=config.workdir)
+            source = passing.open_images(named, model, say)
+            return _assigned(config, model, source)
 
-        shown = _shown(config, model, source, run.recipe, say)
+        shown = _shown(images, run.recipe, say)
     _write(workdir, saved.about, shown, output)
     return output
 
 
-def after_training(trained, say):
+def after_training(trained, assigned, say):
     """The page of a finished run, in its folder, unless it is there.
 
     Args:
       trained: `training.fitting.Trained`.
+      assigned: `Shown`, if its images have been through the network; or None.
       say: called with sentences.
     """
     workdir, method = trained.workdir, trained.method
@@ -102,8 +88,13 @@ def after_training(trained, say):
         say(f"For a page with the images of each cluster: {command}")
     elif not source.is_stream:
         recipe = recipes.from_words(saved.about["recipe"])
-        model = of_method(method, trained.run)
-        shown = _shown(config, model, lambda: source, recipe, say)
+
+        def images():
+            if assigned is not None:
+                return assigned
+            return _assigned(config, of_method(method, trained.run), source)
+
+        shown = _shown(images, recipe, say)
     _write(workdir, saved.about, shown, output)
     say(f"To look at it: {output}")
 
@@ -147,12 +138,15 @@ def _figures(history):
     ]
 
 
-def _shown(config, model, open_source, recipe, say):
-    """`of_images` of the run's; without any if they are no longer there."""
+def _shown(images, recipe, say):
+    """`of_images` of the run's; without any if they are no longer there.
+
+    Args:
+      images: function without arguments that returns `Shown`.
+    """
     try:
-        assigned = _assigned(config, model, open_source())
         num_clusters = getattr(recipe.method, "num_clusters", ())
-        return of_images(assigned, num_clusters)
+        return of_images(images(), num_clusters)
     except (OSError, ValueError) as error:
         # Old runs are looked at where their images no longer are, and broken
         # ones are those of which a page is wanted most.
@@ -181,7 +175,7 @@ def _assigned(config, model, source):
     if clusters is not None and known is not None:
         # The numbers and names of the run's table.
         clusters, named = identity.of_model(known, clusters), known.names
-    return Assigned(
+    return Shown(
         source,
         total,
         rows["features"],
@@ -195,7 +189,7 @@ def of_images(assigned, num_clusters):
     """What the page shows of images and clusters.
 
     Args:
-      assigned: `Assigned`.
+      assigned: `Shown`.
       num_clusters: K of each head; the first is the run's own clustering.
     """
     source, clusters = assigned.source, assigned.clusters
