@@ -10,6 +10,9 @@ import dataclasses
 from tfclust import options
 from tfclust.cli import flags, recipe_flags
 from tfclust.options import option
+from tfclust.reporting.config import ReportConfig
+from tfclust.runs import folder
+from tfclust.runtime import folders, terminal
 from tfclust.training.sweeps import running
 
 
@@ -44,13 +47,20 @@ def main():
     """Trains and measures one recipe with several values of its knobs.
 
     Takes the flags of train, and --vary. Each run has a folder in --workdir,
-    with sweep.log; table.md has the figures. Called again, it does what is not
-    done yet.
+    with sweep.log; table.md has the figures, report.html the runs side by side.
+    Called again, it does what is not done yet.
     """
-    config = flags.read(SweepConfig)
-    table, failed = running.sweep(recipe_flags.read(), config)
-    print(table)
-    return flags.BAD_INPUT if failed else flags.DONE
+    config, recipe = flags.read(SweepConfig), recipe_flags.read()
+    swept = running.sweep(recipe, config)
+    print(swept.table)
+    if swept.workdirs:
+        from tfclust.reporting import compared
+
+        page = folders.expanded(recipe.run.workdir) / folder.REPORT
+        workdirs = tuple(map(str, swept.workdirs))
+        config = ReportConfig(workdirs=workdirs, output=str(page))
+        terminal.say(f"Side by side: {compared.write(config)}")
+    return flags.BAD_INPUT if swept.failed else flags.DONE
 
 
 if __name__ == "__main__":

@@ -127,8 +127,17 @@ def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(swept):
     assert "queue_rows=0: done" in done.stdout
     (told,) = (x for x in done.stdout.splitlines() if "exit code 2" in x)
     assert "queue_rows must be at most the number of images" in told
-    assert done.stdout.endswith((folder / "table.md").read_text())
+    assert (folder / "table.md").read_text() in done.stdout
     assert "| 96 | – |" in done.stdout
+
+
+def test_a_sweep_ends_with_a_page_of_its_runs(swept):
+    folder, done = swept
+    page = folder / "report.html"
+    assert done.stdout.endswith(f"Side by side: {page}\n")
+    # Of the run that is done; the other has never begun.
+    text = page.read_text("utf-8")
+    assert "queue_rows=0" in text and "queue_rows=96" not in text
 
 
 def test_what_is_done_is_not_done_again(swept):
@@ -157,8 +166,8 @@ def test_figures_on_other_images_are_not_taken_for_these(swept):
     same = recipes.from_words(saved)
     run = dataclasses.replace(same.run, workdir=str(folder))
     same = same._replace(run=run)
-    table, failed = running.sweep(same, config, say=lambda line: None)
-    assert failed == 0 and "| 0 |" in table
+    found = running.sweep(same, config, say=lambda line: None)
+    assert found.failed == 0 and "| 0 |" in found.table
     other = same._replace(run=dataclasses.replace(run, max_images=32))
     with pytest.raises(ValueError, match=told):
         running.sweep(other, config)

@@ -1,4 +1,4 @@
-"""Small pictures of some of a source's images, for a page."""
+"""Small pictures of some of a source's images."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,21 +21,33 @@ def pictures(source, indices):
     Raises:
       OSError: if images are gone, and their replacements too.
     """
+    return {
+        i: pages.thumbnail(image, _SIDE)
+        for i, image in small_images(source, indices, _SIDE)
+    }
+
+
+def small_images(source, indices, side):
+    """Yields (index, uint8 `[side, side, 3]`) of some images, each once.
+
+    Args:
+      source: `data.Source`.
+      indices: ints, in any order, each any number of times.
+      side: int, pixels.
+    """
     rows = np.unique(np.asarray(indices, np.int64))
     if not len(rows):
-        return {}
+        return
     batches = data.evaluation_batches(
         data.Sample(source, rows),
-        image_size=_SIDE,
-        resize_size=_SIDE,
+        image_size=side,
+        resize_size=side,
         batch_size=min(_BATCH, len(rows)),
     )
-    found = {}
     for batch in batches:
         pixels = tf.cast(batch["images"], tf.uint8).numpy()
         kept = batch["mask"].numpy()
         for row, image in zip(
             batch["index"].numpy()[kept], pixels[kept], strict=True
         ):
-            found[int(rows[row])] = pages.thumbnail(image, _SIDE)
-    return found
+            yield int(rows[row]), image

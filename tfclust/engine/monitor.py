@@ -62,7 +62,13 @@ class ClusterMonitor(Monitor):
       num_clusters: K of each head.
       uniform_loss: loss of uniform predictions; None for ln K, the mean over
         heads.
+
+    Attributes:
+      sizes: list over heads of int64 `[K]`, images in each cluster as of the
+        last `figures`; empty before.
     """
+
+    sizes: list = []
 
     def __init__(
         self, num_images, num_clusters, *, uniform_loss=None, name="monitor"
@@ -97,7 +103,7 @@ class ClusterMonitor(Monitor):
           changed_share and nmi_previous (None before a second epoch).
         """
         loss = self.mean_loss()
-        counts = [
+        self.sizes = counts = [
             getattr(self, f"counts_{head}").numpy()
             for head in range(len(self.num_clusters))
         ]

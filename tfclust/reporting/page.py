@@ -12,6 +12,7 @@ from tfclust.assignment.config import ModelImages
 from tfclust.assignment.model import of_method
 from tfclust.assignment.pictures import pictures
 from tfclust.engine.figures import FIGURES, in_words
+from tfclust.reporting import projector
 from tfclust.reporting.atlas import MOST_POINTS, atlas
 from tfclust.reporting.config import ReportConfig
 from tfclust.reporting.curves import draw
@@ -90,9 +91,12 @@ def after_training(trained, assigned, say):
         recipe = recipes.from_words(saved.about["recipe"])
 
         def images():
-            if assigned is not None:
-                return assigned
-            return _assigned(config, of_method(method, trained.run), source)
+            found = assigned
+            if found is None:
+                model = of_method(method, trained.run)
+                found = _assigned(config, model, source)
+            projector.write(workdir / folder.TENSORBOARD, found)
+            return found
 
         shown = _shown(images, recipe, say)
     _write(workdir, saved.about, shown, output)

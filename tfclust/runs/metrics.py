@@ -8,12 +8,15 @@ import pathlib
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfclust.engine.figures import FIGURES, names
 from tfclust.engine.history import EpochHistory
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, terminal
+
+_BUCKETS = 30  # of a histogram, as TensorBoard's own
 
 
 class Metrics(keras.callbacks.Callback):
@@ -63,14 +66,18 @@ class Metrics(keras.callbacks.Callback):
         with self._writing():
             # On the disk before the checkpoint that relies on it.
             files.append_line(self.path, json.dumps(figures))
-            self._write_scalars(figures)
+            self._write_events(figures)
 
-    def _write_scalars(self, figures):
+    def _write_events(self, figures):
         with _as_os_error():
             with self.writer.as_default():
                 for name, value in figures.items():
                     if value is not None and not FIGURES[name].whole:
                         _write_scalar(name, value, figures["step"])
+                monitor = getattr(self.model, "monitor", None)
+                for head, sizes in enumerate(getattr(monitor, "sizes", ())):
+                    name = f"cluster_sizes/head_{head}"
+                    _write_histogram(name, sizes, figures["step"])
             self.writer.flush()
 
     def _writing(self):
@@ -164,3 +171,12 @@ def _write_scalar(name, value, step):
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = "scalars"
     tf.summary.write(name, tf.constant(value, tf.float32), step, metadata)
+
+
+def _write_histogram(name, values, step):
+    """A TensorBoard histogram, rows (left, right, count) of equal width."""
+    counts, edges = np.histogram(values, _BUCKETS)
+    rows = np.stack([edges[:-1], edges[1:], counts], axis=1)
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "histograms"
+    tf.summary.write(name, tf.constant(rows, tf.float64), step, metadata)

@@ -1,6 +1,7 @@
 """Trains and measures the runs of a sweep that are not done yet."""
 
 import json
+from typing import NamedTuple
 
 from tfclust import data
 from tfclust.runs import checkpoints, flagfile, folder, recipes
@@ -9,6 +10,14 @@ from tfclust.training import resuming
 from tfclust.training.sweeps.processes import Processes
 from tfclust.training.sweeps.table import figures, format_table, read_json
 from tfclust.training.sweeps.variants import folder_name, variants
+
+
+class Swept(NamedTuple):
+    """What a sweep has come to."""
+
+    table: str  # of figures as Markdown; also in `table.md` in the workdir
+    workdirs: list  # of the runs that are done
+    failed: int  # variants that are not
 
 
 def sweep(recipe, config, say=terminal.say):
@@ -20,8 +29,7 @@ def sweep(recipe, config, say=terminal.say):
       say: called with a line of text as each variant ends.
 
     Returns:
-      `(table, failed)`: the table of figures as Markdown, also written to
-      `table.md` in the workdir, and the number of variants that failed.
+      `Swept`.
     """
     runs = variants(recipe, config.vary)
     for run in runs:
@@ -35,8 +43,8 @@ def sweep(recipe, config, say=terminal.say):
         for variant, error in processes.each(_run, runs, config.test_data):
             say(f"{folder_name(variant.values)}: {error or 'done'}")
             files.write_text(table, format_table(runs) + "\n")
-    failed = sum(figures(run) is None for run in runs)
-    return format_table(runs), failed
+    done = [run.workdir for run in runs if figures(run) is not None]
+    return Swept(format_table(runs), done, len(runs) - len(done))
 
 
 def _run(processes, variant, test_data):
