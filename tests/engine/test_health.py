@@ -51,6 +51,11 @@ def test_healthy_run_is_told_nothing():
             "(--jitter_strength=0.5).",
         ),
         (
+            {"loss_over_log_k": 2.4, "effective_clusters": 1.3},
+            "loss is 2.40 of that of blind guessing",
+            "Halve the learning rate (--learning_rate=0.3); or warm up longer",
+        ),
+        (
             {"effective_clusters": 1.3, "loss_over_log_k": 1.0},
             "collapse into 1.3 effective clusters of 60",
             "(--epsilon=), freeze prototypes longer (--freeze_steps=200)",
@@ -82,6 +87,14 @@ def test_healthy_run_is_told_nothing():
 def test_bad_figure_is_reported_with_its_remedy(figures, symptom, remedy):
     (sentence,) = sentences(**figures)
     assert symptom in sentence and remedy in sentence
+
+
+@pytest.mark.parametrize(("ratio", "wild"), [(1.0, True), (1.2, False)])
+def test_loss_above_chance_that_falls_is_not_wild(ratio, wild):
+    before = {**GOOD, "epoch": 3, "step": 300, "loss": ratio * GOOD["loss"]}
+    (sentence,) = sentences(loss_over_log_k=2.4, before=[before])
+    assert ("steps that are too large" in sentence) == wild
+    assert ("Nothing has been learnt" in sentence) != wild
 
 
 def test_remedy_that_is_in_place_is_not_given():

@@ -17,6 +17,7 @@ GOOD = {
     "empty_clusters": 2.0,
 }
 FAULTS = {
+    "wild": {"loss_over_log_k": 1.6},
     "flat": {"loss_over_log_k": 1.0},
     "collapsed": {"effective_clusters": 1.2},
     "empty": {"empty_clusters": 40.0},
@@ -168,9 +169,9 @@ def test_run_at_chance_from_its_second_epoch_on_is_ended_early():
 
 def test_what_is_watched_is_said():
     assert trouble.in_words(SWAV, facts()) == (
-        "Ends where one of these lasts for 100 steps: images in few clusters, "
-        "a loss of blind guessing, half of the clusters without images (from "
-        "step 0 on)."
+        "Ends where one of these lasts for 100 steps: a loss far above blind "
+        "guessing, images in few clusters, a loss of blind guessing, half of "
+        "the clusters without images (from step 0 on)."
     )
     queued = dataclasses.replace(SWAV, queue_rows=120, queue_start_epoch=8)
     assert "guessing (from step 200 on)." in trouble.in_words(queued, facts())

@@ -19,7 +19,8 @@ WHOLE_BATCH = (
 )
 BATCH_NORM_GROUPS = ("global", "replica")
 HEAD_STARTS = ("uniform", "normal")  # first weights, `Classifier`'s start
-WATCHED = ("collapsed", "flat", "empty")  # the cause before what it causes
+# The cause before what it causes.
+WATCHED = ("wild", "collapsed", "flat", "empty")
 _MASS_ERROR = 0.01  # of a cluster's share; passes stop below it
 
 
@@ -100,6 +101,7 @@ class MethodConfig:
         return {
             "flat": (*slower, *softer),
             "collapsed": slower,
+            "wild": (*slower, Remedy("warm up longer", "warmup_epochs")),
             "dominated": (*slower, Remedy("look for images that are alike")),
             "restless": slower,
             "rising": (*slower, Remedy("warm up longer", "warmup_epochs")),

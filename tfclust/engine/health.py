@@ -13,6 +13,7 @@ import math
 from typing import NamedTuple
 
 FLAT_SHARE = 0.99  # of chance; a network that has learnt nothing has 1
+WILD_SHARE = 1.2  # of chance; healthy first epochs have up to 1.05
 SOFTEST = 1.0  # temperature; above it, cosines of 1 are hardly predictions
 COLLAPSED_SHARE = 0.1  # of the clusters that images can be in, effectively
 FILLED_SHARE = 0.7  # of the clusters that images can be in
@@ -21,6 +22,7 @@ UNLABELLED_SHARE = 0.3  # of the images
 WAITING_SHARE = 0.2  # of a step's time, for images
 RESTLESS_NMI = 0.1  # between two epochs; healthy runs have 0.4 and more
 RESTLESS_EPOCHS = 5
+FALL = 0.95  # loss of this epoch over that of the one before
 RISE = 1.1  # loss of these steps over that of as many before
 JUDGED_EPOCHS = 3  # at least so many
 JUDGED_STEPS = 100  # ... and so many steps, whose mean has little noise
@@ -74,6 +76,12 @@ def learnt(figures, config, facts):
     return Measure(1 - share, 1 - FLAT_SHARE)
 
 
+def calm(figures, config, facts):
+    """1 at chance, less above it: predictions are sure of what is wrong."""
+    share = figures.get("loss_over_log_k")
+    return None if share is None else Measure(2 - share, 2 - WILD_SHARE)
+
+
 def spread(figures, config, facts):
     """Effective clusters as a share of those that images can be in, or None.
 
@@ -109,6 +117,23 @@ def enough(history, facts):
 def loss_of_steps(history, facts):
     """The mean loss of the last epochs with `JUDGED_STEPS` steps together."""
     return _mean_loss(_latest(history, facts), facts)
+
+
+def _wild(history, config, facts):
+    measure = calm(history[-1], config, facts)
+    if _is_good(measure) or _falls(history):
+        return None
+    return (
+        f"The loss is {2 - measure.value:.2f} of that of blind guessing: the "
+        "network is sure of the wrong clusters, as with steps that are too "
+        "large"
+    )
+
+
+def _falls(history):
+    """Whether the last epoch's loss is clearly below that of the one before."""
+    losses = [figures["loss"] for figures in history[-2:]]
+    return len(losses) == 2 and losses[1] < FALL * losses[0]
 
 
 def _flat(history, config, facts):
@@ -252,6 +277,7 @@ def _mean(numbers):
 
 # Each gives what it sees in the figures, or None; in the order of sentences.
 SYMPTOMS = {
+    "wild": _wild,
     "collapsed": _collapsed,
     "flat": _flat,
     "dominated": _dominated,
@@ -263,6 +289,14 @@ SYMPTOMS = {
 _FROM_THE_START = ("rising", "unlabelled")
 # What follows from a symptom has the same remedy, and is not told beside it.
 _CAUSES = {
+    "wild": (
+        "collapsed",
+        "flat",
+        "dominated",
+        "empty",
+        "restless",
+        "rising",
+    ),
     "collapsed": ("flat", "dominated", "empty", "restless"),
     "flat": ("restless", "rising"),
 }

@@ -77,6 +77,7 @@ def in_words(config, facts):
 
 
 _WORDS = {
+    "wild": "a loss far above blind guessing",
     "collapsed": "images in few clusters",
     "flat": "a loss of blind guessing",
     "empty": "half of the clusters without images",
@@ -126,6 +127,7 @@ def _mean(values):
 
 
 _MEASURES = {
+    "wild": health.calm,
     "collapsed": health.spread,
     "flat": health.learnt,
     "empty": _half_empty,
