@@ -1,4 +1,5 @@
-# quickstart: from images to clusters, figures and a SavedModel.
+# quickstart: from images to clusters, figures and a SavedModel; of one's own
+#   images with DATA=/my/images, for MINUTES, in runs/NAME and exports/NAME.
 # test: every promise of the suite.   test-all: also in all combinations.
 # serve: the quickstart's SavedModel behind a server, and a client's answers.
 # search: an index of its images.   detect: a detector on its backbone.
@@ -9,6 +10,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest -q -n 3 --dist=loadfile \
 	--no-loadscope-reorder
+NAME ?= mine
+MINUTES ?= 30
 RUN := runs/quickstart
 EXPORT := exports/quickstart
 RECIPE := configs/quickstart.flags
@@ -19,11 +22,23 @@ DETECT := runs/detect
 .PHONY: quickstart serve search detect test test-all test-slow bench lint
 .DELETE_ON_ERROR:
 
+ifdef DATA
+quickstart: | $(VENV)/.tfclust
+	$(PY) -m tfclust.train --data='$(DATA)' --workdir=runs/$(NAME) \
+		--minutes=$(MINUTES)
+	$(PY) -m tfclust.evaluate --workdir=runs/$(NAME)
+	$(PY) -m tfclust.export --workdir=runs/$(NAME) --output=exports/$(NAME)
+	$(PY) -m tfclust.cluster --workdir=runs/$(NAME) \
+		--gallery=runs/$(NAME)/clusters.html
+	@echo "Page: runs/$(NAME)/report.html"
+	@echo "Clusters: runs/$(NAME)/clusters.csv"
+else
 quickstart: $(RUN)/table.txt $(RUN)/saved_model.txt
 	@sed '/^Written: /d; /^Next, /d' $(RUN)/table.txt
 	@echo "Run folder: $(RUN)"
 	@echo "Page: $(RUN)/report.html"
 	@echo "SavedModel: $$(tail -n 1 $(RUN)/saved_model.txt)"
+endif
 
 serve: $(RUN)/saved_model.txt $(VENV)/.tfclust-serving
 	$(PY) -m export.serving.demonstration --models=$(EXPORT) \

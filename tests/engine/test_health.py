@@ -89,14 +89,6 @@ def test_bad_figure_is_reported_with_its_remedy(figures, symptom, remedy):
     assert symptom in sentence and remedy in sentence
 
 
-@pytest.mark.parametrize(("ratio", "wild"), [(1.0, True), (1.2, False)])
-def test_loss_above_chance_that_falls_is_not_wild(ratio, wild):
-    before = {**GOOD, "epoch": 3, "step": 300, "loss": ratio * GOOD["loss"]}
-    (sentence,) = sentences(loss_over_log_k=2.4, before=[before])
-    assert ("steps that are too large" in sentence) == wild
-    assert ("Nothing has been learnt" in sentence) != wild
-
-
 def test_remedy_that_is_in_place_is_not_given():
     """Least epsilon, all steps frozen, weak colours, codes fitted."""
     frozen = dataclasses.replace(CONFIG, freeze_steps=600)

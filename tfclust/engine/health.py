@@ -22,7 +22,6 @@ UNLABELLED_SHARE = 0.3  # of the images
 WAITING_SHARE = 0.2  # of a step's time, for images
 RESTLESS_NMI = 0.1  # between two epochs; healthy runs have 0.4 and more
 RESTLESS_EPOCHS = 5
-FALL = 0.95  # loss of this epoch over that of the one before
 RISE = 1.1  # loss of these steps over that of as many before
 JUDGED_EPOCHS = 3  # at least so many
 JUDGED_STEPS = 100  # ... and so many steps, whose mean has little noise
@@ -121,19 +120,13 @@ def loss_of_steps(history, facts):
 
 def _wild(history, config, facts):
     measure = calm(history[-1], config, facts)
-    if _is_good(measure) or _falls(history):
+    if _is_good(measure):
         return None
     return (
         f"The loss is {2 - measure.value:.2f} of that of blind guessing: the "
         "network is sure of the wrong clusters, as with steps that are too "
         "large"
     )
-
-
-def _falls(history):
-    """Whether the last epoch's loss is clearly below that of the one before."""
-    losses = [figures["loss"] for figures in history[-2:]]
-    return len(losses) == 2 and losses[1] < FALL * losses[0]
 
 
 def _flat(history, config, facts):

@@ -12,6 +12,7 @@ from tfclust.assignment.config import ModelImages
 from tfclust.assignment.model import of_method
 from tfclust.assignment.pictures import pictures
 from tfclust.engine.figures import FIGURES, in_words
+from tfclust.ops.rank import effective_rank
 from tfclust.reporting import projector
 from tfclust.reporting.atlas import MOST_POINTS, atlas
 from tfclust.reporting.config import ReportConfig
@@ -99,16 +100,20 @@ def after_training(trained, assigned, say):
             return found
 
         shown = _shown(images, recipe, say)
-    _write(workdir, saved.about, shown, output)
-    say(f"To look at it: {output}")
+    verdict = _write(workdir, saved.about, shown, output)
+    say(f"{verdict.sentence} To look at it: {output}")
+    for sentence in verdict.unsaid:
+        say(f"  {sentence}")
 
 
 def _write(workdir, about, shown, output):
+    """Writes the page; returns its `Verdict`."""
     recipe = recipes.from_words(about["recipe"])
-    history = read_metrics(workdir)
+    views, history = RememberedViews(**about["views"]), read_metrics(workdir)
+    verdict = judge(recipe, views, history, shown.get("directions"))
     values = {
         "title": f"{workdir.resolve().name}: {recipe.run.method}",
-        "verdict": judge(recipe, RememberedViews(**about["views"]), history),
+        "verdict": verdict,
         "charts": draw({recipe.run.method: history}),
         "command": terminal.command(
             "train", flagfile=workdir / folder.CONFIG, workdir="runs/again"
@@ -120,6 +125,7 @@ def _write(workdir, about, shown, output):
     }
     with folders.writing(str(output), "Make room, or give another output."):
         pages.write(output, TEMPLATE, **values)
+    return verdict
 
 
 def settings(about):
@@ -220,6 +226,7 @@ def of_images(assigned, num_clusters):
     has_labels = source.labels is not None
     number = num_clusters[0] if found and num_clusters else len(found)
     return {
+        "directions": effective_rank(assigned.features),
         "clusters": bool(found),
         "counted": _counted(assigned, len(found), number),
         "has_labels": has_labels,

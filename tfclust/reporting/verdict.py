@@ -3,7 +3,12 @@
 from typing import NamedTuple
 
 from tfclust.engine.health import health
+from tfclust.engine.remedies import Remedy, in_a_sentence
 from tfclust.runs.facts import facts as facts_of
+
+# Runs that learnt had 15 and more, images of one grey each 4, and runs that
+# diverged 0 to 2.
+FEWEST_DIRECTIONS = 3.0
 
 
 class Verdict(NamedTuple):
@@ -12,30 +17,46 @@ class Verdict(NamedTuple):
     kind: str
     sentence: str
     more: list  # of sentences: what is wrong, and what to do
+    unsaid: list = []  # those of them that no epoch's line has told
 
 
-def judge(recipe, views, history):
+def judge(recipe, views, history, directions=None):
     """The `Verdict` on a run.
 
     Args:
       recipe: its `Recipe`.
       views: its `RememberedViews`.
       history: its epochs' figures.
+      directions: float, the effective rank of its features; None if unknown.
     """
     if not history:
         return Verdict("young", "No epoch is finished yet.", [])
     last, facts = history[-1], facts_of(recipe, views)
     done = last["step"] / facts.total_steps
-    found = health(history, recipe.method, facts)
+    narrow = _narrow(directions, recipe.method, facts, last)
+    found = [*health(history, recipe.method, facts), *narrow]
     of = f"after {last['step']:,} of {facts.total_steps:,} steps"
     if found:
-        return Verdict("troubled", f"Something is wrong {of}.", found)
+        return Verdict("troubled", f"Something is wrong {of}.", found, narrow)
     share = last.get("loss_over_log_k")
     if share is not None and share > 0.99:
         words = f"Too early to tell {of}: nothing has been learnt yet."
         return Verdict("young", words, [])
     state = "finished and healthy" if done >= 1 else f"healthy {of}"
     return Verdict("healthy", f"The run is {state}.", list(_learnt(last)))
+
+
+def _narrow(directions, config, facts, last):
+    """Whether features are nearly the same for all images."""
+    if directions is None or directions >= FEWEST_DIRECTIONS:
+        return []
+    ways = config.remedies(facts, last).get("collapsed", ())
+    ways = (*ways, Remedy("look for images that are alike"))
+    return [
+        f"The features differ in about {directions:.1f} directions only, so "
+        "that the network tells hardly anything apart. "
+        f"{in_a_sentence(ways)}"
+    ]
 
 
 def _learnt(last):

@@ -1,0 +1,89 @@
+"""Runs with one fault each are told of that fault; a healthy one of none."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.commands import command
+
+pytestmark = pytest.mark.slow
+DIGITS = (
+    "--data=digits:?split=train",
+    "--backbone=small",
+    "--image_size=16",
+    "--batch_size=32",
+    "--num_clusters=20",
+    "--optimizer=sgd",
+    "--learning_rate=0.2",
+    "--warmup_epochs=0",
+    "--jitter_strength=0.5",
+    "--flip_probability=0",
+    "--knn_images=0",
+    "--seed=0",
+)
+
+
+def told(folder, *flags):
+    """The sentences of a run on what is wrong with it, without repetitions."""
+    done = command("train", *DIGITS, f"--workdir={folder / 'run'}", *flags)
+    assert done.returncode == 0, done.stderr
+    return [
+        line.strip()
+        for line in done.stdout.splitlines()
+        if line.startswith("  ") and not line.endswith((" left", "before)."))
+    ]
+
+
+def greys(folder, shades, size):
+    """A folder of images of one grey each."""
+    folder.mkdir()
+    for i, shade in enumerate(shades):
+        pixels = np.full((*size, 3), shade, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:03}.jpg")
+    return f"--data=folder:{folder}"
+
+
+def test_a_healthy_run_is_told_nothing(tmp_path):
+    assert told(tmp_path, "--epochs=12", "--epsilon=0.03") == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ("--epsilon=2", "--epochs=8"),  # uniform codes
+            ("Nothing has been learnt", "(--epsilon="),
+        ),
+        (
+            ("--learning_rate=20", "--epochs=6"),
+            ("steps that are too large", "--learning_rate=10.0"),
+        ),
+        (
+            ("--learning_rate=20", "--epochs=6"),  # features of low rank
+            ("directions only", "--learning_rate=10.0"),
+        ),
+        (
+            ("--method=deepcluster_v2", "--num_clusters=120", "--epochs=2"),
+            ("images a cluster", "--num_clusters"),
+        ),
+    ],
+)
+def test_a_fault_is_told_with_what_helps(tmp_path, flags, words):
+    sentences = told(tmp_path, *flags)
+    assert any(all(w in s for w in words) for s in sentences), sentences
+
+
+def test_one_cluster_that_swallows_the_rest_is_told(tmp_path):
+    shades = [128] * 160 + list(range(0, 240, 3))
+    data = greys(tmp_path / "greys", shades, (20, 20))
+    sentences = told(tmp_path, data, "--epochs=12", "--epsilon=0.05")
+    assert any("One cluster holds" in s for s in sentences), sentences
+
+
+def test_a_run_that_waits_for_its_images_is_told(tmp_path):
+    data = greys(tmp_path / "large", range(0, 256, 8), (2400, 3200))
+    sentences = told(
+        tmp_path, data, "--epochs=4", "--batch_size=8", "--threads=1"
+    )
+    waits = [s for s in sentences if "waits" in s]
+    assert waits and all("--stored_size" in s for s in waits), sentences
