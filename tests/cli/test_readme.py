@@ -5,7 +5,6 @@ import json
 import pytest
 
 from tests.support.commands import status, write_digits
-from tests.support.marks import slow
 from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_block")
@@ -23,7 +22,8 @@ def readme_lines(images, folder):
         yield [line.split("tfclust.")[1].split()[0], *line.split(" --")[1:]]
 
 
-@pytest.mark.parametrize("by_class", [True, slow(False)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by_class", [True, False])
 def test_readmes_lines_serve_own_images(
     tmp_path, capsys, monkeypatch, by_class
 ):

@@ -105,6 +105,7 @@ def run_sweep(folder, vary, *more):
     )
 
 
+@pytest.mark.slow
 def test_each_run_is_trained_and_measured(swept):
     folder, _ = swept
     assert checkpoints.latest(folder / "queue_rows=0").step == 4
@@ -120,6 +121,7 @@ def test_each_run_is_trained_and_measured(swept):
     assert row["20-NN"] == f"{100 * top1:.1f}"
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(swept):
     folder, done = swept
     assert done.returncode == 2
@@ -131,6 +133,7 @@ def test_a_run_that_fails_is_reported_and_does_not_stop_the_others(swept):
     assert "| 96 | – |" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_a_page_of_its_runs(swept):
     folder, done = swept
     page = folder / "report.html"
@@ -140,6 +143,7 @@ def test_a_sweep_ends_with_a_page_of_its_runs(swept):
     assert "queue_rows=0" in text and "queue_rows=96" not in text
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(swept):
     folder, _ = swept
     log = folder / "queue_rows=0" / "sweep.log"
@@ -150,6 +154,7 @@ def test_what_is_done_is_not_done_again(swept):
     assert "| 0 |" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_of_other_flags_is_refused(swept):
     folder, _ = swept
     other = run_sweep(folder, "queue_rows=0", "--seed=1")
@@ -158,6 +163,7 @@ def test_a_folder_with_a_run_of_other_flags_is_refused(swept):
     assert len(other.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_figures_on_other_images_are_not_taken_for_these(swept):
     folder, _ = swept
     told = r"max_images=32 \(was 64\)"

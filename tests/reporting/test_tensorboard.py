@@ -14,6 +14,7 @@ from tests.support.commands import command
 from tfclust.runs.metrics import read_metrics
 
 program = pytest.importorskip("tensorboard.program")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
