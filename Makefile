@@ -8,6 +8,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
+TRITON ?= .venv-triton
 PYTEST := $(PY) -m pytest -q -n 3 --dist=loadfile \
 	--no-loadscope-reorder
 NAME ?= mine
@@ -19,7 +20,7 @@ SEARCH := runs/search
 DIGITS := runs/digits_voc
 DETECT := runs/detect
 
-.PHONY: quickstart serve search detect test test-all test-slow bench lint
+.PHONY: quickstart serve serve-triton search detect test test-all test-slow bench lint
 .DELETE_ON_ERROR:
 
 ifdef DATA
@@ -43,6 +44,12 @@ endif
 serve: $(RUN)/saved_model.txt $(VENV)/.tfclust-serving
 	$(PY) -m export.serving.demonstration --models=$(EXPORT) \
 		--images='digits:?split=test' --output=$(EXPORT)_features.parquet
+
+# The same behind Triton, whose answers are compared with the model's own. It
+# needs NumPy 1, and so an environment of its own.
+serve-triton: $(RUN)/saved_model.txt $(TRITON)/.tfclust-triton
+	$(TRITON)/bin/python -m export.serving.triton_server --models=$(EXPORT) \
+		--check_images='digits:?split=test'
 
 test: $(VENV)/.tfclust-test
 	$(PYTEST) -m "not slow"
@@ -115,6 +122,11 @@ $(VENV)/.tfclust: setup.cfg pyproject.toml | $(PY)
 $(VENV)/.tfclust-%: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable ".[$*]"
 	@touch $(VENV)/.tfclust $@
+
+$(TRITON)/.tfclust-triton: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet --editable ".[triton]"
+	@touch $@
 
 $(PY):
 	$(PYTHON) -m venv $(VENV)

@@ -30,8 +30,9 @@ FLOORS = [
         "sweep",
         "train",
     },
+    {"__main__"},
 ]
-COMMANDS = FLOORS[-1]
+COMMANDS = FLOORS[-2]
 
 
 def modules():

@@ -35,7 +35,7 @@ def main():
 
 def _help():
     about = {
-        name: importlib.import_module(f"tfclust.{name}").__doc__
+        name: importlib.import_module(f"tfclust.{name}").__doc__ or ""
         for name in COMMANDS
     }
     lines = [f"  {name:<10}{of.splitlines()[0]}" for name, of in about.items()]

@@ -127,3 +127,10 @@ def test_auto_needs_some_images():
 def test_other_numbers_of_clusters_are_refused(words):
     with pytest.raises(ValueError, match="a number of at least 1, auto or"):
         ClusterConfig(workdir="a", num_clusters=words)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_hdbscan_of_too_few_images_is_refused_in_a_sentence(count):
+    rows = np.eye(8)[:count]
+    with pytest.raises(ValueError, match=f"Received: {count} with min_cluster"):
+        groups.by_hdbscan(unit_features(rows))

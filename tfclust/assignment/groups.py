@@ -12,6 +12,7 @@ from tfclust.ops.filling import check_filling
 RESTARTS = 3
 # Distances in hundreds of directions are all alike; HDBSCAN finds nothing.
 _DIRECTIONS = 32
+_FEWEST = 3  # images that HDBSCAN takes
 _HDBSCAN_ROWS = 10_000  # 6.5 s; the time grows with the square
 
 
@@ -73,9 +74,15 @@ def by_hdbscan(features, min_cluster_size=None):
     fitted = features.sample(_HDBSCAN_ROWS)
     smallest = min_cluster_size or max(5, round(len(fitted) ** 0.5 / 3))
     rows = features.take(fitted)
+    if len(rows) < max(smallest, _FEWEST):
+        raise ValueError(
+            f"hdbscan needs {max(smallest, _FEWEST)} images or more here. "
+            f"Received: {len(rows)} with min_cluster_size={smallest}. Lower "
+            "min_cluster_size, or give a number as num_clusters."
+        )
     width = min(_DIRECTIONS, *rows.shape)
     flat = PCA(width, random_state=0).fit_transform(rows)
-    dense = HDBSCAN(min(smallest, len(flat)), copy=True).fit_predict(flat)
+    dense = HDBSCAN(smallest, copy=True).fit_predict(flat)
     count = int(dense.max()) + 1
     if not count:
         raise ValueError(

@@ -32,7 +32,11 @@ def settle(config, model, output, found, say):
     elif before is not None:
         named = before.names
     if config.names:
-        named = named | clusters_file.read_names(config.names)
+        given = clusters_file.read_names(config.names)
+        unknown = sorted(set(given) - set(places.tolist()))
+        if unknown:
+            say(f"Names of clusters that are not there: {unknown}.")
+        named = named | given
     model_clusters = np.full(places.max() + 1, -1)
     model_clusters[places] = np.arange(count)
     _renumber(found, places)
