@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tfclust.reporting.atlas import atlas
 
@@ -14,6 +15,20 @@ def test_images_of_a_group_lie_nearer_than_those_of_others():
     np.testing.assert_array_equal(
         groups[nearest], groups[:, None] + 0 * nearest
     )
+
+
+@pytest.mark.slow
+def test_umap_keeps_groups_together_where_it_is_installed():
+    pytest.importorskip("umap", reason="needs pip install tfclust[umap]")
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(4), 25)
+    rows = 5 * random.normal(size=(4, 20))[groups]
+    rows += 0.1 * random.normal(size=rows.shape)
+    places = atlas(rows, kind="umap")
+    apart = np.linalg.norm(places[:, None] - places, axis=2)
+    nearest = np.argsort(apart, axis=1)[:, 1:4]
+    assert (groups[nearest] == groups[:, None]).mean() > 0.99
+    assert np.isfinite(atlas(rows[:6], kind="umap")).all()
 
 
 def test_equal_images_have_finite_places():

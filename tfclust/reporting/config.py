@@ -1,11 +1,13 @@
 """Knobs of `tfclust.report`."""
 
 import dataclasses
+import importlib.util
 
 from tfclust import options
 from tfclust.options import option
 
 MOST_IMAGES = 10_000
+MAPS = ("tsne", "umap")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,13 @@ class ReportConfig:
         "clusters for the page; 0 for a page without images.",
         lower=0,
     )
+    map: str = option(
+        "tsne",
+        "What places images on the map: tsne; or umap of umap-learn (pip "
+        "install tfclust[umap]), whose first fit compiles for a minute or "
+        "more.",
+        choices=MAPS,
+    )
     batch_size: int = option(
         256, "Images in a forward pass.", unit="images", lower=1
     )
@@ -39,6 +48,11 @@ class ReportConfig:
                 "workdirs. Received: "
                 f"workdir={self.workdir or 'none'}, "
                 f"workdirs={','.join(self.workdirs) or 'none'}."
+            )
+        if self.map == "umap" and importlib.util.find_spec("umap") is None:
+            raise ValueError(
+                "map=umap needs umap-learn, which is not installed. Install "
+                "it (pip install tfclust[umap]), or leave map out."
             )
         if self.workdirs and not self.output:
             raise ValueError(

@@ -30,6 +30,7 @@ NO_IMAGES: dict = {
     "table": None,
     "data": {},
 }
+MAP_WORDS = {"tsne": "t-SNE", "umap": "UMAP"}
 TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 
 
@@ -62,7 +63,9 @@ def write(config, say=terminal.say):
             source = passing.open_images(named, model, say)
             return _assigned(config, model, source)
 
-        shown = _shown(images, run.recipe, say)
+        if config.map == "umap":
+            say("The map is made by UMAP, which compiles first: a minute.")
+        shown = _shown(images, run.recipe, say, config.map)
     _write(workdir, saved.about, shown, output)
     return output
 
@@ -148,7 +151,7 @@ def _figures(history):
     ]
 
 
-def _shown(images, recipe, say):
+def _shown(images, recipe, say, kind="tsne"):
     """`of_images` of the run's; without any if they are no longer there.
 
     Args:
@@ -156,7 +159,7 @@ def _shown(images, recipe, say):
     """
     try:
         num_clusters = getattr(recipe.method, "num_clusters", ())
-        return of_images(images(), num_clusters)
+        return of_images(images(), num_clusters, kind)
     except (OSError, ValueError) as error:
         # Old runs are looked at where their images no longer are, and broken
         # ones are those of which a page is wanted most.
@@ -195,12 +198,13 @@ def _assigned(config, model, source):
     )
 
 
-def of_images(assigned, num_clusters):
+def of_images(assigned, num_clusters, kind="tsne"):
     """What the page shows of images and clusters.
 
     Args:
       assigned: `Shown`.
       num_clusters: K of each head; the first is the run's own clustering.
+      kind: of the map, as for `atlas`.
     """
     source, clusters = assigned.source, assigned.clusters
     found = []
@@ -214,7 +218,7 @@ def of_images(assigned, num_clusters):
         )
     count = min(MOST_POINTS, source.num_images)
     on_map = np.arange(count) * source.num_images // count
-    places = atlas(assigned.features[on_map])
+    places = atlas(assigned.features[on_map], kind=kind)
     points = []
     if places is not None:
         points = [
@@ -231,6 +235,7 @@ def of_images(assigned, num_clusters):
         "counted": _counted(assigned, len(found), number),
         "has_labels": has_labels,
         "has_map": bool(points),
+        "map_kind": MAP_WORDS[kind],
         "table": table(clusters, source.labels, source.class_names)
         if has_labels and found
         else None,
