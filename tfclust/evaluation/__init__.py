@@ -11,6 +11,12 @@ from tfclust.runtime.first_use import on_first_use
 if TYPE_CHECKING:
     from tfclust.evaluation.baselines import colours, pixels
     from tfclust.evaluation.config import BASELINES, EvaluationConfig
+    from tfclust.evaluation.feature_store import FeatureStore
+    from tfclust.evaluation.network import (
+        Network,
+        PseudoLabels,
+        keras_network,
+    )
     from tfclust.evaluation.probes.logistic import (
         LogisticResult,
         logistic_regression,
@@ -52,9 +58,12 @@ __all__ = [
     "Column",
     "EvaluationConfig",
     "FeaturePass",
+    "FeatureStore",
     "KNNResult",
     "LogisticResult",
+    "Network",
     "Protocol",
+    "PseudoLabels",
     "SGDResult",
     "Subject",
     "check_source",
@@ -66,6 +75,7 @@ __all__ = [
     "extract_features",
     "for_images",
     "format_table",
+    "keras_network",
     "learning",
     "logistic_regression",
     "online_knn",

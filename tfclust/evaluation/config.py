@@ -31,6 +31,20 @@ class SharedConfig:
     evaluation_batch_size: int = option(
         256, "Images in a forward pass.", unit="images", lower=1
     )
+    feature_relu: bool = option(
+        False,
+        "Whether a ReLU follows the features: those of AlexNet and VGG are "
+        "fc7 before its own, which DeepCluster clusters and SeLa's kNN does "
+        "not see.",
+        source="SeLa, cifar_utils.py",
+    )
+    feature_cache_gb: float = option(
+        4.0,
+        "Features are kept in cache_dir, or in the run's cache, up to this "
+        "size, by what they are computed from; 0 keeps none.",
+        unit="GB",
+        lower=0.0,
+    )
     evaluation_seed: int = option(
         0,
         "Seed of k-means starts, held-out images and probes.",

@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from tfclust.evaluation.classes import check_two_classes, with_classes_of
 from tfclust.evaluation.config import EvaluationConfig
+from tfclust.evaluation.network import as_network
 from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.evaluation.subject import Subject
 
@@ -16,12 +18,14 @@ def evaluate(
     image_size,
     resize_size=None,
     say=None,
+    store=None,
 ):
     """Figures of several backbones on the same images.
 
     Args:
-      backbones: dict from a name, such as "trained" or "pixels", to a callable
-        in inference mode: float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
+      backbones: dict from a name, such as "trained" or "pixels", to a
+        `Network`, or to a callable in inference mode: float32 images
+        `[B, S, S, 3]` in [0, 1] to `[B, F]`.
       train: `data.Source` with labels that kNN and the linear probe learn
         from; None if neither is asked for.
       test: `data.Source` on which figures are measured.
@@ -30,6 +34,8 @@ def evaluate(
       resize_size: int, short side before the crop; None for
         `data.default_resize(image_size)`.
       say: called with a line of text when a protocol is done, or None.
+      store: `FeatureStore` where features are kept for the next evaluation,
+        or None.
 
     Returns:
       `{name: {protocol: {figure: value}}}`; shares between 0 and 1. Figures of
@@ -41,15 +47,20 @@ def evaluate(
     """
     config = for_images(config or EvaluationConfig(), test)
     check_sources(config, train, test)
+    test = with_classes_of(train, test)
     results: dict = {}
     for name, backbone in backbones.items():
+        network = as_network(backbone)
+        if config.feature_relu:
+            network = network.rectified()
         subject = Subject(
-            backbone,
+            network,
             train,
             test,
             image_size=image_size,
             resize_size=resize_size,
             batch_size=config.evaluation_batch_size,
+            store=store,
         )
         results[name] = {}
         for protocol in config.protocols:
@@ -65,14 +76,18 @@ def for_images(config, source):
     """`config` with its protocols by name.
 
     Args:
-      config: `EvaluationConfig`; without protocols, all are meant that need
-        labels, or that need none where the images have none.
+      config: `EvaluationConfig`; without protocols, the usual ones are meant
+        that need labels, or that need none where the images have none.
       source: `data.Source` to measure on, or None.
     """
     if config.protocols:
         return config
     labels = source is None or source.labels is not None
-    named = tuple(n for n, of in PROTOCOLS.items() if of.labels == labels)
+    named = tuple(
+        name
+        for name, protocol in PROTOCOLS.items()
+        if protocol.labels == labels and protocol.by_default
+    )
     return dataclasses.replace(config, protocols=named)
 
 
@@ -111,6 +126,9 @@ def check_sources(config, train, test):
         raise overlap_error(
             f"{shared} of {test.num_images}", train.uri, test.uri
         )
+    if any(PROTOCOLS[name].labels for name in learning(config)):
+        check_two_classes(train)
+    with_classes_of(train, test)  # raises
     for name in config.protocols:
         check = PROTOCOLS[name].check
         if check is not None:

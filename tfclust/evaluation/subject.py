@@ -1,7 +1,7 @@
-"""A backbone and the images it is measured on; features are computed once.
+"""A network and the images it is measured on; features are computed once.
 
-Protocols see features and labels. Only SwAV's linear protocol goes back to the
-images, for new crops in each epoch.
+Protocols see features and labels. Only those that learn from new crops in each
+epoch go back to the images.
 """
 
 import functools
@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import data
+from tfclust.evaluation.feature_store import key_of
+from tfclust.evaluation.network import as_network
 from tfclust.evaluation.rows import num_bad
 
 # Two crops of an image share at least what both see of its middle.
@@ -17,32 +19,42 @@ _CROP_SCALES = (0.4, 1.0)
 
 
 class Subject:
-    """One backbone on a training and a test source.
+    """One network on a training and a test source.
 
     Args:
-      backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`.
+      network: `Network`, or a callable: float32 images `[B, S, S, 3]` in
+        [0, 1] to `[B, F]`.
       train: `data.Source` that protocols may learn from, or None.
       test: `data.Source` on which figures are measured.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
         `data.default_resize(image_size)`.
       batch_size: int, images in a forward pass.
+      store: `FeatureStore` where features are kept for the next evaluation,
+        or None.
     """
 
     def __init__(
         self,
-        backbone,
+        network,
         train,
         test,
         *,
         image_size,
         resize_size=None,
         batch_size=256,
+        store=None,
     ):
-        self.backbone = backbone
+        self.network = as_network(network)
         self.train, self.test = train, test
         self.image_size, self.resize_size = image_size, resize_size
         self.batch_size = batch_size
+        self._store = store
+
+    @property
+    def backbone(self):
+        """Images to features."""
+        return self.network.features
 
     @functools.cached_property
     def train_features(self):
@@ -61,18 +73,65 @@ class Subject:
         Half the width of training's crops is left at least, without mirroring
         or changes of colour.
         """
-        return _crop_features(
-            self.backbone, self.test, self.image_size, self.batch_size
+        return self._kept(
+            self.test,
+            "two crops",
+            lambda: _crop_features(
+                self.backbone, self.test, self.image_size, self.batch_size
+            ),
+        )
+
+    def clusters(self, source):
+        """int64 `[N]`, the method's own cluster of each image of `source`.
+
+        None for a network without clusters of its own.
+        """
+        if self.network.clusters is None:
+            return None
+
+        def compute(images):
+            return tf.cast(self.network.clusters(images), tf.int64)
+
+        return self._kept(
+            source,
+            "own clusters",
+            lambda: data.ImagePass(compute, source, **self._cut()).run(),
         )
 
     def _extract(self, source):
-        return extract_features(
-            self.backbone,
+        return self._kept(
             source,
-            image_size=self.image_size,
-            resize_size=self.resize_size,
-            batch_size=self.batch_size,
+            "features",
+            lambda: extract_features(self.backbone, source, **self._cut()),
         )
+
+    def _cut(self):
+        return {
+            "image_size": self.image_size,
+            "resize_size": self.resize_size,
+            "batch_size": self.batch_size,
+        }
+
+    def _kept(self, source, what, compute):
+        """What the store has, or else what `compute` gives, which it keeps."""
+        if self._store is None or not self.network.digest:
+            return compute()
+        size = self.image_size
+        key = key_of(
+            self.network.digest,
+            source,
+            what,
+            image_size=size,
+            resize_size=self.resize_size or data.default_resize(size),
+        )
+        found = self._store.get(key)
+        if found is not None:
+            return found
+        rows = compute()
+        # Rows of images that have replaced others are not those of the key.
+        if not source.failures:
+            self._store.put(key, rows)
+        return rows
 
 
 class FeaturePass:

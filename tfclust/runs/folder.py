@@ -6,7 +6,7 @@
     metrics.jsonl         one JSON object per epoch
     tensorboard/          the same for TensorBoard
     cache/                results of checking the images that cannot be kept
-                          beside them
+                          beside them; features/ of images that were measured
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
     report.html           the page of `tfclust.report`
@@ -27,6 +27,7 @@ CHECKPOINTS = checkpoint_names.CHECKPOINTS
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 CACHE = "cache"
+FEATURES = "features"  # in the cache, by what they are computed from
 SKIPPED = "skipped.txt"
 EVALUATION = "evaluation.json"
 REPORT = "report.html"

@@ -5,10 +5,13 @@ import pathlib
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfclust import backbones, methods, optimizers
+from tfclust.engine.clustering import ClusteringMethod
 from tfclust.engine.loop import total_steps as steps_of
+from tfclust.engine.monitor import final_labels
 from tfclust.runs import checkpoints, folder, recipes
 from tfclust.runs.recipes import Recipe
 from tfclust.runtime import devices, folders
@@ -22,6 +25,8 @@ class Run(NamedTuple):
     workdir: pathlib.Path
     step: int
     num_images: int
+    data_digest: str  # of the images, `Source.manifest_hash`
+    final_labels: np.ndarray | None  # int [N, H], of methods with clusters
 
 
 class RememberedViews(NamedTuple):
@@ -60,7 +65,17 @@ def load_run(workdir):
     views = RememberedViews(**saved.about["views"])
     method = build_method(facts, views, tf.distribute.get_strategy())
     method.load_state(saved.arrays)
-    return Run(recipe, method, workdir, saved.step, views.num_images)
+    return Run(
+        recipe,
+        method,
+        workdir,
+        saved.step,
+        views.num_images,
+        saved.about["data_digest"],
+        final_labels(saved.arrays)
+        if isinstance(method, ClusteringMethod)
+        else None,
+    )
 
 
 def untrained_backbone(recipe):

@@ -5,22 +5,11 @@ the command leaves out; the protocols are in `evaluation`.
 """
 
 import json
-from collections.abc import Callable
-from typing import NamedTuple
 
 from tfclust import data, evaluation, saved_model
-from tfclust.runs import folder, recipes
+from tfclust.runs import folder
 from tfclust.runs.config import RunConfig
 from tfclust.runtime import files, folders, quiet
-
-
-class Measured(NamedTuple):
-    """A backbone with what is known about its training."""
-
-    backbone: Callable
-    image_size: int
-    resize_size: int | None
-    recipe: recipes.Recipe | None  # None for a SavedModel without one
 
 
 def measure(command, config, say=None):
@@ -42,10 +31,12 @@ def measure(command, config, say=None):
     """
     _check_paths(command)
     quiet.import_tensorflow()
+    from tfclust.training import networks  # imports TensorFlow
+
     if command.workdir:
-        trained = _from_run(command.workdir)
+        trained = networks.of_run(command.workdir)
     else:
-        trained = _from_saved_model(command.saved_model)
+        trained = networks.of_saved_model(command.saved_model)
     output = output_path(command)
     # Refused before images are opened, which may take minutes.
     if "untrained" in config.baselines and trained.recipe is None:
@@ -57,17 +48,29 @@ def measure(command, config, say=None):
         )
     train, test = open_labelled(command, config, trained.recipe, say)
     results = evaluation.evaluate(
-        _backbones(trained, config.baselines),
+        networks.with_baselines(trained, config.baselines),
         train,
         test,
         config,
         image_size=trained.image_size,
         resize_size=trained.resize_size,
         say=say,
+        store=_store(command, config, say),
     )
     if output is not None:
         write_json(output, results)
     return results
+
+
+def _store(command, config, say):
+    """Where features are kept: in cache_dir, or in the run; None for not."""
+    parent = command.cache_dir and folders.expanded(command.cache_dir)
+    if not parent and command.workdir:
+        parent = folders.expanded(command.workdir) / folder.CACHE
+    limit = round(config.feature_cache_gb * 1e9)
+    if not parent or not limit:
+        return None
+    return evaluation.FeatureStore(parent / folder.FEATURES, limit, say)
 
 
 def _check_paths(command):
@@ -210,45 +213,3 @@ def write_json(path, results):
     words = json.dumps(results, indent=2) + "\n"
     with folders.writing(f"the figures in {path}", way_out):
         files.write_text(path, words)
-
-
-def _from_run(workdir):
-    from tfclust.runs import loading  # imports TensorFlow
-
-    run = loading.load_run(workdir)
-    return Measured(
-        _inference(run.method.backbone),
-        run.recipe.run.image_size,
-        run.recipe.run.resize_size,
-        run.recipe,
-    )
-
-
-def _from_saved_model(path):
-    loaded = saved_model.load(path)
-    words = loaded.card["recipe"]
-    return Measured(
-        _inference(loaded.model),
-        loaded.image_size,
-        loaded.resize_size,
-        None if words is None else recipes.from_words(words),
-    )
-
-
-def _backbones(trained, baselines):
-    from tfclust.runs import loading  # imports TensorFlow
-
-    backbones = {"trained": trained.backbone}
-    if "untrained" in baselines:
-        backbones["untrained"] = _inference(
-            loading.untrained_backbone(trained.recipe)
-        )
-    for name in ("pixels", "colours"):
-        if name in baselines:
-            backbones[name] = getattr(evaluation, name)
-    return backbones
-
-
-def _inference(model):
-    """`model` with the statistics of training, not of the batch."""
-    return lambda images: model(images, training=False)

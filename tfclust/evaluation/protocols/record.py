@@ -36,6 +36,8 @@ class Protocol(NamedTuple):
         that raises ValueError if they do not fit together; None if nothing can
         be wrong with them. Called before any forward pass.
       labels: whether it needs labels.
+      by_default: whether it is measured where no protocols are named; not
+        those that take long, or need what most runs lack.
       verdict: function of `{backbone: figures}` -> a sentence on "trained", or
         None where the figures speak for themselves.
     """
@@ -47,4 +49,5 @@ class Protocol(NamedTuple):
     words: str
     check: Callable | None = None
     labels: bool = True
+    by_default: bool = True
     verdict: Callable | None = None

@@ -1,0 +1,62 @@
+"""Test labels mean what training labels mean, and are known to it."""
+
+import numpy as np
+import pytest
+
+from tfclust import data
+from tfclust.evaluation import EvaluationConfig, classes, evaluate
+
+
+def source(labels, names=None, seed=0):
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, [len(labels), 8, 8, 3], np.uint8)
+    return data.ArraySource(images, np.asarray(labels), class_names=names)
+
+
+def test_classes_are_matched_by_name_where_a_folder_is_missing():
+    train = source([0, 1, 2, 2], ("ant", "bee", "cat"))
+    test = source([0, 1, 1], ("bee", "cat"), seed=1)
+
+    alike = classes.with_classes_of(train, test)
+
+    assert alike.labels.tolist() == [1, 2, 2]
+    assert alike.class_names == train.class_names
+    assert test.labels.tolist() == [0, 1, 1]  # the caller's is as it was
+    np.testing.assert_array_equal(alike.stored(), test.stored())
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        (([0, 1], ("a", "b")), ([0, 1], ("b", "c")), "Received: c in test_"),
+        # A name without images teaches nothing.
+        (([0, 0, 2], ("a", "b", "c")), ([1], ("a", "b", "c")), "b in test_"),
+        (([3, 7], None), ([7, 8, 9], None), "8, 9 in test_data"),
+        (([0, 1], None), ([5], ("a",) * 6), "5 in test_data"),
+    ],
+)
+def test_class_that_training_lacks_is_refused_by_name(train, test, words):
+    with pytest.raises(ValueError, match=words):
+        classes.with_classes_of(source(*train), source(*test, seed=1))
+
+
+def never_called(images):
+    raise AssertionError("a forward pass before the checks")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        ([1] * 30, [1, 1], "at least two classes.*label 1"),
+        ([0, 1] * 15, [0, 2], "each class of test_data"),
+    ],
+)
+def test_command_refuses_them_before_any_pass(train, test, words):
+    with pytest.raises(ValueError, match=words):
+        evaluate(
+            {"trained": never_called},
+            source(train),
+            source(test, seed=1),
+            EvaluationConfig(protocols=("knn",)),
+            image_size=8,
+        )

@@ -1,0 +1,77 @@
+"""The classes of two sources: numbered alike, and known to the training one."""
+
+import copy
+
+import numpy as np
+
+from tfclust.runtime.terminal import one_line
+
+_SHOWN = 5  # classes in an error
+
+
+def with_classes_of(train, test):
+    """`test` with labels that mean what those of `train` mean.
+
+    Class folders are numbered by their names; where the test images lack one
+    of them, the numbers behind it are others.
+
+    Args:
+      train: `data.Source`, or None.
+      test: `data.Source`.
+
+    Returns:
+      `test`, or a copy of it with other labels and names.
+
+    Raises:
+      ValueError: if the test images have a class that `train` lacks.
+    """
+    if train is None or train.labels is None or test.labels is None:
+        return test
+    names = train.class_names, test.class_names
+    known = np.unique(train.labels)
+    if None in names:
+        unknown = np.setdiff1d(test.labels, known)
+        if len(unknown):
+            raise _unknown(train, test, unknown, known)
+        return test
+    place = {name: label for label, name in enumerate(train.class_names)}
+    used = [test.class_names[label] for label in np.unique(test.labels)]
+    known = {train.class_names[label] for label in known}
+    unknown = [name for name in used if name not in known]
+    if unknown:
+        raise _unknown(train, test, unknown, sorted(known))
+    if train.class_names == test.class_names:
+        return test
+    # A class without test images may have no place, and needs none.
+    numbers = np.array([place.get(name, -1) for name in test.class_names])
+    alike = copy.copy(test)
+    alike.labels = numbers[test.labels]
+    alike.class_names = train.class_names
+    return alike
+
+
+def check_two_classes(train):
+    """Refuses training images of one class, which teach no difference."""
+    found = np.unique(train.labels)
+    if len(found) < 2:
+        raise ValueError(
+            "train_data must hold at least two classes. Received: "
+            f"train_data={train.uri}, {train.num_images} images with label "
+            f"{found[0]}. Give images of more classes, or ask only for "
+            "protocols=clusters."
+        )
+
+
+def _unknown(train, test, unknown, known):
+    return ValueError(
+        "each class of test_data must have images in train_data, or they are "
+        f"wrong whatever is learnt. Received: {_shown(unknown)} in "
+        f"test_data={test.uri}; train_data={train.uri} has {_shown(known)}. "
+        "Leave those images out, or add the classes to train_data."
+    )
+
+
+def _shown(classes):
+    shown = ", ".join(one_line(str(of)) for of in list(classes)[:_SHOWN])
+    more = len(classes) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,84 @@
+"""What is measured: images to features, and what else a network can tell."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class PseudoLabels(NamedTuple):
+    """The labels that a method gave its training images.
+
+    rows: int `[N, H]`, a column a head, -1 for none. data_digest: str, the
+    `manifest_hash` of the images.
+    """
+
+    rows: np.ndarray
+    data_digest: str
+
+
+class Network(NamedTuple):
+    """A network to be measured, or a baseline without one.
+
+    Attributes:
+      features: float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`, in
+        inference mode.
+      digest: str, of all that the features depend on beside the images; empty
+        if that is not known, and features are then not kept on disk.
+      keras_model: function without arguments to the functional `keras.Model`
+        behind the features; None if there is none.
+      clusters: images to int `[B]`, the method's own clusters, or None.
+      pseudo_labels: `PseudoLabels`, or None.
+    """
+
+    features: Callable
+    digest: str = ""
+    keras_model: Callable | None = None
+    clusters: Callable | None = None
+    pseudo_labels: PseudoLabels | None = None
+
+    def rectified(self):
+        """The same with a ReLU after the features."""
+        import tensorflow as tf
+
+        digest = self.digest and f"{self.digest}+relu"
+        return self._replace(
+            features=lambda images: tf.nn.relu(self.features(images)),
+            digest=digest,
+        )
+
+
+def as_network(backbone):
+    """A `Network` of one, or of a function from images to features."""
+    return backbone if isinstance(backbone, Network) else Network(backbone)
+
+
+def keras_network(model, *, head=(), words="", **others):
+    """The `Network` of a functional Keras model `[B, S, S, 3]` to `[B, F]`.
+
+    Args:
+      model: `keras.Model`.
+      head: tensors on which `clusters` depends as well.
+      words: str, what else that depends on.
+      **others: attributes of `Network`.
+    """
+    return Network(
+        lambda images: model(images, training=False),
+        digest=_digest(model, head, words),
+        keras_model=lambda: model,
+        **others,
+    )
+
+
+def _digest(model, head, words):
+    """SHA-256 of a model's layers and weights, and of a head; hex."""
+    # The layers hold what is no weight: means, strides, precision.
+    layers = json.dumps(model.get_config(), sort_keys=True, default=repr)
+    digest = hashlib.sha256(f"{layers}\n{words}".encode())
+    for number in (*model.weights, *head):
+        array = np.ascontiguousarray(number.numpy())
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

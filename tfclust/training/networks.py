@@ -1,0 +1,111 @@
+"""A run, an export and the baselines, as evaluation measures them."""
+
+import hashlib
+from typing import NamedTuple
+
+from tfclust import evaluation, saved_model
+from tfclust.engine.inference import Inference
+from tfclust.evaluation import Network, PseudoLabels
+from tfclust.runs import loading, recipes
+
+# Another number where a baseline gives other features: they are kept on disk.
+_VERSION = 1
+_BLOCK = 1 << 24  # bytes read at once
+
+
+class Trained(NamedTuple):
+    """A network with what is known about its training."""
+
+    network: Network
+    image_size: int
+    resize_size: int | None
+    recipe: recipes.Recipe | None  # None for a SavedModel without one
+
+
+def of_run(workdir):
+    """The `Trained` network of a run's newest checkpoint.
+
+    Raises:
+      FileNotFoundError: if there is none.
+    """
+    run = loading.load_run(workdir)
+    infer = Inference(run.method, run.method.backbone)
+    network = evaluation.keras_network(
+        run.method.backbone,
+        head=infer.variables(),
+        words=repr(run.recipe.method),
+    )
+    if run.final_labels is not None:
+        network = network._replace(
+            clusters=lambda images: infer(images)["cluster"],
+            pseudo_labels=PseudoLabels(run.final_labels, run.data_digest),
+        )
+    run_config = run.recipe.run
+    return Trained(
+        network, run_config.image_size, run_config.resize_size, run.recipe
+    )
+
+
+def of_saved_model(path):
+    """The `Trained` network of a SavedModel.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      ValueError: if it is damaged.
+    """
+    loaded = saved_model.load(path)
+    words = loaded.card["recipe"]
+    signature = getattr(loaded.model, "signatures", {}).get("images")
+    clusters = None
+    if signature is not None and "cluster" in signature.structured_outputs:
+
+        def clusters(images):
+            return signature(images=images)["cluster"]
+
+    network = Network(
+        lambda images: loaded.model(images, training=False),
+        digest=_of_files(loaded.path),
+        keras_model=lambda: saved_model.load_graph(loaded.path).backbone,
+        clusters=clusters,
+    )
+    return Trained(
+        network,
+        loaded.image_size,
+        loaded.resize_size,
+        None if words is None else recipes.from_words(words),
+    )
+
+
+def with_baselines(trained, baselines):
+    """`{name: Network}` of a trained network and what it is compared with.
+
+    Args:
+      trained: `Trained`.
+      baselines: names; "untrained" needs the recipe.
+    """
+    networks = {"trained": trained.network}
+    if "untrained" in baselines:
+        networks["untrained"] = untrained(trained.recipe)
+    for name in ("pixels", "colours"):
+        if name in baselines:
+            networks[name] = Network(
+                getattr(evaluation, name), digest=f"{name} {_VERSION}"
+            )
+    return networks
+
+
+def untrained(recipe):
+    """The `Network` of a run at its start, with its seed's random weights."""
+    return evaluation.keras_network(loading.untrained_backbone(recipe))
+
+
+def _of_files(version):
+    """SHA-256 of what a SavedModel computes with; hex."""
+    digest = hashlib.sha256()
+    found = [version / "saved_model.pb", *version.glob("variables/*")]
+    for path in sorted(found):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
