@@ -1,6 +1,5 @@
-"""Linear probes against scikit-learn and a NumPy loop of SwAV's protocol."""
+"""Logistic regression against scikit-learn."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,8 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
-from tfclust import data
-from tfclust.evaluation import logistic_regression, sgd_probe
+from tfclust.evaluation import logistic_regression
 from tfclust.evaluation.probes import logistic
 
 
@@ -173,121 +171,3 @@ def test_one_class_is_refused():
     rows = np.ones([4, 2])
     with pytest.raises(ValueError, match="at least two classes"):
         logistic_regression(rows, np.full(4, 3), rows, np.full(4, 3))
-
-
-def colour_of_quarters(images):
-    """A frozen backbone without variables: mean colours of four quarters."""
-    pooled = tf.nn.avg_pool2d(images, 4, 4, "VALID")  # [B, 2, 2, 3]
-    return tf.reshape(pooled, [-1, 12])
-
-
-def coloured_source(num_images=50):
-    """Noisy images of three colours."""
-    random = np.random.default_rng(0)
-    labels = np.arange(num_images) % 3
-    images = random.integers(0, 120, size=[num_images, 8, 8, 3])
-    images[np.arange(num_images), :, :, labels] += 100
-    return data.ArraySource(images.astype(np.uint8), labels)
-
-
-def sgd_loop(backbone, train, start, *, epochs, rate, decay, batch_size):
-    """SwAV's linear protocol in float64; the crops alone are the library's."""
-    views = data.Views(
-        train,
-        view_sizes=(8,),
-        num_views=(1,),
-        view_scales=((0.08, 1.0),),
-        augmentation="none",
-        flip_probability=0.5,
-        batch_size=batch_size,
-    )
-    weights = np.vstack([start.kernel, start.bias]).astype(np.float64)
-    momentum = np.zeros_like(weights)
-    for epoch in range(epochs):
-        lr = 0.5 * rate * (1 + np.cos(np.pi * epoch / epochs))
-        for batch in views.batches(epoch):
-            images = views.on_device(batch)[0][0]
-            rows = backbone(images).numpy().astype(np.float64)
-            rows = np.hstack([rows, np.ones([len(rows), 1])])  # [B, F + 1]
-            scores = np.exp(rows @ weights)
-            scores /= scores.sum(axis=1, keepdims=True)
-            scores[np.arange(len(rows)), train.labels[batch["index"]]] -= 1
-            gradient = rows.T @ scores / len(rows) + decay * weights
-            momentum = 0.9 * momentum + gradient
-            weights = weights - lr * momentum
-    return weights
-
-
-def test_sgd_probe_follows_swavs_protocol_step_by_step():
-    train = coloured_source()
-    features = colour_of_quarters(np.float32(np.ones([3, 8, 8, 3])))
-    arguments = (colour_of_quarters, train, features.numpy(), np.arange(3))
-
-    untouched = sgd_probe(*arguments, image_size=8, epochs=1, learning_rate=0.0)
-    result = sgd_probe(
-        *arguments,
-        image_size=8,
-        epochs=3,
-        learning_rate=0.7,
-        weight_decay=0.01,
-        batch_size=16,
-    )
-
-    expected = sgd_loop(
-        colour_of_quarters,
-        train,
-        untouched.weights,
-        epochs=3,
-        rate=0.7,
-        decay=0.01,
-        batch_size=16,
-    )
-    found = np.vstack([result.weights.kernel, result.weights.bias])
-    # Nine float32 steps.
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    # N(0, 0.01) to begin with: 36 values, so their deviation is within a half.
-    assert 0.005 < untouched.weights.kernel.std() < 0.015
-    assert not untouched.weights.bias.any()
-
-
-def test_sgd_probe_learns_and_leaves_the_backbone_alone():
-    train = coloured_source(60)
-    test = coloured_source(30)
-    keras.utils.set_random_seed(0)
-    backbone = keras.Sequential(
-        [
-            keras.Input([8, 8, 3]),
-            keras.layers.Conv2D(8, 3),
-            keras.layers.BatchNormalization(),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
-    )
-    before = [weight.numpy().copy() for weight in backbone.weights]
-    pixels = test.stored()[:, 1:-1, 1:-1]
-
-    result = sgd_probe(
-        lambda images: backbone(images, training=False),
-        train,
-        backbone(tf.cast(pixels, tf.float32) / 255, training=False).numpy(),
-        test.labels,
-        image_size=8,
-        epochs=6,
-        batch_size=10,
-    )
-
-    assert result.top1 > 0.9
-    assert result.best_epoch_top1 >= result.top1
-    for weight, old in zip(backbone.weights, before, strict=True):
-        np.testing.assert_array_equal(weight.numpy(), old)
-
-
-def test_sgd_probe_refuses_one_class():
-    train = data.ArraySource(np.zeros([4, 8, 8], np.uint8), np.zeros(4, int))
-    with pytest.raises(ValueError, match="at least two classes"):
-        sgd_probe(
-            colour_of_quarters,
-            train,
-            np.ones([2, 12]),
-            np.zeros(2, int),
-            image_size=8,
-        )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfclust.backbones.frozen import freeze, passes
     from tfclust.backbones.initial_weights import Loaded, load_weights
     from tfclust.backbones.levels import pyramid, stages
+    from tfclust.backbones.probed_maps import layer_maps, map_named
     from tfclust.backbones.settings import check_image_sizes, names
     from tfclust.backbones.sizes import check_size
 else:
@@ -30,7 +31,9 @@ __all__ = [
     "check_size",
     "freeze",
     "from_config",
+    "layer_maps",
     "load_weights",
+    "map_named",
     "names",
     "passes",
     "pyramid",

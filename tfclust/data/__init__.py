@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tfclust.data.sources.schemes import check_uri
     from tfclust.data.sources.uris import open_source
     from tfclust.data.views.batches import Views
+    from tfclust.data.views.fixed_crops import FixedCrops
     from tfclust.data.views.mapping import ImagePass
     from tfclust.data.views.passes import evaluation_batches
     from tfclust.data.views.sizes import default_resize
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_BAD_SHARE",
     "PRESETS",
     "ArraySource",
+    "FixedCrops",
     "ImagePass",
     "Manifest",
     "Sample",

@@ -6,8 +6,10 @@ is never out of date; one that no evaluation asks for any more is the first to
 be removed when there is no room.
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import time
 import zipfile
 import zlib
@@ -66,10 +68,8 @@ class FeatureStore:
             self._say(f"{path} is damaged and is computed again.")
             self._remove(path)
             return None
-        try:
-            path.touch()  # used last
-        except OSError:
-            pass  # a folder that may only be read
+        with contextlib.suppress(OSError):  # a folder that may only be read
+            os.utime(path)  # used last
         return rows
 
     def put(self, key, rows):

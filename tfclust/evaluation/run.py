@@ -48,9 +48,13 @@ def evaluate(
     config = for_images(config or EvaluationConfig(), test)
     check_sources(config, train, test)
     test = with_classes_of(train, test)
+    networks = {name: as_network(of) for name, of in backbones.items()}
+    for protocol in config.protocols:
+        check_network = PROTOCOLS[protocol].check_network
+        if check_network is not None:
+            check_network(next(iter(networks.values())))
     results: dict = {}
-    for name, backbone in backbones.items():
-        network = as_network(backbone)
+    for name, network in networks.items():
         if config.feature_relu:
             network = network.rectified()
         subject = Subject(

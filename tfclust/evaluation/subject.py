@@ -95,17 +95,19 @@ class Subject:
         return self._kept(
             source,
             "own clusters",
-            lambda: data.ImagePass(compute, source, **self._cut()).run(),
+            lambda: data.ImagePass(compute, source, **self.cut).run(),
         )
 
     def _extract(self, source):
         return self._kept(
             source,
             "features",
-            lambda: extract_features(self.backbone, source, **self._cut()),
+            lambda: extract_features(self.backbone, source, **self.cut),
         )
 
-    def _cut(self):
+    @property
+    def cut(self):
+        """How images are cut, as knobs of `data.ImagePass`."""
         return {
             "image_size": self.image_size,
             "resize_size": self.resize_size,

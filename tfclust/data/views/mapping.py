@@ -14,9 +14,9 @@ class ImagePass:
     One batch of images is in memory at a time, unless all are kept.
 
     Args:
-      function: float32 images `[B, S, S, 3]` in [0, 1] to a nest of tensors
-        `[B, ...]`; traced without AutoGraph, so it must branch on tensors by
-        `tf.cond`.
+      function: float32 images `[B, S, S, 3]` in [0, 1], or `[B, 10, S, S, 3]`,
+        to a nest of tensors `[B, ...]`; traced without AutoGraph, so it must
+        branch on tensors by `tf.cond`.
       source: `Source`.
       image_size: int S, side of the centre crop.
       resize_size: int, short side before the crop; None for
@@ -25,6 +25,7 @@ class ImagePass:
       keep: whether the images stay in memory for the next run.
       first: int, the index to begin with; a multiple of `batch_size`, so that
         batches are those of a pass over all.
+      crops: "centre", or "ten": the corners and the centre, also mirrored.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ImagePass:
         batch_size=256,
         keep=False,
         first=0,
+        crops="centre",
     ):
         self.source = source
         self._batches = evaluation_batches(
@@ -46,6 +48,7 @@ class ImagePass:
             batch_size=min(batch_size, source.num_images),
             keep=keep,
             first=first,
+            crops=crops,
         )
 
         @tf.function(autograph=False)

@@ -66,6 +66,56 @@ def centred(images, resize_size, image_size):
     return tf.ensure_shape(images, static)
 
 
+def ten_crops(images, resize_size, image_size):
+    """The four corners and the centre, and their mirror images.
+
+    Of an image whose long side is more than 8 times the short one, the middle
+    part of that shape.
+
+    Args:
+      images: uint8 `[..., H, W, 3]`, rank 3 or 4.
+      resize_size: int, short side after resizing.
+      image_size: int S, side of the crops.
+
+    Returns:
+      uint8 `[..., 10, S, S, 3]`.
+
+    Source:
+      Krizhevsky et al. 2012, section 4.1; torchvision's `TenCrop`.
+    """
+    shape = tf.shape(images, out_type=tf.int64)[-3:-1]
+    most = tf.minimum(shape, _LONG * tf.reduce_min(shape))
+    begin = (shape - most) // 2
+    (top, left), (end, right) = map(tf.unstack, (begin, begin + most))
+    images = images[..., top:end, left:right, :]
+    sides = tf.stack(resized_sides(most[0], most[1], resize_size))
+
+    def resized():
+        size = tf.cast(sides, tf.int32)
+        return _as_bytes(tf.image.resize(images, size, antialias=True))
+
+    whole = tf.cond(tf.reduce_all(sides == most), lambda: images, resized)
+    last = sides - image_size
+    middle = last // 2
+    places = [
+        (0, 0),
+        (0, last[1]),
+        (last[0], 0),
+        (last[0], last[1]),
+        (middle[0], middle[1]),
+    ]
+    five = [
+        whole[..., top : top + image_size, left : left + image_size, :]
+        for top, left in places
+    ]
+    crops = tf.stack([*five, *(crop[..., ::-1, :] for crop in five)], axis=-4)
+    static = [*images.shape[:-3], 10, image_size, image_size, 3]
+    return tf.ensure_shape(crops, static)
+
+
+CUTS = {"centre": centred, "ten": ten_crops}
+
+
 def _resized_part(images, sides, begin, size):
     """A part of `images` resized to `sides`, float32 `[..., size, size, 3]`.
 
@@ -112,7 +162,14 @@ def num_bytes(num_images, image_size):
 
 
 def evaluation_batches(
-    source, *, image_size, batch_size, resize_size=None, keep=False, first=0
+    source,
+    *,
+    image_size,
+    batch_size,
+    resize_size=None,
+    keep=False,
+    first=0,
+    crops="centre",
 ):
     """A pass over all images of `source` in index order, resized and cropped.
 
@@ -126,10 +183,11 @@ def evaluation_batches(
         `default_resize(image_size)`.
       keep: whether the first pass keeps its images in memory for the next.
       first: int, the index to begin with, a multiple of `batch_size`.
+      crops: of `CUTS`: "centre", or "ten" for `ten_crops`.
 
     Returns:
-      `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, `index` int64
-      `[b]`, `mask` bool `[b]`.
+      `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, or
+      `[b, 10, S, S, 3]`; `index` int64 `[b]`, `mask` bool `[b]`.
 
     Raises:
       ValueError: if `resize_size` is smaller than `image_size`, or rows cannot
@@ -140,7 +198,13 @@ def evaluation_batches(
     elements = elements.skip(first // batch_size)  # nothing is decoded yet
     resize_size = checked_resize(image_size, resize_size)
     return batches_of(
-        source, elements, rows, image_size, resize_size, keep=keep
+        source,
+        elements,
+        rows,
+        image_size,
+        resize_size,
+        keep=keep,
+        cut=CUTS[crops],
     )
 
 
@@ -176,7 +240,16 @@ def pass_over_all(num_images, batch_size, rows, index_of=None):
     return parallel.map_plainly(elements, masked)
 
 
-def batches_of(source, elements, rows, image_size, resize_size, *, keep=False):
+def batches_of(
+    source,
+    elements,
+    rows,
+    image_size,
+    resize_size,
+    *,
+    keep=False,
+    cut=centred,
+):
     """`{"images", "index", "mask"}` for elements of `pass_over_all`."""
 
     def finished(batches):
@@ -200,14 +273,14 @@ def batches_of(source, elements, rows, image_size, resize_size, *, keep=False):
         def cut_rows(kept, wanted):
             index = pipeline.first_present(wanted, source.missing)
             images = tf.gather(store, index)[:, 1:-1, 1:-1]
-            return {**kept, "images": centred(images, resize_size, image_size)}
+            return {**kept, "images": cut(images, resize_size, image_size)}
 
         return finished(parallel.map_batches(elements, cut_rows))
 
     def cut_image(kept, wanted):
         data, choice = source.fetch(wanted)
         image = source.fetched(data, wanted[choice])
-        return {**kept, "images": centred(image, resize_size, image_size)}
+        return {**kept, "images": cut(image, resize_size, image_size)}
 
     images = parallel.map_images(elements.unbatch(), cut_image)
     return finished(images.batch(rows.num, drop_remainder=True))

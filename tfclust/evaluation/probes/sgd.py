@@ -1,120 +1,164 @@
-"""The linear probe of SwAV and DeepCluster-v2: SGD on random crops.
+"""Linear probes by SGD on a frozen network: of one layer, or of several.
 
-Follows facebookresearch/swav `eval_linear.py` at 06b1b7c. Differs: the last
-epoch counts, not the best by test accuracy, which is given beside it under its
-own name; an epoch leaves out the images that do not fill a batch.
+With the default knobs it is SwAV's and DeepCluster-v2's, facebookresearch/swav
+`eval_linear.py` at 06b1b7c. All layers are probed in one pass over the images:
+their probes share batches and nothing else. Differs from the sources: the last
+epoch counts, and the best by test accuracy is given beside it under its own
+name; an epoch leaves out the images that do not fill a batch; kernels start
+from N(0, 0.01) as SwAV's do, which a convex problem soon forgets.
 """
 
-import math
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import data, optimizers
-from tfclust.evaluation.probes.logistic import (
-    Weights,
-    logits,
-)
-from tfclust.evaluation.rows import checked_rows
+from tfclust import data
+from tfclust.evaluation.probes.recipe import optimizer_of, rate_at
 
 
 class SGDResult(NamedTuple):
-    """Shares of test images classified right, and the layer itself."""
+    """What one probe finds; shares of test images classified right.
 
-    top1: float  # after the last epoch
-    best_epoch_top1: float  # selected by the test set, as the source reports
-    predictions: np.ndarray  # [Q], after the last epoch
-    weights: Weights
+    top1, top5: after the last epoch; top5 is None for five classes or fewer.
+    best_epoch_top1, best_epoch: chosen by the test set, as the sources do;
+    from 1; None if the epochs were not tested. predictions: int `[Q]`, after
+    the last epoch. weights: of the head, as `keras.Model.get_weights` has them.
+    """
+
+    top1: float
+    top5: float | None
+    best_epoch_top1: float | None
+    best_epoch: int | None
+    predictions: np.ndarray
+    weights: list
 
 
 @data.telling_lost_images()
-def sgd_probe(
-    backbone,
-    train,
-    test_features,
-    test_labels,
-    *,
-    image_size,
-    epochs=100,
-    learning_rate=0.3,
-    weight_decay=1e-6,
-    batch_size=256,
-    seed=0,
-    test_every_epoch=True,
-):
-    """Trains a linear layer on a frozen backbone's features of random crops.
-
-    SGD with momentum 0.9, the rate falling as a cosine by epoch to 0; crops of
-    0.08 to 1 of the area and flips, no colour; kernel from N(0, 0.01).
+def sgd_probe(layers, train, test, config, *, image_size, seed=0, sizes=None):
+    """Trains a linear layer on each of a frozen network's layers.
 
     Args:
-      backbone: callable, float32 images `[B, S, S, 3]` in [0, 1] to `[B, F]`;
-        frozen, in inference mode.
-      train: `data.Source` with labels.
-      test_features: `[Q, F]` float, of centre crops.
-      test_labels: `[Q]` int.
+      layers: callable, float32 images `[B, S, S, 3]` in [0, 1] to a dict of
+        tensors `[B, F]` or `[B, n, n, C]`; in inference mode.
+      train: `data.Source` with labels of at least two classes.
+      test: `testing.FeatureTest` or `testing.ImageTest`.
+      config: `recipe.ProbeConfig`.
       image_size: int S, side of the crops.
-      epochs: int. 100 in SwAV.
-      learning_rate: float, of the first epoch. 0.3 in SwAV, at batch 256.
-      weight_decay: float, L2 inside the momentum. 1e-6 in SwAV.
-      batch_size: int. 256 in SwAV; all images if there are fewer.
-      seed: int, of the crops and the kernel.
-      test_every_epoch: whether to find the best epoch as well; otherwise
-        `best_epoch_top1` is the last epoch's.
+      seed: int, of the crops and the kernels.
+      sizes: dict of further sizes for `data.FixedCrops`, or None.
 
     Returns:
-      `SGDResult`.
+      `{layer: SGDResult}`.
 
     Raises:
-      ValueError: if shapes do not fit, features are not finite, or there is
-        only one class.
+      ValueError: if there is only one class.
       OSError: if images are gone, and their replacements too.
-
-    Source:
-      Caron et al. 2020, arXiv:2006.09882, A.3, and swav `eval_linear.py`.
     """
-    features, labels = checked_rows(test_features, test_labels, "test")
     classes, targets = np.unique(train.labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             "the training labels must hold at least two classes for a linear "
             f"probe. Received: {len(classes)} classes."
         )
-    views = data.Views(
-        train,
-        view_sizes=(image_size,),
-        num_views=(1,),
-        view_scales=((0.08, 1.0),),
-        antialias_from=1.0,  # as the images that test the layer
-        augmentation="none",
-        flip_probability=0.5,
-        batch_size=min(batch_size, train.num_images),
-        seed=seed,
-    )
-    layer = _linear_layer(features.shape[1], len(classes), seed)
-    optimizer = optimizers.SGD(
-        learning_rate, momentum=0.9, weight_decay=weight_decay
-    )
-    optimizer.build(layer.trainable_variables)
-    step = _train_step(backbone, views, tf.constant(targets), layer, optimizer)
-    history = []
-    for epoch in range(epochs):
-        cosine = (1 + math.cos(math.pi * epoch / epochs)) / 2
-        optimizer.learning_rate = learning_rate * cosine
-        for batch in views.batches(epoch):
+    crops = _crops(train, config, image_size, seed, sizes or {})
+    shapes = _shapes(layers, image_size)
+    heads = {
+        name: _head(shape, len(classes), config.linear_batch_norm, seed)
+        for name, shape in shapes.items()
+    }
+    optimizer = optimizer_of(config)
+    variables = [v for h in heads.values() for v in h.trainable_variables]
+    optimizer.build(variables)
+    step = _train_step(layers, crops, targets, heads, optimizer, variables)
+    tested, count = [], 0
+    for epoch in range(config.linear_epochs):
+        for batch in crops.batches(epoch):
+            optimizer.learning_rate = rate_at(config, epoch, count)
             step(batch)
-        if test_every_epoch or epoch == epochs - 1:
-            weights = Weights(layer.kernel.numpy(), layer.bias.numpy())
-            scores = logits(weights, features)  # [Q, C]
-            predictions = classes[scores.argmax(axis=1)]
-            history.append(float(np.mean(predictions == labels)))
-    return SGDResult(history[-1], max(history), predictions, weights)
+            count += 1
+        if config.linear_best_epoch or epoch == config.linear_epochs - 1:
+            tested.append(test.scores(heads))
+    return {
+        name: _result(
+            [scores[name] for scores in tested],
+            classes,
+            test.labels,
+            heads[name],
+            config.linear_best_epoch,
+        )
+        for name in heads
+    }
 
 
-def _linear_layer(width, num_classes, seed):
-    layer = keras.layers.Dense(
+def _crops(train, config, image_size, seed, sizes):
+    batch_size = min(config.linear_batch_size, train.num_images)
+    if config.linear_crops == "random":
+        return _RandomCrops(train, config, image_size, batch_size, seed)
+    return data.FixedCrops(
+        train,
+        image_size=image_size,
+        batch_size=batch_size,
+        seed=seed,
+        moving=config.linear_crops == "fixed",
+        **sizes,
+    )
+
+
+class _RandomCrops:
+    """Batches as `data.FixedCrops` has them, of crops of any scale."""
+
+    def __init__(self, train, config, image_size, batch_size, seed):
+        jitter = config.linear_jitter
+        self._views = data.Views(
+            train,
+            view_sizes=(image_size,),
+            num_views=(1,),
+            view_scales=((0.08, 1.0),),
+            antialias_from=1.0,  # as the images that test the layer
+            augmentation="none",
+            flip_probability=0.5,
+            color_jitter=(jitter, jitter, jitter, 0.0) if jitter else (),
+            jitter_probability=1.0 if jitter else None,
+            photometric="sequential" if jitter else "fused",
+            batch_size=batch_size,
+            seed=seed,
+        )
+
+    def batches(self, epoch):
+        return self._views.batches(epoch)
+
+    def on_device(self, batch):
+        (images,) = self._views.on_device(batch)  # [1, B, S, S, 3]
+        return images[0]
+
+
+def _shapes(layers, image_size):
+    """`{layer: shape of a row}`, without a pass over images."""
+    spec = tf.TensorSpec([2, image_size, image_size, 3], tf.float32)
+    traced = tf.function(layers, autograph=False).get_concrete_function(spec)
+    return {
+        name: tuple(output.shape[1:])
+        for name, output in traced.structured_outputs.items()
+    }
+
+
+def _head(shape, num_classes, batch_norm, seed):
+    """`shape` to logits: batch norm over channels if asked, then linear."""
+    stack = [keras.Input(shape)]
+    if batch_norm != "none":
+        affine = batch_norm == "affine"
+        stack.append(
+            keras.layers.BatchNormalization(
+                momentum=0.9,  # PyTorch's 0.1
+                epsilon=1e-5,
+                scale=affine,
+                center=affine,
+                dtype="float32",
+            )
+        )
+    linear = keras.layers.Dense(
         num_classes,
         kernel_initializer=keras.initializers.RandomNormal(
             stddev=0.01, seed=seed
@@ -122,25 +166,51 @@ def _linear_layer(width, num_classes, seed):
         dtype="float32",
         name="probe",
     )
-    layer.build([None, width])
-    return layer
+    return keras.Sequential([*stack, keras.layers.Flatten(), linear])
 
 
-def _train_step(backbone, views, targets, layer, optimizer):
-    """A compiled step of the probe on a batch of `views`."""
+def _train_step(layers, crops, targets, heads, optimizer, variables):
+    """A compiled step of all probes on a batch."""
+    targets = tf.constant(targets)
 
     @tf.function(autograph=False)
     def step(batch):
-        (images,) = views.on_device(batch)  # [1, B, S, S, 3]
-        features = tf.cast(backbone(images[0]), tf.float32)  # [B, F]
-        # Outside the tape: the backbone gets no gradient.
+        found = layers(crops.on_device(batch))
+        # Outside the tape: the network gets no gradient.
         of_batch = tf.gather(targets, batch["index"])
         with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                of_batch, layer(features)
-            )
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, layer.trainable_variables)
-        optimizer.apply(gradients, layer.trainable_variables)
+            losses = [
+                tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(
+                        of_batch,
+                        head(tf.cast(found[name], tf.float32), training=True),
+                    )
+                )
+                for name, head in heads.items()
+            ]
+            # A probe's variables are in one loss alone.
+            loss = tf.add_n(losses)
+        optimizer.apply(tape.gradient(loss, variables), variables)
 
     return step
+
+
+def _result(tested, classes, labels, head, best):
+    """`SGDResult` of the scores `[Q, C]` after each tested epoch."""
+    history = [_top(scores, classes, labels, 1) for scores in tested]
+    last = tested[-1]
+    first_best = int(np.argmax(history))
+    return SGDResult(
+        top1=history[-1],
+        top5=_top(last, classes, labels, 5) if len(classes) > 5 else None,
+        best_epoch_top1=history[first_best] if best else None,
+        best_epoch=first_best + 1 if best else None,
+        predictions=classes[last.argmax(axis=1)],
+        weights=head.get_weights(),
+    )
+
+
+def _top(scores, classes, labels, count):
+    """Share of rows whose label is among the `count` best."""
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    return float(np.mean((classes[best] == labels[:, None]).any(axis=1)))

@@ -1,11 +1,13 @@
 """The linear probe: how well one linear layer classifies frozen features.
 
 There are two: `lbfgs`, for data sets that fit in memory (`probes/logistic.py`),
-and `sgd`, that of SwAV and DeepCluster-v2 (`probes/sgd.py`).
+and `sgd`, with the papers' settings (`probes/sgd.py`, `probes/recipe.py`).
 """
 
 import dataclasses
 
+from tfclust.evaluation.intervals import of_share
+from tfclust.evaluation.probes.recipe import ProbeConfig
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.rows import largest_class_share
 from tfclust.options import check, option
@@ -17,43 +19,24 @@ _TITLES = {"lbfgs": "L-BFGS", "sgd": "SGD"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Knobs of the linear probe."""
-
+class _Kind:
     linear_protocol: str = option(
         "auto",
-        "Logistic regression by L-BFGS on features of centre crops, or SwAV's "
-        "SGD on random crops; auto uses lbfgs below 50,000 training images.",
+        "Logistic regression by L-BFGS on features of centre crops, or SGD on "
+        "crops with the knobs below; auto uses lbfgs below 50,000 training "
+        "images.",
         choices=("auto", "lbfgs", "sgd"),
     )
-    linear_epochs: int = option(
-        100,
-        "Epochs of the SGD probe.",
-        unit="epochs",
-        source="SwAV, A.3",
-        lower=1,
-    )
-    linear_rate: float = option(
-        0.3,
-        "Learning rate of the SGD probe, falling as a cosine to 0.",
-        source="SwAV, eval_linear.py",
-        lower=0.0,
-    )
-    linear_weight_decay: float = option(
-        1e-6,
-        "Weight decay of the SGD probe.",
-        source="SwAV, eval_linear.py",
-        lower=0.0,
-    )
-    linear_batch_size: int = option(
-        256,
-        "Batch size of the SGD probe.",
-        source="SwAV, eval_linear.py",
-        lower=1,
-    )
+
+
+# A dataclass takes the fields of its last base first.
+@dataclasses.dataclass(frozen=True)
+class Config(ProbeConfig, _Kind):
+    """Knobs of the linear probe; those of SGD hold for `layers` too."""
 
     def __post_init__(self):
         check(self)
+        ProbeConfig.__post_init__(self)
 
 
 def run(subject, config):
@@ -62,21 +45,49 @@ def run(subject, config):
     if kind == "auto":
         kind = "lbfgs" if subject.train.num_images < LARGE_SET else "sgd"
     probe = _by_regression if kind == "lbfgs" else _by_sgd
-    chance = largest_class_share(subject.test.labels)
-    return {**probe(subject, config), "chance": chance, "protocol": kind}
+    figures = probe(subject, config)
+    return {
+        **figures,
+        "top1_interval": of_share(figures["top1"], subject.test.num_images),
+        "chance": largest_class_share(subject.test.labels),
+        "protocol": kind,
+    }
 
 
 def columns(figures):
     """The share classified correctly."""
-    title = f"linear probe ({_TITLES[figures['protocol']]}), top-1 %"
-    return (
-        Column(title, "top1", percent=True, short="linear", chance="chance"),
-    )
+    title = f"linear probe ({_TITLES[figures['protocol']]})"
+    found = [
+        Column(
+            f"{title}, top-1 %",
+            "top1",
+            percent=True,
+            short="linear",
+            chance="chance",
+        )
+    ]
+    if figures.get("top5") is not None:
+        found.append(
+            Column(f"{title}, top-5 %", "top5", percent=True, said=False)
+        )
+    return tuple(found)
 
 
 PROTOCOL = Protocol(
     run, Config, learns=True, columns=columns, words="a linear probe"
 )
+
+
+def figures_of(result, config):
+    """The figures of an `SGDResult`, without those that are not known."""
+    found = {
+        "top1": result.top1,
+        "top5": result.top5,
+        "best_epoch_top1": result.best_epoch_top1,
+        "best_epoch": result.best_epoch,
+        "epochs": config.linear_epochs,
+    }
+    return {name: of for name, of in found.items() if of is not None}
 
 
 def _by_regression(subject, config):
@@ -94,21 +105,30 @@ def _by_regression(subject, config):
 
 def _by_sgd(subject, config):
     from tfclust.evaluation.probes.sgd import sgd_probe
+    from tfclust.evaluation.probes.testing import FeatureTest, ImageTest
 
-    trained = sgd_probe(
-        subject.backbone,
+    def layers(images):
+        return {"features": subject.backbone(images)}
+
+    if config.linear_test_crops == 1:
+        test = FeatureTest(
+            "features", subject.test_features, subject.test.labels
+        )
+    else:
+        test = ImageTest(
+            layers,
+            subject.test,
+            crops=config.linear_test_crops,
+            mean=config.linear_crop_mean,
+            **subject.cut,
+        )
+    found = sgd_probe(
+        layers,
         subject.train,
-        subject.test_features,
-        subject.test.labels,
+        test,
+        config,
         image_size=subject.image_size,
-        epochs=config.linear_epochs,
-        learning_rate=config.linear_rate,
-        weight_decay=config.linear_weight_decay,
-        batch_size=config.linear_batch_size,
         seed=config.evaluation_seed,
+        sizes={"resize_size": subject.resize_size},
     )
-    return {
-        "top1": trained.top1,
-        "best_epoch_top1": trained.best_epoch_top1,
-        "epochs": config.linear_epochs,
-    }
+    return figures_of(found["features"], config)

@@ -38,6 +38,8 @@ class Protocol(NamedTuple):
       labels: whether it needs labels.
       by_default: whether it is measured where no protocols are named; not
         those that take long, or need what most runs lack.
+      check_network: function of the first `Network` that raises ValueError if
+        it lacks what the protocol looks at; None if features will do.
       verdict: function of `{backbone: figures}` -> a sentence on "trained", or
         None where the figures speak for themselves.
     """
@@ -50,4 +52,5 @@ class Protocol(NamedTuple):
     check: Callable | None = None
     labels: bool = True
     by_default: bool = True
+    check_network: Callable | None = None
     verdict: Callable | None = None

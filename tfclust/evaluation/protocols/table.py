@@ -1,11 +1,18 @@
 """The protocols by name, in the order in which figures are shown."""
 
-from tfclust.evaluation.protocols import clusters, knn, linear, unlabelled
+from tfclust.evaluation.protocols import (
+    clusters,
+    knn,
+    layers,
+    linear,
+    unlabelled,
+)
 from tfclust.evaluation.protocols.record import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
     "knn": knn.PROTOCOL,
     "linear": linear.PROTOCOL,
+    "layers": layers.PROTOCOL,
     "clusters": clusters.PROTOCOL,
     "unlabelled": unlabelled.PROTOCOL,
 }

@@ -1,0 +1,158 @@
+"""Linear probes of a network's layers: where in it is what it has learnt?
+
+DeepCluster's and SeLa's tables of AlexNet's conv1 to conv5, OpenSelfSup's of
+ResNet's stages: each map is pooled to some 9,000 values
+(`probes/pooled_maps.py`) and read by a linear layer of its own, all in one pass
+over the images. `--probe_layers=last --linear_batch_norm=affine` is SwAV's
+probe of 6 x 6 windows with batch norm.
+"""
+
+import dataclasses
+
+from tfclust.evaluation.intervals import of_share
+from tfclust.evaluation.protocols.linear import figures_of
+from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation.rows import largest_class_share
+from tfclust.options import check, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Knobs of the layers; the probes have those of `linear`."""
+
+    probe_layers: tuple[str, ...] = option(
+        (),
+        "Layers to probe: conv1 to conv5 of AlexNet and VGG, stem and stage1, "
+        "... of ResNets and small, P2 to P5 of other networks; last; or the "
+        "names of Keras layers with maps. Empty for all of the first kinds.",
+    )
+    probe_pooling: str = option(
+        "mean",
+        "How a map becomes some 9,000 values: mean (DeepCluster, OpenSelfSup) "
+        "or max (SeLa) of its windows.",
+        choices=("mean", "max"),
+    )
+
+    def __post_init__(self):
+        check(self)
+
+
+def run(subject, config):
+    """Figures of a `Subject`; none of a baseline without a network."""
+    from tfclust.evaluation.probes.sgd import sgd_probe
+    from tfclust.evaluation.probes.testing import ImageTest
+
+    if subject.network.keras_model is None:
+        return {"layers": []}
+    layers = layers_of(subject.network.keras_model(), config)
+    test = ImageTest(
+        layers,
+        subject.test,
+        crops=config.linear_test_crops,
+        mean=config.linear_crop_mean,
+        **subject.cut,
+    )
+    found = sgd_probe(
+        layers,
+        subject.train,
+        test,
+        config,
+        image_size=subject.image_size,
+        seed=config.evaluation_seed,
+        sizes={"resize_size": subject.resize_size},
+    )
+    figures = {"layers": list(found)}
+    for name, result in found.items():
+        for figure, value in figures_of(result, config).items():
+            figures[f"{name}_{figure}"] = value
+        figures[f"{name}_top1_interval"] = of_share(
+            result.top1, subject.test.num_images
+        )
+    figures["chance"] = largest_class_share(subject.test.labels)
+    return figures
+
+
+def layers_of(model, config):
+    """A function from images to `{layer: pooled map}`.
+
+    Args:
+      model: a functional `keras.Model`.
+      config: `Config`.
+
+    Raises:
+      ValueError: if it has no such layer.
+    """
+    import keras
+    import tensorflow as tf
+
+    from tfclust import backbones
+    from tfclust.evaluation.probes.pooled_maps import pooled
+
+    maps = backbones.layer_maps(model)
+    if config.probe_layers:
+        maps = {
+            name: backbones.map_named(model, name)
+            for name in config.probe_layers
+        }
+    if not maps:
+        raise ValueError(
+            "the protocol layers needs maps [B, h, w, C]. Received: backbone "
+            f"{model.name}, in which none is found. Name its layers with "
+            "--probe_layers, or leave layers out of protocols."
+        )
+    network = keras.Model(model.inputs[0], maps)
+
+    def layers(images):
+        return {
+            name: pooled(tf.cast(found, tf.float32), config.probe_pooling)
+            for name, found in network(images, training=False).items()
+        }
+
+    return layers
+
+
+def check_network(network):
+    """Refuses a function of images, whose layers nobody can see."""
+    if network.keras_model is None:
+        raise ValueError(
+            "the protocol layers looks into a network. Received: a function "
+            "of images. Give evaluation.keras_network(model), or leave layers "
+            "out of protocols."
+        )
+
+
+def columns(figures):
+    """Top-1 of each layer, then top-5."""
+    names = figures["layers"]
+    top1 = [
+        Column(
+            f"linear probe of {name}, top-1 %",
+            f"{name}_top1",
+            percent=True,
+            short=name,
+            chance="chance",
+        )
+        for name in names
+    ]
+    top5 = [
+        Column(
+            f"linear probe of {name}, top-5 %",
+            f"{name}_top5",
+            percent=True,
+            said=False,
+        )
+        for name in names
+        if f"{name}_top5" in figures
+    ]
+    return (*top1, *top5)
+
+
+PROTOCOL = Protocol(
+    run,
+    Config,
+    learns=True,
+    columns=columns,
+    words="linear probes of each layer (slow)",
+    by_default=False,
+    check_network=check_network,
+)
