@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 
-from tfclust.evaluation import evaluate_knn, online_knn
+from tfclust.evaluation import (
+    EvaluationConfig,
+    evaluate_knn,
+    evaluate_knns,
+    online_knn,
+)
+from tfclust.evaluation.protocols import knn
 
 
 def knn_loop(bank, bank_labels, queries, k, temperature):
@@ -39,10 +46,11 @@ def blobs(num_rows, *, width=8, num_classes=4, seed=0):
     num_neighbors=st.integers(1, 20),
     temperature=st.sampled_from([0.02, 0.07, 0.1, 1.0]),
     block_rows=st.sampled_from([7, 64, 1000]),
+    use_faiss=st.booleans(),
     seed=st.integers(0, 10**6),
 )
 def test_predictions_match_a_numpy_loop(
-    num_rows, num_neighbors, temperature, block_rows, seed
+    num_rows, num_neighbors, temperature, block_rows, use_faiss, seed
 ):
     bank, bank_labels = blobs(num_rows, seed=seed)
     queries, labels = blobs(30, seed=seed + 1)
@@ -56,6 +64,7 @@ def test_predictions_match_a_numpy_loop(
         num_neighbors=num_neighbors,
         temperature=temperature,
         block_rows=block_rows,
+        use_faiss=use_faiss,
     )
 
     expected = knn_loop(
@@ -134,11 +143,99 @@ def test_online_knn_votes_as_a_whole_where_the_bank_is_small():
     assert online == whole.top1
 
 
+def test_several_settings_are_those_of_each_alone():
+    bank, bank_labels = blobs(90, num_classes=8)
+    queries, labels = blobs(40, num_classes=8, seed=1)
+    arguments = bank, bank_labels, queries, labels
+
+    found = evaluate_knns(
+        *arguments, num_neighbors=(20, 5, 1), temperatures=(0.07, 0.5)
+    )
+
+    assert list(found)[0] == (20, 0.07) and len(found) == 6
+    for (count, temperature), result in found.items():
+        alone = evaluate_knn(
+            *arguments, num_neighbors=count, temperature=temperature
+        )
+        np.testing.assert_array_equal(result.predictions, alone.predictions)
+        assert (result.top1, result.top5) == (alone.top1, alone.top5)
+
+
+def test_top_five_counts_the_five_classes_with_most_votes():
+    bank, bank_labels = blobs(200, num_classes=9)
+    queries, labels = blobs(60, num_classes=9, seed=1)
+    result = evaluate_knn(
+        bank, bank_labels, queries, labels, num_neighbors=50, temperature=0.5
+    )
+    units = bank / np.linalg.norm(bank, axis=1, keepdims=True)
+    right = 0
+    for query, label in zip(queries, labels, strict=True):
+        cosines = units @ (query / np.linalg.norm(query))
+        votes = np.zeros(9)
+        for row in np.argsort(-cosines)[:50]:
+            votes[bank_labels[row]] += np.exp(cosines[row] / 0.5)
+        right += votes[label] > 0 and label in np.argsort(-votes)[:5]
+    assert result.top5 == right / 60 > result.top1
+
+
+def test_class_without_a_vote_is_not_among_the_five():
+    bank, bank_labels = blobs(60, num_classes=6)
+    result = evaluate_knn(
+        bank, bank_labels, bank, (bank_labels + 1) % 6, num_neighbors=1
+    )
+    assert result.top5 == 0.0
+
+
+def test_pca_is_scikit_learns_of_the_training_rows_alone():
+    bank, bank_labels = blobs(80)
+    queries, labels = blobs(30, seed=1)
+    queries += 5  # a shift that a PCA of both would see
+    result = evaluate_knn(bank, bank_labels, queries, labels, pca_width=3)
+
+    pca = PCA(3, svd_solver="full").fit(bank.astype(np.float64))
+    expected = knn_loop(
+        pca.transform(bank), bank_labels, pca.transform(queries), 20, 0.07
+    )
+    np.testing.assert_array_equal(result.predictions, expected)
+
+
+def test_table_names_each_setting():
+    columns = knn.columns(
+        {
+            "top1": 0.5,
+            "num_neighbors": 50,
+            "pca_width": 128,
+            "others": [[50, 0.5]],
+            "top1_k50_t0.5": 0.25,
+        }
+    )
+    assert [(c.title, c.figure) for c in columns] == [
+        ("weighted 50-NN after PCA-128, top-1 %", "top1"),
+        ("weighted 50-NN after PCA-128, T = 0.5, top-1 %", "top1_k50_t0.5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"num_neighbors": ()}, "num_neighbors=none"),
+        ({"num_neighbors": (5, 5)}, "each once. Received: num_neighbors=5,5"),
+        ({"num_neighbors": 5}, r"Try \(5,\)"),
+        ({"knn_temperature": (0.1, 0.0)}, "knn_temperature=0.0"),
+        ({"knn_pca": 0}, "knn_pca=0"),
+    ],
+)
+def test_impossible_knobs_are_named(knobs, words):
+    with pytest.raises(ValueError, match=words):
+        EvaluationConfig(**knobs)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"num_neighbors": 11}, "num_neighbors=11, 10 images"),
         ({"num_neighbors": 0}, "at least 1"),
+        ({"pca_width": 3}, "at most 2: 10 training images.*width 2"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"test_labels": np.zeros(3, int)}, "test_labels"),
         ({"train_labels": np.zeros(10)}, "train_labels must be at least one"),

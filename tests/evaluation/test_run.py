@@ -234,7 +234,7 @@ def test_clusters_need_no_training_images():
         ({"protocols": ("knn", "knn")}, "must name each only once"),
         ({"protocols": ("svm",)}, "one of knn, linear, layers, clusters"),
         ({"baselines": ("zero",)}, "one of untrained, pixels, colours"),
-        ({"knn_temperature": 0.0}, "knn_temperature must be at least"),
+        ({"knn_temperature": (0.0,)}, "knn_temperature must be at least"),
     ],
 )
 def test_impossible_knobs_are_named(knobs, words):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tfclust.evaluation.protocols.knn import (
         KNNResult,
         evaluate_knn,
+        evaluate_knns,
         online_knn,
     )
     from tfclust.evaluation.protocols.record import Column, Protocol
@@ -72,6 +73,7 @@ __all__ = [
     "evaluate",
     "evaluate_clusters",
     "evaluate_knn",
+    "evaluate_knns",
     "extract_features",
     "for_images",
     "format_table",

@@ -164,18 +164,30 @@ def _merged(queries, block, bias, scores, candidates, first, num_candidates):
 def _search_by_faiss(
     bank, queries, num_candidates, prepare, metric, block_rows
 ):
+    """Candidates `[Q, c]`, by blocks: an index would copy the bank."""
     import faiss  # optional: the extra `retrieval`
 
     cosine = metric == "cosine"
-    index_class = faiss.IndexFlatIP if cosine else faiss.IndexFlatL2
-    index = index_class(bank.shape[1])
+    kind = faiss.METRIC_INNER_PRODUCT if cosine else faiss.METRIC_L2
+    sign = -1 if cosine else 1  # the smallest is the nearest
+    shape = (len(queries), num_candidates)
+    far = np.full(shape, np.inf, np.float32)
+    candidates = np.zeros(shape, np.int64)
     for first in range(0, len(bank), block_rows):
-        index.add(prepare(bank[first : first + block_rows]))
-    found = [
-        index.search(prepare(queries[i : i + QUERY_ROWS]), num_candidates)[1]
-        for i in range(0, len(queries), QUERY_ROWS)
-    ]
-    return np.concatenate(found)
+        block = prepare(bank[first : first + block_rows])
+        in_block = min(num_candidates, len(block))
+        for begin in range(0, len(queries), QUERY_ROWS):
+            some = slice(begin, begin + QUERY_ROWS)
+            found, rows = faiss.knn(
+                prepare(queries[some]), block, in_block, kind
+            )
+            # Earlier blocks come first, and their lower rows are preferred.
+            both = np.concatenate([far[some], sign * found], axis=1)
+            rows = np.concatenate([candidates[some], rows + first], axis=1)
+            best = np.argsort(both, axis=1, kind="stable")[:, :num_candidates]
+            far[some] = np.take_along_axis(both, best, axis=1)
+            candidates[some] = np.take_along_axis(rows, best, axis=1)
+    return candidates
 
 
 def _unit(rows):

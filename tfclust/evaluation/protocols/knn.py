@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfclust.evaluation.intervals import of_share
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.rows import checked_rows, largest_class_share
 from tfclust.options import check, option
@@ -21,24 +22,46 @@ _VOTE_ROWS = 2048  # test rows whose votes are counted at once
 class Config:
     """Knobs of the kNN."""
 
-    num_neighbors: int = option(
-        20, "Neighbours that vote.", source="SwAV's published kNN", lower=1
+    num_neighbors: tuple[int, ...] = option(
+        (20,),
+        "Neighbours that vote; each of several is tried with each "
+        "temperature, in one search. The first is the figure that counts.",
+        source="SwAV's published kNN; 10,20,100,200 in DINO, 50 in SeLa",
+        lower=1,
     )
-    knn_temperature: float = option(
-        0.07,
+    knn_temperature: tuple[float, ...] = option(
+        (0.07,),
         "A neighbour's vote is exp(cosine / temperature).",
         source="Wu et al. 2018, 3.4; 0.1 in SeLa and VISSL",
         lower=1e-6,
     )
+    knn_pca: int | None = option(
+        None,
+        "Directions that PCA keeps of the features before cosines are taken, "
+        "fitted on the training images; 128 in SeLa. Empty for no PCA.",
+        source="SeLa, cifar_utils.py",
+        lower=1,
+    )
 
     def __post_init__(self):
         check(self)
+        for name in ("num_neighbors", "knn_temperature"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(
+                    f"{name} must name one value or more, each once. "
+                    f"Received: {name}={','.join(map(str, values)) or 'none'}."
+                )
 
 
 class KNNResult(NamedTuple):
-    """Share of test rows classified correctly, and the class of each `[Q]`."""
+    """Shares of test rows, and the class of each `[Q]`.
+
+    top5 counts a class only if it has a vote; None for five classes or fewer.
+    """
 
     top1: float
+    top5: float | None
     predictions: np.ndarray
 
 
@@ -50,6 +73,35 @@ def evaluate_knn(
     *,
     num_neighbors=20,
     temperature=0.07,
+    **knobs,
+):
+    """`evaluate_knns` of one number of neighbours and one temperature.
+
+    Returns:
+      `KNNResult`.
+    """
+    found = evaluate_knns(
+        train_features,
+        train_labels,
+        test_features,
+        test_labels,
+        num_neighbors=(num_neighbors,),
+        temperatures=(temperature,),
+        **knobs,
+    )
+    return found[num_neighbors, temperature]
+
+
+def evaluate_knns(
+    train_features,
+    train_labels,
+    test_features,
+    test_labels,
+    *,
+    num_neighbors=(20,),
+    temperatures=(0.07,),
+    pca_width=None,
+    use_faiss=None,
     block_rows=16384,
 ):
     """Classifies test rows by their nearest training rows.
@@ -62,53 +114,69 @@ def evaluate_knn(
       train_labels: `[N]` int.
       test_features: `[Q, F]` float.
       test_labels: `[Q]` int.
-      num_neighbors: int k. 20 gives SwAV's published figure.
-      temperature: positive float T. 0.07 in Wu et al. and DINO.
+      num_neighbors: ints k; there is one search, for the largest. 20 gives
+        SwAV's published figure.
+      temperatures: positive floats T. 0.07 in Wu et al. and DINO.
+      pca_width: int, directions kept by PCA without whitening, fitted on the
+        training rows; None for no PCA.
+      use_faiss: whether faiss searches; None means: if it is installed and
+        there is no GPU, which it would leave idle.
       block_rows: int, bank rows compared at once; bounds the memory.
 
     Returns:
-      `KNNResult`.
+      `{(k, T): KNNResult}`.
 
     Raises:
       ValueError: if shapes do not fit, features are not finite, or there are
-        fewer training rows than `num_neighbors`.
+        fewer training rows than neighbours or directions.
 
     Source:
       Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
     bank, bank_labels = checked_rows(train_features, train_labels, "train")
     queries, labels = checked_rows(test_features, test_labels, "test")
-    if not 1 <= num_neighbors <= len(bank):
-        raise ValueError(
-            "num_neighbors must be at least 1 and at most the number of "
-            f"training images. Received: num_neighbors={num_neighbors}, "
-            f"{len(bank)} images."
-        )
-    if not temperature > 0:
-        raise ValueError(
-            "temperature must be positive. Received: "
-            f"temperature={temperature}. 0.07 is usual."
-        )
+    for count in num_neighbors:
+        if not 1 <= count <= len(bank):
+            raise ValueError(
+                "num_neighbors must be at least 1 and at most the number of "
+                f"training images. Received: num_neighbors={count}, "
+                f"{len(bank)} images."
+            )
+    for temperature in temperatures:
+        if not temperature > 0:
+            raise ValueError(
+                "temperature must be positive. Received: "
+                f"temperature={temperature}. 0.07 is usual."
+            )
+    import tensorflow as tf
+
     from tfclust.ops.neighbors import nearest_neighbors
 
-    # faiss would leave a GPU idle.
+    if pca_width is not None:
+        bank, queries = _projected(bank, queries, pca_width)
+    if use_faiss is None and tf.config.list_physical_devices("GPU"):
+        use_faiss = False
     neighbors = nearest_neighbors(
         bank,
-        num_neighbors,
+        max(num_neighbors),
         queries=queries,
         metric="cosine",
-        use_faiss=False,
+        use_faiss=use_faiss,
         block_rows=block_rows,
     )
     classes, bank_classes = np.unique(bank_labels, return_inverse=True)
-    votes_for = _winners(
-        neighbors.distances,
-        bank_classes[neighbors.index],
-        len(classes),
-        temperature,
-    )
-    predictions = classes[votes_for]
-    return KNNResult(float(np.mean(predictions == labels)), predictions)
+    voters = bank_classes[neighbors.index]  # [Q, k]
+    return {
+        (count, temperature): _counted(
+            neighbors.distances[:, :count],
+            voters[:, :count],
+            classes,
+            labels,
+            temperature,
+        )
+        for count in num_neighbors
+        for temperature in temperatures
+    }
 
 
 def online_knn(
@@ -140,38 +208,86 @@ def online_knn(
 
 
 def run(subject, config):
-    """Figures of a `Subject`."""
-    result = evaluate_knn(
+    """Figures of a `Subject`: of the first setting, then of the others."""
+    found = evaluate_knns(
         subject.train_features,
         subject.train.labels,
         subject.test_features,
         subject.test.labels,
         num_neighbors=config.num_neighbors,
-        temperature=config.knn_temperature,
+        temperatures=config.knn_temperature,
+        pca_width=config.knn_pca,
     )
-    return {
+    (first, result), *others = found.items()
+    num_images = subject.test.num_images
+    figures = {
         "top1": result.top1,
+        "top1_interval": of_share(result.top1, num_images),
         "chance": largest_class_share(subject.test.labels),
-        "num_neighbors": config.num_neighbors,
-        "temperature": config.knn_temperature,
+        "num_neighbors": first[0],
+        "temperature": first[1],
     }
+    if result.top5 is not None:
+        figures["top5"] = result.top5
+    if config.knn_pca is not None:
+        figures["pca_width"] = config.knn_pca
+    if others:
+        figures["others"] = [list(setting) for setting, _ in others]
+    for setting, other in others:
+        name = _figure(*setting)
+        figures[name] = other.top1
+        figures[f"{name}_interval"] = of_share(other.top1, num_images)
+    return figures
 
 
 def columns(figures):
-    """The share classified correctly."""
+    """The share classified correctly, by each setting."""
+    pca = figures.get("pca_width")
+    after = "" if pca is None else f" after PCA-{pca}"
     name = f"{figures['num_neighbors']}-NN"
-    title = f"weighted {name}, top-1 %"
-    return (Column(title, "top1", percent=True, short=name, chance="chance"),)
+    found = [
+        Column(
+            f"weighted {name}{after}, top-1 %",
+            "top1",
+            percent=True,
+            short=name,
+            chance="chance",
+        )
+    ]
+    if figures.get("top5") is not None:
+        found.append(
+            Column(
+                f"weighted {name}{after}, top-5 %",
+                "top5",
+                percent=True,
+                said=False,
+            )
+        )
+    for count, temperature in figures.get("others", ()):
+        found.append(
+            Column(
+                f"weighted {count}-NN{after}, T = {temperature:g}, top-1 %",
+                _figure(count, temperature),
+                percent=True,
+                said=False,
+                chance="chance",
+            )
+        )
+    return tuple(found)
 
 
 def check_images(config, train):
-    """Refuses fewer training images than neighbours."""
-    if config.num_neighbors > train.num_images:
-        raise ValueError(
-            "num_neighbors must be at most the number of training images. "
-            f"Received: num_neighbors={config.num_neighbors}, "
-            f"{train.num_images} images in {train.uri}."
-        )
+    """Refuses fewer training images than neighbours or PCA's directions."""
+    for name, value in (
+        ("num_neighbors", max(config.num_neighbors)),
+        ("knn_pca", config.knn_pca or 0),
+    ):
+        if value > train.num_images:
+            raise ValueError(
+                f"{name} must be at most the number of training images. "
+                f"Received: {name}={value}, {train.num_images} images in "
+                f"{train.uri}."
+            )
 
 
 PROTOCOL = Protocol(
@@ -184,21 +300,52 @@ PROTOCOL = Protocol(
 )
 
 
-def _winners(distances, neighbor_classes, num_classes, temperature):
-    """The class with the largest sum of votes, int64 `[Q]`."""
-    winners = np.empty(len(distances), np.int64)
+def _figure(count, temperature):
+    """The name of the top-1 of a setting that is not the first."""
+    return f"top1_k{count}_t{temperature:g}"
+
+
+def _projected(bank, queries, width):
+    """Both on the bank's directions of largest variance, `[., width]`."""
+    from sklearn.decomposition import PCA
+
+    most = min(bank.shape)
+    if width > most:
+        raise ValueError(
+            f"knn_pca must be at most {most}: {len(bank)} training images "
+            f"with features of width {bank.shape[1]}. Received: "
+            f"knn_pca={width}. Give {most} or less."
+        )
+    # Of [F, F]: the other solvers decompose, or copy, all rows.
+    pca = PCA(width, svd_solver="covariance_eigh").fit(bank)
+    return pca.transform(bank), pca.transform(queries)
+
+
+def _counted(distances, voters, classes, labels, temperature):
+    """`KNNResult` of neighbours' distances and classes, both `[Q, k]`."""
+    num_best = 5 if len(classes) > 5 else 1
+    best = np.empty([len(distances), num_best], np.int64)
+    voted = np.empty(best.shape, bool)
     # Relative to the nearest: one common factor for all votes, no overflow.
     relative = distances[:, :1] - distances
     weights = np.exp(relative / np.float64(temperature))  # [Q, k]
     for begin in range(0, len(weights), _VOTE_ROWS):
         some = slice(begin, begin + _VOTE_ROWS)
         block = weights[some]
-        rows = np.arange(len(block))[:, None] * num_classes
+        rows = np.arange(len(block))[:, None] * len(classes)
         votes = np.bincount(
-            (rows + neighbor_classes[some]).ravel(),
+            (rows + voters[some]).ravel(),
             weights=block.ravel(),
-            minlength=len(block) * num_classes,
+            minlength=len(block) * len(classes),
         )
-        votes = votes.reshape(len(block), num_classes)  # [q, classes]
-        winners[some] = votes.argmax(axis=1)
-    return winners
+        votes = votes.reshape(len(block), len(classes))  # [q, C]
+        order = np.argsort(-votes, axis=1, kind="stable")[:, :num_best]
+        best[some] = order
+        voted[some] = np.take_along_axis(votes, order, axis=1) > 0
+    predictions = classes[best[:, 0]]
+    hits = (classes[best] == labels[:, None]) & voted
+    return KNNResult(
+        float(np.mean(predictions == labels)),
+        float(np.mean(hits.any(axis=1))) if num_best > 1 else None,
+        predictions,
+    )
