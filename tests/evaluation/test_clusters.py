@@ -6,7 +6,17 @@ from sklearn import metrics
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
-from tfclust.evaluation import evaluate_clusters
+from tfclust import data
+from tfclust.evaluation import (
+    EvaluationConfig,
+    Network,
+    PseudoLabels,
+    agreement,
+    evaluate,
+    evaluate_clusters,
+    format_table,
+)
+from tfclust.evaluation.protocols.pseudo_labels import evaluate_pseudo_labels
 
 
 def blobs(num_rows=300, *, spread=0.05, seed=0):
@@ -112,3 +122,104 @@ def test_impossible_numbers_of_clusters_are_named(num_clusters):
         evaluate_clusters(
             np.ones([20, 3]), np.arange(20) % 2, num_clusters=num_clusters
         )
+
+
+def first_pixel(images):
+    """A backbone of images whose first pixel tells the class."""
+    return images[:, 0, 0]
+
+
+def classes_source(num_images=60, *, num_classes=3, seed=0):
+    """Noise, the first pixel of which is red, green or blue."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(num_images) % num_classes
+    images = random.integers(0, 256, [num_images, 8, 8, 3], np.uint8)
+    images[:, 0, 0] = 255 * np.eye(num_classes, 3, dtype=np.uint8)[labels]
+    return data.ArraySource(images, labels)
+
+
+def measured(network, protocols=("clusters",), train=None, **knobs):
+    return evaluate(
+        {"trained": network, "other": first_pixel},
+        train,
+        classes_source(seed=1),
+        EvaluationConfig(protocols=protocols, cluster_restarts=1, **knobs),
+        image_size=8,
+    )
+
+
+def test_several_numbers_of_clusters_and_the_methods_own_are_judged():
+    def red_or_not(images):
+        return images[:, 0, 0, 0] > 0.5
+
+    results = measured(
+        Network(first_pixel, clusters=red_or_not), evaluation_clusters=(3, 6)
+    )
+
+    figures = results["trained"]["clusters"]
+    assert figures["num_clusters"] == 3 and figures["others"] == [6]
+    assert figures["accuracy"] == figures["purity"] == 1.0
+    assert figures["purity_k6"] == 1.0
+    labels = np.arange(60) % 3
+    own = labels == 0
+    assert figures["own_num_clusters"] == 2
+    assert figures["own_ami"] == pytest.approx(
+        metrics.adjusted_mutual_info_score(labels, own)
+    )
+    # The red ones, and one of the two others' classes.
+    assert figures["own_accuracy"] == figures["own_purity"] == 2 / 3
+    assert 1 / 3 < figures["own_purity_chance"] < 2 / 3
+    assert "own_ami" not in results["other"]["clusters"]
+    lines = format_table(results).splitlines()
+    assert any(line.startswith("6-means, AMI") for line in lines)
+    (own_line,) = (x for x in lines if x.startswith("own clusters, AMI"))
+    assert own_line.split()[-2:] == ["-", "0.000"]
+
+
+def test_intervals_of_agreement_come_when_asked():
+    labels, clusters = np.arange(200) % 4, np.arange(200) % 7
+    assert agreement.interval_figures(labels, clusters, 0, seed=0) == {}
+    found = agreement.interval_figures(labels, labels, 20, seed=0)
+    assert found["ami_interval"] == pytest.approx([1.0, 1.0])
+    assert set(found) == {
+        f"{name}_interval"
+        for name in ("nmi", "ami", "ari", "purity", "accuracy")
+    }
+
+
+def test_pseudo_labels_are_judged_head_by_head_without_the_unseen():
+    random = np.random.default_rng(0)
+    labels = random.integers(4, size=100)
+    rows = np.stack([labels, random.integers(9, size=100)], axis=1)
+    rows[:10, 0], rows[5, 1] = -1, -1
+
+    figures = evaluate_pseudo_labels(rows, labels)
+
+    second = np.delete(np.arange(100), 5)
+    scores = [
+        1.0,
+        metrics.adjusted_mutual_info_score(labels[second], rows[second, 1]),
+    ]
+    assert figures["ami"] == pytest.approx(np.mean(scores))
+    assert figures["num_clusters"] == (4 + 9) / 2
+    assert figures["unassigned"] == pytest.approx(11 / 200)
+    with pytest.raises(ValueError, match="Train for an epoch"):
+        evaluate_pseudo_labels(np.full([5, 1], -1), labels[:5])
+
+
+def test_pseudo_labels_need_the_images_of_the_training():
+    train = classes_source(30)
+    rows = np.asarray(train.labels)[:, None]
+    own = Network(
+        first_pixel, pseudo_labels=PseudoLabels(rows, train.manifest_hash)
+    )
+
+    results = measured(own, ("pseudo_labels",), train)
+
+    assert results["trained"]["pseudo_labels"]["accuracy"] == 1.0
+    assert results["other"]["pseudo_labels"] == {}
+    other = own._replace(pseudo_labels=PseudoLabels(rows, "others"))
+    with pytest.raises(ValueError, match="30 of array:, for 30 labels"):
+        measured(other, ("pseudo_labels",), train)
+    with pytest.raises(ValueError, match="Give --workdir of a run"):
+        measured(first_pixel, ("pseudo_labels",), train)

@@ -12,6 +12,7 @@ FIGURES = {
     "linear": {"top1": 0.5, "protocol": "sgd"},
     "layers": {"conv1_top1": 0.5, "layers": ["conv1"]},
     "clusters": {"ami": 0.5, "num_clusters": 3},
+    "pseudo_labels": {"ami": 0.5},
     "unlabelled": {"stability": 0.5, "num_clusters": 3},
 }
 
@@ -41,7 +42,7 @@ def test_record_says_what_help_and_tables_need(name):
 
 def test_which_protocols_learn_from_training_images():
     learning = [n for n, protocol in PROTOCOLS.items() if protocol.learns]
-    assert learning == ["knn", "linear", "layers"]
+    assert learning == ["knn", "linear", "layers", "pseudo_labels"]
 
 
 def test_agreement_and_accuracy_are_never_without_a_chance_level():

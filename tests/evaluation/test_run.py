@@ -253,6 +253,8 @@ def test_table_has_a_column_a_backbone_and_a_line_a_figure():
         "nmi_chance": 0.0551,
         "nmi_arithmetic_chance": 0.055,
         "accuracy_chance": 0.1666,
+        "purity": 0.8244,
+        "purity_chance": 0.2,
     }
     results = {
         "trained": {
@@ -276,5 +278,6 @@ def test_table_has_a_column_a_backbone_and_a_line_a_figure():
         "10-means, ARI                     0.690   0.690   0.000",
         "10-means, NMI (geometric)         0.765   0.500   0.055",
         "10-means, NMI (arithmetic)        0.760   0.760   0.055",
+        "10-means, purity %                 82.4    82.4    20.0",
         "10-means, Hungarian accuracy %     81.8    81.8    16.7",
     ]

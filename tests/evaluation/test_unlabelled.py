@@ -56,7 +56,7 @@ def test_images_without_labels_are_measured_by_what_needs_none():
         {"trained": mean_colour, "untrained": one_number},
         None,
         coloured_source(60, with_labels=False),
-        EvaluationConfig(evaluation_clusters=3, **FAST),
+        EvaluationConfig(evaluation_clusters=(3,), **FAST),
         image_size=8,
     )
     assert list(results["trained"]) == ["unlabelled"]

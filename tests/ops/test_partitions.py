@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from sklearn import metrics
 
 from tfclust.ops import partitions
@@ -111,6 +112,7 @@ def test_numbering_of_clusters_changes_no_figure(pair):
         partitions.nmi,
         partitions.ari,
         partitions.hungarian_accuracy,
+        partitions.purity,
     ):
         assert figure(a, renamed) == pytest.approx(figure(a, b), abs=ROUNDING)
 
@@ -136,6 +138,28 @@ def test_hungarian_accuracy_is_the_best_of_all_matchings(num_clusters):
     assert partitions.hungarian_accuracy(labels, clusters) == pytest.approx(
         best_matching(labels, clusters)
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_hungarian_accuracy_is_that_of_the_dense_table(seed):
+    """Also where most classes and clusters never meet."""
+    random = np.random.default_rng(seed)
+    labels, clusters = random.integers(60, size=(2, 90))
+    table = partitions.contingency(labels, clusters).toarray()
+    best = linear_sum_assignment(table, maximize=True)
+    assert partitions.hungarian_accuracy(labels, clusters) == pytest.approx(
+        table[best].sum() / 90
+    )
+
+
+def test_purity_is_the_share_of_each_clusters_commonest_class():
+    labels, clusters = related(200, 4, 6)
+    most = sum(
+        np.unique(labels[clusters == k], return_counts=True)[1].max()
+        for k in np.unique(clusters)
+    )
+    assert partitions.purity(labels, clusters) == pytest.approx(most / 200)
+    assert partitions.purity(labels, np.arange(200)) == 1.0
 
 
 def test_effective_clusters_counts_even_clusters():

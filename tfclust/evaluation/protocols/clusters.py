@@ -1,8 +1,9 @@
 """How well clusters of frozen features agree with labels that were not used.
 
-k-means on the test source's features, with as many clusters as classes, then
-NMI, AMI, ARI and the accuracy of the best one-to-one match of clusters to
-classes (Hungarian method). NMI is DeepCluster's (Caron et al. 2018,
+k-means on the test source's features, with as many clusters as classes or other
+numbers, and the method's own clusters of these images: NMI, AMI, ARI, purity
+and the accuracy of the best one-to-one match of clusters to classes (Hungarian
+method). NMI is DeepCluster's (Caron et al. 2018,
 arXiv:1807.05520, section 4.1), I / sqrt(H H'). The variant that divides by the
 arithmetic mean, scikit-learn's default today, is given beside it.
 """
@@ -12,21 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation import agreement
+from tfclust.evaluation.protocols.record import Protocol
 from tfclust.evaluation.rows import checked_rows
 from tfclust.options import check, option
-
-_PERMUTATIONS = 20  # of which the chance level of accuracy is the mean
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Knobs of the clusters that are compared with labels."""
 
-    evaluation_clusters: int | None = option(
-        None,
-        "Clusters of k-means; empty for the number of classes, or without "
-        "labels for the root of half the images.",
+    evaluation_clusters: tuple[int, ...] = option(
+        (),
+        "Clusters of k-means, one number or several; the first is the figure "
+        "that counts. Empty for the number of classes, or without labels for "
+        "the root of half the images.",
         lower=2,
     )
     cluster_restarts: int = option(
@@ -34,25 +35,39 @@ class Config:
         "Starts of k-means; the one with the lowest inertia counts.",
         lower=1,
     )
+    bootstrap_resamples: int | None = option(
+        None,
+        "Draws of the test images for 95 % intervals of agreement; empty for "
+        "200 with compare, else none. Intervals of shares, such as top-1, need "
+        "none.",
+        lower=0,
+    )
 
     def __post_init__(self):
         check(self)
+        counts = self.evaluation_clusters
+        if len(set(counts)) < len(counts):
+            raise ValueError(
+                "evaluation_clusters must name each number once. Received: "
+                f"evaluation_clusters={','.join(map(str, counts))}."
+            )
 
 
 class ClustersResult(NamedTuple):
-    """Agreement of clusters and labels; 1 is the best of each."""
+    """`agreement.Agreement` of k-means, and the clusters `[N]`."""
 
-    nmi: float  # geometric mean of the entropies
+    nmi: float
     nmi_arithmetic: float
     ami: float
     ari: float
-    accuracy: float  # Hungarian
-    num_clusters: int
-    assignments: np.ndarray  # [N]
-    # What random groups of the same sizes have; for AMI and ARI that is 0.
+    purity: float
+    accuracy: float
     nmi_chance: float
     nmi_arithmetic_chance: float
+    purity_chance: float
     accuracy_chance: float
+    num_clusters: int
+    assignments: np.ndarray
 
 
 def evaluate_clusters(
@@ -83,7 +98,6 @@ def evaluate_clusters(
       arXiv:1911.05371, for AMI, ARI and accuracy.
     """
     from tfclust.evaluation.best_kmeans import best_kmeans
-    from tfclust.ops import partitions
     from tfclust.ops.units import unit_rows
 
     features, labels = checked_rows(features, labels, "test")
@@ -97,66 +111,66 @@ def evaluate_clusters(
         )
     best = best_kmeans(unit_rows(features), num_clusters, num_restarts, seed)
     assignments = np.asarray(best.pseudo_labels)
-    means = {"": "geometric", "_arithmetic": "arithmetic"}
-    by_chance = {
-        f"nmi{name}_chance": partitions.chance_nmi(labels, assignments, mean)
-        for name, mean in means.items()
-    }
-    return ClustersResult(
-        nmi=partitions.nmi(labels, assignments, average="geometric"),
-        nmi_arithmetic=partitions.nmi(
-            labels, assignments, average="arithmetic"
-        ),
-        ami=partitions.ami(labels, assignments),
-        ari=partitions.ari(labels, assignments),
-        accuracy=partitions.hungarian_accuracy(labels, assignments),
-        num_clusters=num_clusters,
-        assignments=assignments,
-        accuracy_chance=_chance_accuracy(labels, assignments, seed),
-        **by_chance,
-    )
+    found = agreement.agreement(labels, assignments, seed)
+    return ClustersResult(*found, num_clusters, assignments)
 
 
 def run(subject, config):
-    """Figures of a `Subject`."""
-    result = evaluate_clusters(
-        subject.test_features,
-        subject.test.labels,
-        num_clusters=config.evaluation_clusters,
-        num_restarts=config.cluster_restarts,
-        seed=config.evaluation_seed,
-    )
-    figures = result._asdict()
-    del figures["assignments"]
+    """Figures of a `Subject`: k-means, and the method's own clusters."""
+    labels, resamples = subject.test.labels, config.bootstrap_resamples or 0
+    first, *others = config.evaluation_clusters or (None,)
+
+    def figures_of(result):
+        clusters = result.assignments
+        return {
+            **{n: v for n, v in result._asdict().items() if n != "assignments"},
+            **agreement.interval_figures(
+                labels, clusters, resamples, config.evaluation_seed
+            ),
+        }
+
+    def by_kmeans(num_clusters):
+        return evaluate_clusters(
+            subject.test_features,
+            labels,
+            num_clusters=num_clusters,
+            num_restarts=config.cluster_restarts,
+            seed=config.evaluation_seed,
+        )
+
+    figures = figures_of(by_kmeans(first))
+    if others:
+        figures["others"] = others
+    for count in others:
+        for name, value in figures_of(by_kmeans(count)).items():
+            figures[_figure(name, count)] = value
+    own = subject.clusters(subject.test)
+    if own is not None:
+        found = agreement.agreement(labels, own, config.evaluation_seed)
+        own_result = ClustersResult(*found, len(np.unique(own)), own)
+        for name, value in figures_of(own_result).items():
+            figures[f"own_{name}"] = value
     return figures
 
 
 def columns(figures):
-    """Agreement by each measure."""
-    means = f"{figures['num_clusters']}-means"
-    return (
-        Column(f"{means}, AMI", "ami", short="AMI", chance=0.0),
-        Column(f"{means}, ARI", "ari", short="ARI", chance=0.0),
-        Column(
-            f"{means}, NMI (geometric)",
-            "nmi",
-            short="NMI",
-            said=False,
-            chance="nmi_chance",
-        ),
-        Column(
-            f"{means}, NMI (arithmetic)",
-            "nmi_arithmetic",
-            said=False,
-            chance="nmi_arithmetic_chance",
-        ),
-        Column(
-            f"{means}, Hungarian accuracy %",
-            "accuracy",
-            percent=True,
-            chance="accuracy_chance",
-        ),
-    )
+    """Agreement by each measure, for each of the clusterings."""
+    found = agreement.columns(f"{figures['num_clusters']}-means")
+    for count in figures.get("others", ()):
+        found += agreement.columns(
+            f"{count}-means", None, ending=f"_k{count}", said=False
+        )
+    if "own_ami" in figures:
+        found += agreement.columns(
+            "own clusters", None, prefix="own_", said=False
+        )
+    return found
+
+
+def _figure(name, count):
+    """The name of a figure of another number of clusters than the first."""
+    base = name.removesuffix("_interval")
+    return f"{base}_k{count}{name[len(base) :]}"
 
 
 PROTOCOL = Protocol(
@@ -164,22 +178,5 @@ PROTOCOL = Protocol(
     Config,
     learns=False,
     columns=columns,
-    words="agreement of k-means clusters with labels",
+    words="agreement of clusters with labels",
 )
-
-
-def _chance_accuracy(labels, assignments, seed):
-    """Mean Hungarian accuracy of the clusters, dealt to the images anew."""
-    from tfclust.ops import partitions
-
-    random = np.random.default_rng(seed)
-    return float(
-        np.mean(
-            [
-                partitions.hungarian_accuracy(
-                    labels, random.permutation(assignments)
-                )
-                for _ in range(_PERMUTATIONS)
-            ]
-        )
-    )

@@ -5,6 +5,7 @@ from tfclust.evaluation.protocols import (
     knn,
     layers,
     linear,
+    pseudo_labels,
     unlabelled,
 )
 from tfclust.evaluation.protocols.record import Protocol
@@ -14,5 +15,6 @@ PROTOCOLS: dict[str, Protocol] = {
     "linear": linear.PROTOCOL,
     "layers": layers.PROTOCOL,
     "clusters": clusters.PROTOCOL,
+    "pseudo_labels": pseudo_labels.PROTOCOL,
     "unlabelled": unlabelled.PROTOCOL,
 }

@@ -38,7 +38,9 @@ def run(subject, config):
     from tfclust.ops.units import unit_rows
 
     rows = unit_rows(subject.test_features)
-    num_clusters = config.evaluation_clusters or default_clusters(len(rows))
+    num_clusters = default_clusters(len(rows))
+    if config.evaluation_clusters:
+        num_clusters = config.evaluation_clusters[0]
     best = best_kmeans(
         rows, num_clusters, config.cluster_restarts, config.evaluation_seed
     )
