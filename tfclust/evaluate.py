@@ -12,7 +12,7 @@ from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
 from tfclust.runtime import terminal
-from tfclust.training import measuring, next_steps
+from tfclust.training import comparing, measuring, next_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +20,22 @@ class EvaluateConfig:
     """What is measured, and on which images."""
 
     workdir: str = option(
-        "", "Folder of the run to measure; this or saved_model."
+        "", "Folder of the run to measure; this, saved_model or compare."
     )
     saved_model: str = option(
         "",
         "SavedModel to measure: a version, or the folder of versions, for the "
         "newest of them.",
+    )
+    compare: tuple[str, ...] = option(
+        (),
+        "Folders of runs and SavedModels to measure side by side on the same "
+        "images, a,b,c, instead of workdir or saved_model.",
+    )
+    supervised: str = option(
+        "",
+        "With compare: a run of --method=fixed_labels, which has learnt from "
+        "labels in the same loop.",
     )
     train_data: str = option(
         "",
@@ -52,14 +62,43 @@ class EvaluateConfig:
     )
     output: str = option(
         "",
-        "JSON file for the figures; empty for evaluation.json in workdir.",
+        "JSON file for the figures; empty for evaluation.json in workdir. With "
+        "compare it must be given, and the table (.md, .csv) and its plot "
+        "(.html) are written beside it.",
     )
 
     def __post_init__(self):
         options.check(self)
+        if self.compare:
+            self._check_compared()
+            return
         options.check_one_of(
             self, "workdir", "saved_model", "--workdir=runs/first"
         )
+        if self.supervised:
+            raise ValueError(
+                "supervised is shown beside the runs in compare. Received: "
+                f"supervised={self.supervised} without. Give --compare=a,b."
+            )
+
+    def _check_compared(self):
+        given = self.workdir or self.saved_model
+        if given:
+            raise ValueError(
+                "compare takes the place of workdir and saved_model. Received: "
+                f"{given} beside compare={','.join(self.compare)}. Put all "
+                "into compare."
+            )
+        if len(set(self.compare)) < len(self.compare):
+            raise ValueError(
+                "compare must name each folder once. Received: "
+                f"compare={','.join(self.compare)}."
+            )
+        if not self.output:
+            raise ValueError(
+                "output must be given with compare, such as "
+                "--output=comparison.json. Received: none."
+            )
 
 
 def main():
@@ -67,7 +106,7 @@ def main():
 
     Prints a table and writes the figures as JSON. Labels come from class
     folders, or TFRecords with image/class/label; without labels it tells how
-    steady the clusters are.
+    steady the clusters are. --compare=a,b measures several side by side.
     """
     command = flags.read(EvaluateConfig)
     config = flags.read(EvaluationConfig)
@@ -75,6 +114,9 @@ def main():
     def say(line):
         terminal.say(line, sys.stderr)
 
+    if command.compare:
+        _compare(command, config, say)
+        return
     results = measuring.measure(command, config, say)
     print(evaluation.format_table(results))
     for sentence in evaluation.verdicts(results):
@@ -84,6 +126,18 @@ def main():
         terminal.say(f"Written: {output}")
     if command.workdir:
         terminal.say(next_steps.after_evaluation(command.workdir))
+
+
+def _compare(command, config, say):
+    output = measuring.output_path(command)  # refused before hours of work
+    results = comparing.compare(command, config, say)
+    written = comparing.write(results, output)
+    from tfclust.reporting import comparison  # imports much
+
+    written.append(comparison.write(results, output.with_suffix(".html")))
+    print(evaluation.markdown(results))
+    for path in written:
+        terminal.say(f"Written: {path}")
 
 
 if __name__ == "__main__":

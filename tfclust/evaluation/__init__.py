@@ -10,6 +10,7 @@ from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.evaluation.baselines import colours, pixels
+    from tfclust.evaluation.comparison import compared, csv_text, markdown
     from tfclust.evaluation.config import BASELINES, EvaluationConfig
     from tfclust.evaluation.feature_store import FeatureStore
     from tfclust.evaluation.network import (
@@ -70,6 +71,8 @@ __all__ = [
     "check_source",
     "check_sources",
     "colours",
+    "compared",
+    "csv_text",
     "evaluate",
     "evaluate_clusters",
     "evaluate_knn",
@@ -80,6 +83,7 @@ __all__ = [
     "keras_network",
     "learning",
     "logistic_regression",
+    "markdown",
     "online_knn",
     "overlap_error",
     "pixels",

@@ -18,18 +18,37 @@ def format_table(results):
       others 1 is perfect.
     """
     lines = [["", *results, "chance"]]
-    first: dict = next(iter(results.values()), {})
-    for protocol, column in _rows(results):
+    for protocol, column, chance in rows(results):
         values = [
             of.get(protocol, {}).get(column.figure) for of in results.values()
         ]
-        values.append(_chance(column, first[protocol]))
+        values.append(chance)
         texts = (in_words(value, column.percent) for value in values)
         lines.append([column.title, *texts])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rows = [_aligned(line, widths) for line in lines]
-    rule = "-" * len(rows[0])
-    return "\n".join([rows[0], rule, *rows[1:]])
+    head, *others = (_aligned(line, widths) for line in lines)
+    return "\n".join([head, "-" * len(head), *others])
+
+
+def rows(results):
+    """(protocol, `Column`, chance level or None) of each line.
+
+    Args:
+      results: what `evaluate` returns. A figure that not all backbones have,
+        such as that of a method's own clusters, has a line too; the chance is
+        that of the first backbone that has it.
+    """
+    found = []
+    for name, protocol in PROTOCOLS.items():
+        columns: dict = {}
+        for of in results.values():
+            for column in protocol.columns(of[name]) if of.get(name) else ():
+                columns.setdefault(column.figure, (column, of[name]))
+        found += [
+            (name, column, _chance(column, figures))
+            for column, figures in columns.values()
+        ]
+    return found
 
 
 def in_words(value, percent):
@@ -44,17 +63,6 @@ def _chance(column, figures):
     if isinstance(column.chance, str):
         return figures.get(column.chance)
     return column.chance
-
-
-def _rows(results):
-    """(protocol, `Column`) of each line."""
-    first: dict = next(iter(results.values()), {})
-    return [
-        (name, column)
-        for name, protocol in PROTOCOLS.items()
-        if name in first
-        for column in protocol.columns(first[name])
-    ]
 
 
 def _aligned(line, widths):

@@ -55,18 +55,24 @@ def measure(command, config, say=None):
         image_size=trained.image_size,
         resize_size=trained.resize_size,
         say=say,
-        store=_store(command, config, say),
+        store=store(command.cache_dir, command.workdir, config, say),
     )
     if output is not None:
         write_json(output, results)
     return results
 
 
-def _store(command, config, say):
-    """Where features are kept: in cache_dir, or in the run; None for not."""
-    parent = command.cache_dir and folders.expanded(command.cache_dir)
-    if not parent and command.workdir:
-        parent = folders.expanded(command.workdir) / folder.CACHE
+def store(cache_dir, workdir, config, say):
+    """Where features are kept: in cache_dir, or in the run; None for not.
+
+    Args:
+      cache_dir, workdir: as the user gave them, or empty.
+      config: `EvaluationConfig`.
+      say: as in `FeatureStore`.
+    """
+    parent = cache_dir and folders.expanded(cache_dir)
+    if not parent and workdir:
+        parent = folders.expanded(workdir) / folder.CACHE
     limit = round(config.feature_cache_gb * 1e9)
     if not parent or not limit:
         return None

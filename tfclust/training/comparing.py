@@ -1,0 +1,166 @@
+"""Measures several runs and exports on the same images, side by side."""
+
+import dataclasses
+
+from tfclust import data, evaluation, saved_model
+from tfclust.runs import folder
+from tfclust.runtime import files, folders, quiet
+from tfclust.training import measuring
+
+SUPERVISED = "supervised"
+_LEARNS_FROM_LABELS = "fixed_labels"
+_RESAMPLES = 200
+
+
+def compare(command, config, say=None):
+    """Measures what `command.compare` and `command.supervised` name.
+
+    Each network sees images of the size of its own training. The baselines are
+    those of the first; where another's untrained network differs, it has a
+    column too.
+
+    Args:
+      command: `tfclust.evaluate.EvaluateConfig`.
+      config: `EvaluationConfig`.
+      say: called with a line of text when a protocol is done, or None.
+
+    Returns:
+      What `evaluation.evaluate` returns, by the names of the folders.
+
+    Raises:
+      ValueError: if the runs, the images and the protocols do not fit.
+      FileNotFoundError: if a run or images are not there.
+    """
+    paths = named(command)
+    for path in paths.values():
+        check_there(path)
+    for name in ("train_data", "test_data"):
+        if getattr(command, name):
+            data.check_uri(getattr(command, name), name)
+    quiet.import_tensorflow()
+    if config.bootstrap_resamples is None:
+        config = dataclasses.replace(config, bootstrap_resamples=_RESAMPLES)
+    trained = {name: _opened(name, path) for name, path in paths.items()}
+    _check_recipes(trained, config)
+    first = next(iter(trained.values()))
+    train, test = measuring.open_labelled(command, config, first.recipe, say)
+    config = evaluation.for_images(config, test)
+    results = {}
+    for name, groups in _groups(trained, config.baselines):
+        of = trained[name]
+        results |= evaluation.evaluate(
+            groups,
+            train,
+            test,
+            config,
+            image_size=of.image_size,
+            resize_size=of.resize_size,
+            say=say,
+            store=measuring.store(
+                command.cache_dir, _run_of(paths[name]), config, say
+            ),
+        )
+    order = [*trained, *(name for name in results if name not in trained)]
+    return {name: results[name] for name in order}
+
+
+def named(command):
+    """`{name: path}` of what is compared, by short names that differ."""
+    paths = [folders.expanded(path) for path in command.compare]
+    short = [path.resolve().name for path in paths]
+    if len(set(short)) < len(short):
+        short = [str(path) for path in command.compare]
+    found = dict(zip(short, paths, strict=True))
+    if command.supervised:
+        found[SUPERVISED] = folders.expanded(command.supervised)
+    return found
+
+
+def check_there(path):
+    """Refuses a path that is neither a run nor an export."""
+    if folder.has_run(path):
+        return
+    try:
+        saved_model.newest_version(path)
+    except (ValueError, OSError) as error:
+        raise FileNotFoundError(
+            f"{path} holds neither a run (checkpoints/<step>/) nor a "
+            "SavedModel (<version>/saved_model.pb). Give folders of runs or "
+            "exports in compare and supervised."
+        ) from error
+
+
+def write(results, output):
+    """Writes the figures as JSON, Markdown and CSV beside one another.
+
+    Args:
+      results: what `compare` returned.
+      output: `pathlib.Path` of the JSON file.
+
+    Returns:
+      list of the paths written.
+    """
+    measuring.write_json(output, results)
+    texts = {
+        ".md": evaluation.markdown(results) + "\n",
+        ".csv": evaluation.csv_text(results),
+    }
+    for ending, text in texts.items():
+        path = output.with_suffix(ending)
+        with folders.writing(str(path), "Make room, or give another output."):
+            files.write_text(path, text)
+    return [output, *(output.with_suffix(ending) for ending in texts)]
+
+
+def _opened(name, path):
+    from tfclust.training import networks  # imports TensorFlow
+
+    found = (
+        networks.of_run(path)
+        if folder.has_run(path)
+        else networks.of_saved_model(path)
+    )
+    if name == SUPERVISED:
+        method = found.recipe and found.recipe.run.method
+        if method != _LEARNS_FROM_LABELS:
+            raise ValueError(
+                f"supervised must be a run of --method={_LEARNS_FROM_LABELS}, "
+                "which alone learns from labels. Received: "
+                f"supervised={path}, method={method or 'unknown'}. Give it in "
+                "compare."
+            )
+    return found
+
+
+def _check_recipes(trained, config):
+    without = [name for name, of in trained.items() if of.recipe is None]
+    if without and "untrained" in config.baselines:
+        raise ValueError(
+            "the baseline untrained needs the recipe of each training. "
+            f"Received: none in {', '.join(without)}. Give "
+            "--baselines=pixels,colours."
+        )
+
+
+def _groups(trained, baselines):
+    """(name, `{name: Network}` measured with that one's sizes) of each."""
+    from tfclust.training import networks  # imports TensorFlow
+
+    seen: set = set()
+    for number, (name, of) in enumerate(trained.items()):
+        wanted = baselines if not number else {"untrained"} & set(baselines)
+        group = networks.with_baselines(of, wanted)
+        group = {name: group.pop("trained"), **group}
+        untrained = group.get("untrained")
+        if untrained is not None:
+            if untrained.digest in seen:
+                del group["untrained"]
+            elif seen:
+                group[f"untrained {name}"] = group.pop("untrained")
+            seen.add(untrained.digest)
+        yield name, group
+
+
+def _run_of(path):
+    """The run's folder, which has a cache; empty for an export."""
+    return path if folder.has_run(path) else ""
