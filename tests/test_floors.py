@@ -14,7 +14,7 @@ FLOORS = [
     {"options", "runtime"},
     {"ops"},
     {"data", "backbones", "layers", "optimizers"},
-    {"engine"},
+    {"engine", "retrieval"},
     {"methods", "evaluation", "saved_model"},
     {"runs"},
     {"training", "assignment"},

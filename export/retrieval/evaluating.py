@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 
-from export.retrieval import landmarks, maps, model, pooling, tasks, whitening
+from export.retrieval import model
 from tfclust import data
+from tfclust.retrieval import describing, landmarks, maps, pooling, tasks
 from tfclust.runtime import files, folders
 
 _FEATURES = "features"
@@ -86,34 +87,19 @@ def _describer(config, network, whiten_source):
     """A function of source and boxes to unit rows float32 `[n, D]`."""
     if config.resolved_pooling == _FEATURES:
         return _by_features(config, network)
-    regions = _regions(config, network)
-    learnt = None
-    if whiten_source is not None:
-        learner = whitening.Learner()
-        for _, image in maps.photos(
-            whiten_source, config.longer_side, words="Whitening"
-        ):
-            learner.add(model.unit_rows(regions(image).astype(np.float64)))
-        learnt = learner.finish(config.whiten_width)
-
-    def describe(source, boxes):
-        count = source.num_images if boxes is None else len(boxes)
-        found = None
-        for place, image in maps.photos(source, config.longer_side, boxes):
-            row = pooling.descriptor(regions(image), learnt)
-            if found is None:
-                found = np.zeros([count, len(row)], np.float32)
-            found[place] = row
-        return found
-
-    return describe
+    return describing.by_regions(
+        _regions(config, network),
+        longer_side=config.longer_side,
+        whiten_source=whiten_source,
+        whiten_width=config.whiten_width,
+    )
 
 
 def _regions(config, network):
     """A function from a photo to region vectors `[r, C]`."""
     if network == "pixels":
         return maps.tiny_pixels
-    backbone = maps.load_backbone(
+    backbone = model.load_backbone(
         config.saved_model, network == "untrained", config.seed
     )
     to_map, _ = maps.map_function(backbone, config.layer)
@@ -127,7 +113,7 @@ def _by_features(config, network):
     if network == "pixels":
         current = current._replace(rows=_pixel_rows)
     elif network == "untrained":
-        backbone = maps.load_backbone(config.saved_model, True, config.seed)
+        backbone = model.load_backbone(config.saved_model, True, config.seed)
         current = current._replace(rows=_rows_of(backbone))
 
     def describe(source, boxes):

@@ -181,3 +181,36 @@ def _fixed_images(size):
     stripes = np.where(np.arange(size)[:, None, None] % 4 < 2, 230, 20)
     stripes = stripes * np.array([1.0, 0.5, 0.1]) * np.ones([1, size, 1])
     return np.stack([noise, blocks, slope, stripes.astype(np.uint8)])
+
+
+def load_backbone(path, untrained=False, seed=0):
+    """The Keras model beside a SavedModel.
+
+    Args:
+      path: a version, or the folder of versions.
+      untrained: whether to give it new random weights instead of its own.
+      seed: int, of those.
+
+    Raises:
+      FileNotFoundError: if there is no such model.
+      ValueError: if it cannot be loaded.
+    """
+    import keras
+
+    file = saved_model.newest_version(path) / saved_model.BACKBONE_FILE
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing: feature maps and untrained networks are made "
+            "from it. Export again with tfclust.export."
+        )
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as error:  # damaged files raise many classes
+        lines = str(error).strip().splitlines() or [repr(error)]
+        raise ValueError(
+            f"{file} cannot be loaded: {lines[0]}. Export again."
+        ) from error
+    if untrained:
+        keras.utils.set_random_seed(seed)
+        model = keras.Model.from_config(model.get_config())
+    return model

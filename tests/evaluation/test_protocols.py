@@ -13,6 +13,7 @@ FIGURES = {
     "layers": {"conv1_top1": 0.5, "layers": ["conv1"]},
     "clusters": {"ami": 0.5, "num_clusters": 3},
     "pseudo_labels": {"ami": 0.5},
+    "retrieval": {"mAP": 0.5, "figures": ["mAP"]},
     "unlabelled": {"stability": 0.5, "num_clusters": 3},
 }
 

@@ -10,6 +10,7 @@ ALLOWED = (
     "tfclust.cli.flags",
     "tfclust.data",
     "tfclust.options",
+    "tfclust.retrieval",
     "tfclust.runtime",
     "tfclust.saved_model",
 )

@@ -172,6 +172,9 @@ def check_source(config, argument, source):
                 "images in class folders, or leave "
                 f"{protocol} out of protocols."
             )
+        check_test = PROTOCOLS[protocol].check_test
+        if argument == "test_data" and check_test is not None:
+            check_test(config, source)
 
 
 def learning(config):

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from export.retrieval import evaluate, maps, pooling, ranking
-from tests.export.retrieval.test_landmarks import write_query
+from export.retrieval import evaluate, model
+from tests.retrieval.test_landmarks import write_query
 from tests.support import image_files
 from tests.support.exported import small_backbone
 from tests.support.marks import slow
@@ -16,6 +16,7 @@ from tests.support.processes import ROOT
 from tests.support.retrieval import refusal, status, write_images
 from tfclust import saved_model
 from tfclust.cli import flags
+from tfclust.retrieval import maps, pooling, ranking
 
 SIDE = 48
 
@@ -180,9 +181,9 @@ def test_maps_of_a_network_for_one_size_are_of_any_size(tmp_path):
 
 
 def test_untrained_network_has_other_weights_and_the_same_layers(exported):
-    trained = maps.load_backbone(exported)
-    untrained = maps.load_backbone(exported, untrained=True, seed=3)
-    again = maps.load_backbone(exported, untrained=True, seed=3)
+    trained = model.load_backbone(exported)
+    untrained = model.load_backbone(exported, untrained=True, seed=3)
+    again = model.load_backbone(exported, untrained=True, seed=3)
     kernels = [m.layers[2].get_weights()[0] for m in (trained, untrained)]
     assert np.abs(kernels[0] - kernels[1]).max() > 0.01
     for one, two in zip(untrained.weights, again.weights, strict=True):

@@ -35,6 +35,7 @@ class Protocol(NamedTuple):
       check: function of the `EvaluationConfig` and the training `data.Source`
         that raises ValueError if they do not fit together; None if nothing can
         be wrong with them. Called before any forward pass.
+      check_test: as check, of the `data.Source` to measure on.
       labels: whether it needs labels.
       by_default: whether it is measured where no protocols are named; not
         those that take long, or need what most runs lack.
@@ -54,4 +55,5 @@ class Protocol(NamedTuple):
     labels: bool = True
     by_default: bool = True
     check_network: Callable | None = None
+    check_test: Callable | None = None
     verdict: Callable | None = None

@@ -6,6 +6,7 @@ from tfclust.evaluation.protocols import (
     layers,
     linear,
     pseudo_labels,
+    retrieval,
     unlabelled,
 )
 from tfclust.evaluation.protocols.record import Protocol
@@ -16,5 +17,6 @@ PROTOCOLS: dict[str, Protocol] = {
     "layers": layers.PROTOCOL,
     "clusters": clusters.PROTOCOL,
     "pseudo_labels": pseudo_labels.PROTOCOL,
+    "retrieval": retrieval.PROTOCOL,
     "unlabelled": unlabelled.PROTOCOL,
 }

@@ -1,4 +1,4 @@
-"""Feature maps of whole photos: a layer of `assets.extra/backbone.keras`.
+"""Feature maps of whole photos: those of a layer of a Keras model.
 
 A photo's longer side becomes 1,024 pixels, its shape stays, and a query's box
 is cut out afterwards, as DeepCluster's evaluation does it.
@@ -6,43 +6,10 @@ is cut out afterwards, as DeepCluster's evaluation does it.
 
 import numpy as np
 
-from tfclust import data, saved_model
+from tfclust import data
 from tfclust.runtime import parallel, progress, terminal
 
 PIXELS = 32  # of the baseline without a network, as in tfclust.evaluate
-
-
-def load_backbone(path, untrained=False, seed=0):
-    """The Keras model beside a SavedModel.
-
-    Args:
-      path: a version, or the folder of versions.
-      untrained: whether to give it new random weights instead of its own.
-      seed: int, of those.
-
-    Raises:
-      FileNotFoundError: if there is no such model.
-      ValueError: if it cannot be loaded.
-    """
-    import keras
-
-    file = saved_model.newest_version(path) / saved_model.BACKBONE_FILE
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file} is missing: feature maps and untrained networks are made "
-            "from it. Export again with tfclust.export."
-        )
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except Exception as error:  # damaged files raise many classes
-        lines = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"{file} cannot be loaded: {lines[0]}. Export again."
-        ) from error
-    if untrained:
-        keras.utils.set_random_seed(seed)
-        model = keras.Model.from_config(model.get_config())
-    return model
 
 
 def map_function(backbone, layer=""):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from export.retrieval import pooling, whitening
+from tfclust.retrieval import pooling, whitening
 
 RNG = np.random.default_rng(5)
 

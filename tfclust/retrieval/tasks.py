@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from export.retrieval import landmarks, maps, ranking
+from tfclust.retrieval import landmarks, maps, ranking
 from tfclust.runtime import terminal
 
 

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from export.retrieval import landmarks
+from tfclust.retrieval import landmarks
 
 
 def write_query(folder, name, query, good=(), ok=(), junk=()):

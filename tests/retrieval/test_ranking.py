@@ -1,13 +1,14 @@
 """Figures of rankings against loops that follow the definitions."""
 
 import fractions
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.retrieval import ranking
+from tfclust.retrieval import ranking
 
 TOLERANCE = 1e-9
 
@@ -128,3 +129,28 @@ def test_map_of_classes_equals_scikit_learn():
     ]
     found = ranking.class_figures(gallery, labels, queries, asked)
     assert found["mAP"] == pytest.approx(100 * np.mean(expected))
+
+
+def test_chance_of_classes_is_the_mean_over_all_rankings():
+    # Two of a class, three of another: each query ranks four others.
+    labels = np.array([0, 0, 1, 1, 1])
+    sums = []
+    for query in range(5):
+        others = np.delete(np.arange(5), query)
+        of_query = []
+        for order in itertools.permutations(others):
+            hits = labels[list(order)] == labels[query]
+            precisions = hits.cumsum() / np.arange(1, 5) * hits
+            count = hits.sum()
+            of_query.append(
+                [
+                    precisions.sum() / count,
+                    precisions[:count].sum() / count,
+                    *(hits[:k].any() for k in (1, 5, 10)),
+                ]
+            )
+        sums.append(np.mean(of_query, axis=0))
+    expected = 100 * np.mean(sums, axis=0)
+    found = ranking.chance_figures(labels)
+    assert list(found) == ["mAP", "mAP@R", "R@1", "R@5", "R@10"]
+    np.testing.assert_allclose(list(found.values()), expected, atol=1e-9)

@@ -13,6 +13,7 @@ from 0, (j / r + (j + 1) / (r + 1)) / 2n, and 1 for j / r at r = 0.
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 AT = (1, 5, 10)
 _QUERIES = 256  # in a product
@@ -60,6 +61,39 @@ def class_figures(gallery, labels, queries=None, query_labels=None):
     found = dict(zip(names, map(float, means), strict=True))
     alone = int((query_labels >= 0).sum()) - len(counted)
     return {**found, "queries": len(counted), "alone": alone}
+
+
+def chance_figures(labels):
+    """What `class_figures` of random rows are expected to be.
+
+    With n of N other images to find, the image at rank k is one of them with
+    probability n / N, and the one at another rank then with (n - 1) / (N - 1);
+    so rank k adds (1 + (k - 1)(n - 1) / (N - 1)) / (k N) to AP.
+
+    Args:
+      labels: int `[N + 1]`, of images each against all others; -1 for none.
+
+    Returns:
+      dict: mAP, mAP@R and R@k in percent.
+    """
+    counts = np.unique(labels[labels >= 0], return_counts=True)[1]
+    counts = counts[counts > 1]
+    others = len(labels) - 1
+    ranks = np.arange(1, others + 1)
+    harmonic = np.cumsum(1 / ranks)  # of 1 to N
+    sums = np.zeros(2 + len(AT))
+    for size in counts:
+        found = size - 1
+        again = (found - 1) / max(1, others - 1)
+        added = [
+            (harmonic[last - 1] + again * (last - harmonic[last - 1])) / others
+            for last in (others, found)
+        ]
+        none = stats.hypergeom.pmf(0, others, found, np.minimum(AT, others))
+        sums += size * np.array([*added, *(1 - none)])
+    means = 100 * sums / max(1, counts.sum())
+    names = ("mAP", "mAP@R", *(f"R@{k}" for k in AT))
+    return dict(zip(names, map(float, means), strict=True))
 
 
 def _of_hits(hits, counts):

@@ -12,7 +12,7 @@ sum over an image's regions, at length 1, is its descriptor.
 
 import numpy as np
 
-from export.retrieval.model import unit_rows
+from tfclust.ops.units import unit_rows
 
 LEVELS = 3
 _OVERLAP = 0.4
