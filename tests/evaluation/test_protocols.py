@@ -8,9 +8,13 @@ from tfclust.evaluation import PROTOCOLS, EvaluationConfig
 from tfclust.evaluation.config import SharedConfig
 
 FIGURES = {
-    "knn": {"top1": 0.5, "num_neighbors": 7},
-    "linear": {"top1": 0.5, "protocol": "sgd"},
-    "layers": {"conv1_top1": 0.5, "layers": ["conv1"]},
+    "knn": {"top1": 0.5, "top5": 0.9, "num_neighbors": 7},
+    "linear": {"top1": 0.5, "top5": 0.9, "protocol": "sgd"},
+    "layers": {
+        "conv1_top1": 0.5,
+        "conv1_top5": 0.9,
+        "layers": ["conv1"],
+    },
     "clusters": {"ami": 0.5, "num_clusters": 3},
     "pseudo_labels": {"ami": 0.5},
     "retrieval": {"mAP": 0.5, "figures": ["mAP"]},

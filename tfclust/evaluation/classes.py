@@ -28,15 +28,15 @@ def with_classes_of(train, test):
     if train is None or train.labels is None or test.labels is None:
         return test
     names = train.class_names, test.class_names
-    known = np.unique(train.labels)
+    found = np.unique(train.labels)
     if None in names:
-        unknown = np.setdiff1d(test.labels, known)
-        if len(unknown):
-            raise _unknown(train, test, unknown, known)
+        others = np.setdiff1d(test.labels, found)
+        if len(others):
+            raise _unknown(train, test, others, found)
         return test
     place = {name: label for label, name in enumerate(train.class_names)}
     used = [test.class_names[label] for label in np.unique(test.labels)]
-    known = {train.class_names[label] for label in known}
+    known = {train.class_names[label] for label in found}
     unknown = [name for name in used if name not in known]
     if unknown:
         raise _unknown(train, test, unknown, sorted(known))

@@ -43,7 +43,18 @@ def num_bad(features):
     return int((~np.isfinite(features).all(axis=1)).sum())
 
 
-def largest_class_share(labels):
-    """The accuracy of always naming the largest class of labels `[N]`."""
-    counts = np.unique(labels, return_counts=True)[1]
-    return float(counts.max() / counts.sum())
+def largest_class_share(labels, count=1):
+    """The accuracy of always naming the largest classes of labels `[N]`.
+
+    count: int, how many may be named.
+    """
+    counts = np.sort(np.unique(labels, return_counts=True)[1])
+    return float(counts[-count:].sum() / counts.sum())
+
+
+def chance_of(labels):
+    """`chance` and `top5_chance`, of always naming the largest classes."""
+    return {
+        "chance": largest_class_share(labels),
+        "top5_chance": largest_class_share(labels, 5),
+    }

@@ -45,7 +45,7 @@ def compare(command, config, say=None):
     first = next(iter(trained.values()))
     train, test = measuring.open_labelled(command, config, first.recipe, say)
     config = evaluation.for_images(config, test)
-    results = {}
+    results: dict = {}
     for name, groups in _groups(trained, config.baselines):
         of = trained[name]
         results |= evaluation.evaluate(

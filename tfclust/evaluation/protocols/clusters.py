@@ -112,7 +112,9 @@ def evaluate_clusters(
     best = best_kmeans(unit_rows(features), num_clusters, num_restarts, seed)
     assignments = np.asarray(best.pseudo_labels)
     found = agreement.agreement(labels, assignments, seed)
-    return ClustersResult(*found, num_clusters, assignments)
+    return ClustersResult(
+        **found._asdict(), num_clusters=num_clusters, assignments=assignments
+    )
 
 
 def run(subject, config):
@@ -147,7 +149,11 @@ def run(subject, config):
     own = subject.clusters(subject.test)
     if own is not None:
         found = agreement.agreement(labels, own, config.evaluation_seed)
-        own_result = ClustersResult(*found, len(np.unique(own)), own)
+        own_result = ClustersResult(
+            **found._asdict(),
+            num_clusters=len(np.unique(own)),
+            assignments=own,
+        )
         for name, value in figures_of(own_result).items():
             figures[f"own_{name}"] = value
     return figures

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfclust.evaluation.intervals import of_share
 from tfclust.evaluation.protocols.record import Column, Protocol
-from tfclust.evaluation.rows import checked_rows, largest_class_share
+from tfclust.evaluation.rows import chance_of, checked_rows
 from tfclust.options import check, option
 
 _VOTE_ROWS = 2048  # test rows whose votes are counted at once
@@ -223,7 +223,7 @@ def run(subject, config):
     figures = {
         "top1": result.top1,
         "top1_interval": of_share(result.top1, num_images),
-        "chance": largest_class_share(subject.test.labels),
+        **chance_of(subject.test.labels),
         "num_neighbors": first[0],
         "temperature": first[1],
     }
@@ -261,6 +261,7 @@ def columns(figures):
                 "top5",
                 percent=True,
                 said=False,
+                chance="top5_chance",
             )
         )
     for count, temperature in figures.get("others", ()):

@@ -12,7 +12,7 @@ import dataclasses
 from tfclust.evaluation.intervals import of_share
 from tfclust.evaluation.protocols.linear import figures_of
 from tfclust.evaluation.protocols.record import Column, Protocol
-from tfclust.evaluation.rows import largest_class_share
+from tfclust.evaluation.rows import chance_of
 from tfclust.options import check, option
 
 
@@ -61,15 +61,14 @@ def run(subject, config):
         seed=config.evaluation_seed,
         sizes={"resize_size": subject.resize_size},
     )
-    figures = {"layers": list(found)}
+    figures: dict = {"layers": list(found)}
     for name, result in found.items():
         for figure, value in figures_of(result, config).items():
             figures[f"{name}_{figure}"] = value
         figures[f"{name}_top1_interval"] = of_share(
             result.top1, subject.test.num_images
         )
-    figures["chance"] = largest_class_share(subject.test.labels)
-    return figures
+    return figures | chance_of(subject.test.labels)
 
 
 def layers_of(model, config):
@@ -141,6 +140,7 @@ def columns(figures):
             f"{name}_top5",
             percent=True,
             said=False,
+            chance="top5_chance",
         )
         for name in names
         if f"{name}_top5" in figures

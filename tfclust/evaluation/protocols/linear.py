@@ -9,7 +9,7 @@ import dataclasses
 from tfclust.evaluation.intervals import of_share
 from tfclust.evaluation.probes.recipe import ProbeConfig
 from tfclust.evaluation.protocols.record import Column, Protocol
-from tfclust.evaluation.rows import largest_class_share
+from tfclust.evaluation.rows import chance_of
 from tfclust.options import check, option
 
 # From this size on `auto` means SGD: the features of all images and their
@@ -49,7 +49,7 @@ def run(subject, config):
     return {
         **figures,
         "top1_interval": of_share(figures["top1"], subject.test.num_images),
-        "chance": largest_class_share(subject.test.labels),
+        **chance_of(subject.test.labels),
         "protocol": kind,
     }
 
@@ -68,7 +68,13 @@ def columns(figures):
     ]
     if figures.get("top5") is not None:
         found.append(
-            Column(f"{title}, top-5 %", "top5", percent=True, said=False)
+            Column(
+                f"{title}, top-5 %",
+                "top5",
+                percent=True,
+                said=False,
+                chance="top5_chance",
+            )
         )
     return tuple(found)
 
@@ -110,6 +116,7 @@ def _by_sgd(subject, config):
     def layers(images):
         return {"features": subject.backbone(images)}
 
+    test: FeatureTest | ImageTest
     if config.linear_test_crops == 1:
         test = FeatureTest(
             "features", subject.test_features, subject.test.labels
