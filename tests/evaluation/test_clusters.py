@@ -176,6 +176,29 @@ def test_several_numbers_of_clusters_and_the_methods_own_are_judged():
     assert own_line.split()[-2:] == ["-", "0.000"]
 
 
+@pytest.mark.parametrize(
+    ("knobs", "num_classes", "words"),
+    [
+        ({"evaluation_clusters": (3, 61)}, 3, "61 clusters, 60 test images"),
+        ({}, 1, "1 clusters, 60 test images.*or classes"),
+    ],
+)
+def test_impossible_clusters_are_refused_before_any_pass(
+    knobs, num_classes, words
+):
+    def never_called(images):
+        raise AssertionError("a forward pass before the checks")
+
+    with pytest.raises(ValueError, match=words):
+        evaluate(
+            {"trained": never_called},
+            None,
+            classes_source(num_classes=num_classes),
+            EvaluationConfig(protocols=("clusters",), **knobs),
+            image_size=8,
+        )
+
+
 def test_intervals_of_agreement_come_when_asked():
     labels, clusters = np.arange(200) % 4, np.arange(200) % 7
     assert agreement.interval_figures(labels, clusters, 0, seed=0) == {}

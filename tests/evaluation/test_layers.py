@@ -142,6 +142,22 @@ def test_every_layer_has_its_figures_and_pixels_have_none(figures):
     assert table[2].split()[-2:] == ["-", "33.3"]
 
 
+def test_layer_that_is_not_there_is_refused_before_any_pass():
+    images = keras.Input([8, 8, 3])
+    x = keras.layers.Conv2D(4, 3, name="one")(images)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = evaluation.keras_network(keras.Model(images, x))
+    config = EvaluationConfig(protocols=("layers",), probe_layers=("two",))
+    with pytest.raises(ValueError, match="Received: two for backbone"):
+        evaluation.evaluate(
+            {"trained": network},
+            coloured_source(60),
+            coloured_source(30, seed=1),
+            config,
+            image_size=8,
+        )
+
+
 def test_function_of_images_is_refused_before_any_pass():
     def never_called(images):
         raise AssertionError("a forward pass before the checks")

@@ -85,8 +85,8 @@ def test_by_instance_it_pools_regions_of_the_networks_map(tmp_path):
     assert figures["figures"] == ["mAP", "mP@1", "mP@5", "mP@10"]
     assert 0 < figures["mAP"] <= 1 and 0 < figures["mAP_chance"] < 1
     # Of pixels there is no map.
-    of_pixels, _ = measured(evaluation.pixels, data.open_source(uri), **knobs)
-    assert of_pixels == {}
+    with pytest.raises(ValueError, match="pools a network's map"):
+        measured(evaluation.pixels, data.open_source(uri), **knobs)
 
 
 @pytest.mark.parametrize(

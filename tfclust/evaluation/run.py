@@ -52,7 +52,7 @@ def evaluate(
     for protocol in config.protocols:
         check_network = PROTOCOLS[protocol].check_network
         if check_network is not None:
-            check_network(next(iter(networks.values())), train)
+            check_network(config, next(iter(networks.values())), train)
     results: dict = {}
     for name, network in networks.items():
         if config.feature_relu:

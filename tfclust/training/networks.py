@@ -1,5 +1,6 @@
 """A run, an export and the baselines, as evaluation measures them."""
 
+import functools
 import hashlib
 from typing import NamedTuple
 
@@ -65,7 +66,9 @@ def of_saved_model(path):
     network = Network(
         lambda images: loaded.model(images, training=False),
         digest=_of_files(loaded.path),
-        keras_model=lambda: saved_model.load_graph(loaded.path).backbone,
+        keras_model=functools.cache(
+            lambda: saved_model.load_graph(loaded.path).backbone
+        ),
         clusters=clusters,
     )
     return Trained(

@@ -103,12 +103,7 @@ def evaluate_clusters(
     features, labels = checked_rows(features, labels, "test")
     if num_clusters is None:
         num_clusters = len(np.unique(labels))
-    if not 2 <= num_clusters <= len(features):
-        raise ValueError(
-            "clusters must be at least 2 and at most as many as the images. "
-            f"Received: {num_clusters} clusters, {len(features)} test images. "
-            "Set evaluation_clusters, or give more images."
-        )
+    _check_number(num_clusters, len(features))
     best = best_kmeans(unit_rows(features), num_clusters, num_restarts, seed)
     assignments = np.asarray(best.pseudo_labels)
     found = agreement.agreement(labels, assignments, seed)
@@ -159,6 +154,14 @@ def run(subject, config):
     return figures
 
 
+def check_images(config, test):
+    """Refuses more clusters than images, and images of one class."""
+    _check_number(
+        max(config.evaluation_clusters or (len(np.unique(test.labels)),)),
+        test.num_images,
+    )
+
+
 def columns(figures):
     """Agreement by each measure, for each of the clusterings."""
     found = agreement.columns(f"{figures['num_clusters']}-means")
@@ -173,6 +176,15 @@ def columns(figures):
     return found
 
 
+def _check_number(num_clusters, num_images):
+    if not 2 <= num_clusters <= num_images:
+        raise ValueError(
+            "clusters must be at least 2 and at most as many as the images. "
+            f"Received: {num_clusters} clusters, {num_images} test images. "
+            "Set evaluation_clusters, or give more images or classes."
+        )
+
+
 def _figure(name, count):
     """The name of a figure of another number of clusters than the first."""
     base = name.removesuffix("_interval")
@@ -185,4 +197,5 @@ PROTOCOL = Protocol(
     learns=False,
     columns=columns,
     words="agreement of clusters with labels",
+    check_test=check_images,
 )

@@ -110,8 +110,8 @@ def layers_of(model, config):
     return layers
 
 
-def check_network(network, train):
-    """Refuses a function of images, whose layers nobody can see."""
+def check_network(config, network, train):
+    """Refuses a function of images, and layers that are not there."""
     del train  # of any images
     if network.keras_model is None:
         raise ValueError(
@@ -119,6 +119,7 @@ def check_network(network, train):
             "of images. Give evaluation.keras_network(model), or leave layers "
             "out of protocols."
         )
+    layers_of(network.keras_model(), config)  # raises
 
 
 def columns(figures):

@@ -71,8 +71,9 @@ def evaluate_pseudo_labels(rows, labels, *, seed=0):
     }
 
 
-def check_network(network, train):
+def check_network(config, network, train):
     """Refuses other images than those of the training, or no labels at all."""
+    del config
     pseudo_labels = network.pseudo_labels
     if pseudo_labels is None:
         raise ValueError(

@@ -39,9 +39,9 @@ class Protocol(NamedTuple):
       labels: whether it needs labels.
       by_default: whether it is measured where no protocols are named; not
         those that take long, or need what most runs lack.
-      check_network: function of the first `Network` and the training
-        `data.Source` that raises ValueError if the network lacks what the
-        protocol looks at; None if features will do.
+      check_network: function of the `EvaluationConfig`, the first `Network` and
+        the training `data.Source` that raises ValueError if the network lacks
+        what the protocol looks at; None if features will do.
       verdict: function of `{backbone: figures}` -> a sentence on "trained", or
         None where the figures speak for themselves.
     """

@@ -157,6 +157,22 @@ def _random_figures(task, seed):
     }
 
 
+def check_network(config, network, train):
+    """Refuses a function of images where maps are pooled."""
+    del train  # nothing is learnt
+    if pooling_of(config) == "features":
+        return
+    if network.keras_model is None:
+        raise ValueError(
+            f"retrieval_pooling={pooling_of(config)} pools a network's map. "
+            "Received: a function of images. Give "
+            "evaluation.keras_network(model), or features."
+        )
+    from tfclust.retrieval import maps
+
+    maps.map_function(network.keras_model(), config.retrieval_layer)  # raises
+
+
 def check_source(config, test):
     """Refuses test images without labels, and without ground truth."""
     from tfclust.runtime import folders
@@ -200,5 +216,6 @@ PROTOCOL = Protocol(
     words="retrieval of images by class or by instance",
     labels=False,
     by_default=False,
+    check_network=check_network,
     check_test=check_source,
 )
