@@ -5,7 +5,6 @@ replacement, as many as there are, and the figure is taken of each draw.
 """
 
 import numpy as np
-from scipy import stats
 
 _LIMITS = (0.025, 0.975)
 
@@ -20,6 +19,8 @@ def of_share(share, num_images):
     Args:
       share: float in [0, 1]. num_images: int n.
     """
+    from scipy import stats  # not for `--help`: takes a second
+
     counts = stats.binom.ppf(_LIMITS, num_images, share)
     return [float(count / num_images) for count in counts]
 
@@ -33,6 +34,8 @@ def of_pairs(figure, labels, clusters, *, resamples, seed):
       resamples: int, draws.
       seed: int.
     """
+    from scipy import stats
+
     found = stats.bootstrap(
         (labels, clusters),
         figure,
