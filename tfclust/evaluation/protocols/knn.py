@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfclust.evaluation import verdict
 from tfclust.evaluation.intervals import of_share
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.rows import chance_of, checked_rows
@@ -298,6 +299,7 @@ PROTOCOL = Protocol(
     columns=columns,
     words="weighted k nearest neighbours",
     check=check_images,
+    verdict=verdict.of_knn,
 )
 
 
