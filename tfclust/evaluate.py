@@ -39,8 +39,7 @@ class EvaluateConfig:
     )
     train_data: str = option(
         "",
-        "Labelled images that kNN and the linear probe learn from; empty for "
-        "the run's data.",
+        "Labelled images that protocols learn from; empty for the run's data.",
     )
     test_data: str = option(
         "",
@@ -52,8 +51,24 @@ class EvaluateConfig:
         None,
         "Use only this many of train_data's images; empty for the run's "
         "number if they are the run's own images, and for all otherwise. A "
-        "run's class_shares are not applied.",
+        "run's class_shares and imbalance are not applied.",
         lower=1,
+    )
+    label_share: float | None = option(
+        None,
+        "Share of train_data's labelled images to use, drawn class by class by "
+        "evaluation_seed, at least one a class; 0.01 and 0.1 in SwAV's "
+        "semi-supervised table. The names are written to label_list.",
+        source="SimCLR, 4.1",
+        lower=1e-9,
+        upper=1.0,
+    )
+    label_list: str = option(
+        "",
+        "File with the names of train_data's images to use, one a line, as "
+        "SimCLR's lists of 1 % and 10 % of ImageNet; empty for all. With "
+        "label_share it is written, beside the figures if it is empty.",
+        source="SimCLR, 4.1",
     )
     cache_dir: str = option(
         "",

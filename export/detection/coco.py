@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from export.detection.annotated import Annotation, LeftOut
-from export.detection.places import Folder
+from tfclust.data.reading.places import Folder
 from tfclust.runtime import folders
 from tfclust.runtime.terminal import one_line
 

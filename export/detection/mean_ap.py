@@ -3,8 +3,7 @@
 VOC (the development kit's `VOCevaldet`): detections by falling score; each goes
 to the box of its class that it overlaps most; by 0.5 or more it counts as right
 if the box is still free, as nothing if the box is ignored (difficult), else as
-wrong. VOC07 averages the best precision at recalls 0, 0.1, ..., 1; from 2010 on
-it is the area below the curve made monotone.
+wrong. Precision is averaged by the rules of `tfclust.ops.average_precision`.
 """
 
 import contextlib
@@ -12,6 +11,8 @@ import io
 from typing import NamedTuple
 
 import numpy as np
+
+from tfclust.ops.average_precision import area_below, eleven_points
 
 OVERLAP = 0.5
 
@@ -52,23 +53,6 @@ def voc(data, found):
             by_name["voc07"][name] = eleven_points(recall, precision)
             by_name["voc12"][name] = area_below(recall, precision)
     return by_name
-
-
-def eleven_points(recall, precision):
-    """Mean over recalls 0, 0.1, ... of the best precision from there on."""
-    best = []
-    for at in np.linspace(0, 1, 11):
-        beyond = precision[recall >= at - 1e-12]
-        best.append(beyond.max(initial=0.0))
-    return float(np.mean(best))
-
-
-def area_below(recall, precision):
-    """Area below the curve, with the best precision at any larger recall."""
-    recall = np.concatenate([[0.0], recall, [1.0]])
-    precision = np.concatenate([[0.0], precision, [0.0]])
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall) * precision[1:]))
 
 
 def overlaps(box, boxes):

@@ -8,11 +8,10 @@ has no area: annotators leave such ones by a click.
 import xml.etree.ElementTree as ElementTree
 
 from export.detection.annotated import Annotation, LeftOut
-from export.detection.places import opened
+from tfclust.data.reading import voc
+from tfclust.data.reading.places import opened
 from tfclust.runtime.terminal import one_line
 
-_FOLDER = "Annotations"
-_IMAGES = "JPEGImages"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -31,11 +30,11 @@ def annotations(path, words, argument, uri):
     Raises:
       FileNotFoundError: if it or the split is missing.
     """
-    place = opened(path, _FOLDER, argument, uri)
+    place = opened(path, voc.ANNOTATIONS, argument, uri)
     stems = _stems(place, words.get("split"), argument, uri)
     found, left_out = [], []
     for stem in stems:
-        name = f"{_FOLDER}/{stem}.xml"
+        name = f"{voc.ANNOTATIONS}/{stem}.xml"
         try:
             found.append(_annotation(place.read(name), stem))
         except OSError as error:
@@ -49,58 +48,38 @@ def annotations(path, words, argument, uri):
 def _stems(place, split, argument, uri):
     """Names of the annotations without their ending."""
     if split is None:
-        names = [n for n in place.names(_FOLDER) if n.endswith(".xml")]
-        stems = [n[len(_FOLDER) + 1 : -len(".xml")] for n in names]
+        stems = voc.annotated_names(place)
     else:
-        file = f"ImageSets/Main/{split}.txt"
-        try:
-            lines = place.read(file).decode("utf-8", "surrogateescape")
-        except OSError as error:
-            lists = place.names("ImageSets/Main")
-            there = [n.rpartition("/")[2][:-4] for n in lists]
-            raise FileNotFoundError(
-                f"{argument}={one_line(uri)}: expects {file}. Found "
-                f"{', '.join(there) or 'none'}."
-            ) from error
-        # Lists of one class have 1 or -1 behind the name.
-        stems = sorted({line.split()[0] for line in lines.splitlines()
-                        if line.strip()})  # fmt: skip
+        stems = voc.names_in_split(place, split, argument, uri)
     if not stems:
         raise FileNotFoundError(
-            f"{argument}={one_line(uri)}: expects XML files in {_FOLDER}/. "
-            "Found none."
+            f"{argument}={one_line(uri)}: expects XML files in "
+            f"{voc.ANNOTATIONS}/. Found none."
         )
     return stems
 
 
 def _annotation(data, stem):
-    root = ElementTree.fromstring(data)
-    if root.tag != "annotation":
-        raise ValueError(f"its root is <{root.tag}>, not <annotation>")
-    file = (root.findtext("filename") or "").strip()
-    # Some files have a path there, or a name without an ending.
-    file = file.replace("\\", "/").rpartition("/")[2]
-    if "." not in file:
-        file = f"{file or stem}.jpg"
+    root = voc.annotation(data)
+    name = voc.image_name(root, stem)
     size = root.find("size")
     sides = None
     if size is not None:
         sides = (_whole(size, "width"), _whole(size, "height"))
         sides = sides if all(sides) else None  # 0 0 means unknown
     boxes = [_box(one) for one in root.iterfind("object")]
-    return Annotation(f"{_IMAGES}/{file}", sides, boxes)
+    return Annotation(name, sides, boxes)
 
 
 def _box(one):
-    name = (one.findtext("name") or "").strip()
+    name = voc.class_of(one)
     corners = one.find("bndbox")
     if not name or corners is None:
         raise ValueError("an <object> without <name> or <bndbox>")
     left, top, right, bottom = (_number(corners, c) for c in _CORNERS)
-    is_ignored = (one.findtext("difficult") or "0").strip() == "1"
     if right > left and bottom > top:
         left, top = left - 1, top - 1
-    return name, left, top, right, bottom, is_ignored
+    return name, left, top, right, bottom, voc.is_difficult(one)
 
 
 def _number(parent, tag):

@@ -9,6 +9,7 @@ from tests.test_floors import imported
 ALLOWED = (
     "tfclust.cli.flags",
     "tfclust.data",
+    "tfclust.ops.average_precision",
     "tfclust.options",
     "tfclust.retrieval",
     "tfclust.runtime",

@@ -9,6 +9,7 @@ FREE = {
     "eval_data",
     "max_images",
     "class_shares",
+    "imbalance",
     "max_bad_share",
     "cache_dir",
     "workdir",

@@ -36,6 +36,7 @@ def open_images(config, model, say, argument="data"):
         uri,
         max_images=max_images if argument == "data" else None,
         class_shares=run.class_shares if own else (),
+        imbalance=run.imbalance if own else "none",
         cache_dir=cache or None,
         max_bad_share=config.max_bad_share,
         argument=argument,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tfclust.data.reading.scan import UnreadableImages
     from tfclust.data.sources.base import ArraySource, Manifest, Source
     from tfclust.data.sources.encoded import telling_lost_images
+    from tfclust.data.sources.few_labels import listed, stratified, write_list
     from tfclust.data.sources.parts import Sample, held_out
     from tfclust.data.sources.schemes import check_uri
     from tfclust.data.sources.uris import open_source
@@ -36,6 +37,9 @@ __all__ = [
     "default_resize",
     "evaluation_batches",
     "held_out",
+    "listed",
     "open_source",
+    "stratified",
     "telling_lost_images",
+    "write_list",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from tfclust.options import check, option
 
 MAX_BAD_SHARE = 0.01  # the default of every source
+IMBALANCES = ("none", "light", "heavy")  # `parts.imbalance_shares`
 
 
 class Preset(NamedTuple):

@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfclust import options
-from tfclust.data import MAX_BAD_SHARE
+from tfclust.data.config import IMBALANCES, MAX_BAD_SHARE
 from tfclust.data.sources.schemes import examples
 from tfclust.data.views.sizes import checked_resize
 from tfclust.methods.configs.table import CONFIGS as METHOD_CONFIGS
@@ -46,6 +46,15 @@ class RunConfig:
         source="SeLa, imbalanced CIFAR-10",
         lower=0.0,
         upper=1.0,
+        resume="free",
+    )
+    imbalance: str = option(
+        "none",
+        "Class shares by a rule, for any labelled images: light keeps half of "
+        "the last class; heavy keeps 1 - c / C of class c of C, counted from "
+        "1, so none of the last. Test images stay as they are.",
+        source="SeLa, imbalanced CIFAR-10",
+        choices=IMBALANCES,
         resume="free",
     )
     max_bad_share: float = option(
@@ -199,5 +208,11 @@ class RunConfig:
             raise ValueError(
                 "give either epochs or steps. Received: "
                 f"epochs={self.epochs}, steps={self.steps}."
+            )
+        if self.class_shares and self.imbalance != "none":
+            raise ValueError(
+                "class_shares and imbalance both say how much of each class is "
+                "used. Received: imbalance="
+                f"{self.imbalance} with class_shares. Leave one of them out."
             )
         checked_resize(self.image_size, self.resize_size)

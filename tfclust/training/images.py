@@ -45,6 +45,7 @@ def open_images(recipe, workdir, say=terminal.say, *, chief=True):
         run.data,
         max_images=run.max_images,
         class_shares=run.class_shares,
+        imbalance=run.imbalance,
     )
     checks.check_stream(recipe, source)
     if not run.eval_data:

@@ -10,6 +10,7 @@ from tfclust import data, evaluation, saved_model
 from tfclust.runs import folder
 from tfclust.runs.config import RunConfig
 from tfclust.runtime import files, folders, quiet
+from tfclust.training import few_labels
 
 
 def measure(command, config, say=None):
@@ -154,6 +155,7 @@ def open_labelled(command, config, recipe, say=None):
     if not test_uri:
         config = _for_images(config, train, say)
         train, test = _held_out(config, train, say)
+    train = few_labels.chosen(command, config, train, output_path(command), say)
     evaluation.check_sources(config, train, test)
     return train, test
 
@@ -161,7 +163,7 @@ def open_labelled(command, config, recipe, say=None):
 def _for_images(config, source, say):
     """`evaluation.for_images`; says so where labels are missing."""
     found = evaluation.for_images(config, source)
-    if found != config and source is not None and source.labels is None:
+    if found != config and source is not None and not source.is_labelled:
         why = "".join(f" ({notice})" for notice in source.notices)
         if say is not None:
             say(
@@ -175,7 +177,7 @@ def _for_images(config, source, say):
 
 def _held_out(config, source, say):
     """`source` split in two, to learn from and to test on; says so."""
-    if source is not None and source.labels is None:
+    if source is not None and not source.is_labelled:
         evaluation.check_source(config, "test_data", source)
         return None, source
     evaluation.check_source(config, "test_data", source)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.image_files import picture, pixels, write, write_shards
 from tfclust import data
-from tfclust.data.sources.parts import with_class_shares
+from tfclust.data.sources.parts import imbalance_shares, with_class_shares
 
 # URIs.
 
@@ -127,6 +127,23 @@ def test_class_shares_keep_the_first_images_of_each_class():
     assert uneven.class_names == ("a", "b", "c")
     assert uneven.manifest_hash != source.manifest_hash
     assert with_class_shares(source, (1, 1, 1)).num_images == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [("light", [10] * 9 + [5]), ("heavy", [9, 8, 7, 6, 5, 4, 3, 2, 1])],
+)
+def test_imbalance_keeps_selas_share_of_each_class(kind, counts):
+    images = np.zeros([100, 4, 4, 3], np.uint8)
+    source = data.ArraySource(images, np.arange(100) % 10)
+    uneven = with_class_shares(source, imbalance_shares(source, kind))
+    assert np.bincount(uneven.labels).tolist() == counts
+
+
+def test_imbalance_without_labels_is_refused():
+    bare = data.ArraySource(np.zeros([3, 4, 4, 3], np.uint8))
+    with pytest.raises(ValueError, match="imbalance needs labels"):
+        imbalance_shares(bare, "light")
 
 
 def test_class_shares_are_of_the_images_that_max_images_leaves():

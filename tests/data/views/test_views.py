@@ -49,6 +49,22 @@ def test_an_epoch_shows_each_image_at_most_once():
     assert len(set(index.tolist())) == 24
 
 
+def test_several_passes_an_epoch_show_each_image_once_in_each():
+    views = views_of(passes=4)  # of 30 images, in batches of 8
+    assert views.steps_per_epoch == 15
+    epochs = [
+        np.concatenate([b["index"] for b in arrays(views.batches(epoch))])
+        for epoch in range(2)
+    ]
+    orders = np.stack(epochs).reshape(-1, 30)
+    assert (np.sort(orders, axis=1) == np.arange(30)).all()
+    assert len(np.unique(orders, axis=0)) == 8
+    resumed = arrays(views.batches(1, start_step=9))
+    np.testing.assert_array_equal(
+        np.concatenate([b["index"] for b in resumed]), epochs[1][72:]
+    )
+
+
 def test_the_same_seed_and_step_give_the_same_bits(views):
     expected = arrays(views.batches(1))
     assert_same(arrays(views.batches(1)), expected)

@@ -47,6 +47,9 @@ class Source:
       uri: str, as a user would write it.
       num_images: int, N.
       labels: int64 `[N]`, or None. For evaluation only.
+      label_sets: int8 `[N, C]` where an image may have several labels: 1 for
+        those it has, 0 for others, -1 where one should not be asked (VOC's
+        difficult); or None. `labels` is None then.
       class_names: tuple of str, or None.
       heights: int32 `[N]`, pixels. widths: int32 `[N]`.
       jpeg: bool `[N]`, images that can be decoded at a half, a quarter or an
@@ -59,9 +62,11 @@ class Source:
         after the check.
       missing: bool `[N]`, images that could not be read into `stored()`.
       is_stream: bool, whether each epoch has different images.
+      has_masks: bool, whether each image has a class a pixel (`mask`).
     """
 
     is_stream = False
+    has_masks = False
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Source:
         manifest,
         *,
         labels=None,
+        label_sets=None,
         class_names=None,
         jpeg=None,
         skipped=(),
@@ -80,6 +86,7 @@ class Source:
         self.heights = manifest.heights
         self.widths = manifest.widths
         self.labels = labels
+        self.label_sets = label_sets
         self.class_names = class_names
         self.jpeg = np.zeros(self.num_images, bool) if jpeg is None else jpeg
         self.skipped = list(skipped)
@@ -106,6 +113,20 @@ class Source:
         for column in columns:
             digest.update(np.ascontiguousarray(column, "<i8").tobytes())
         return digest.hexdigest()
+
+    @property
+    def is_labelled(self):
+        """Whether something is known of the images, of whatever kind."""
+        some = self.labels is not None or self.label_sets is not None
+        return some or self.has_masks
+
+    def mask(self, position):
+        """The bytes of an image's mask: a PNG or the like, a class a pixel.
+
+        Raises:
+          OSError: if it cannot be read.
+        """
+        raise NotImplementedError
 
     def identities(self):
         """What each image is, to recognise the same image in another source.

@@ -19,13 +19,15 @@ class Sample(Source):
         super().__init__(
             source.uri,
             Manifest([names[i] for i in rows], *(c[rows] for c in columns)),
-            labels=None if source.labels is None else source.labels[rows],
+            labels=_of_rows(source.labels, rows),
+            label_sets=_of_rows(source.label_sets, rows),
             class_names=source.class_names,
             jpeg=source.jpeg[rows],
             skipped=source.skipped,
             notices=source.notices,
             passed_over=source.passed_over,
         )
+        self.has_masks = source.has_masks
 
     def identities(self):
         identities = self._source.identities()
@@ -39,6 +41,9 @@ class Sample(Source):
     def failures(self, found):
         """Those of the whole source."""
 
+    def mask(self, position):
+        return self._source.mask(self._rows[position])
+
     def when_failing(self, say):
         self._source.when_failing(say)
 
@@ -50,6 +55,10 @@ class Sample(Source):
 
     def fetched(self, data, index, ratio=None):
         return self._source.fetched(data, tf.gather(self._rows, index), ratio)
+
+
+def _of_rows(column, rows):
+    return None if column is None else column[rows]
 
 
 def with_class_shares(source, shares):
@@ -93,6 +102,42 @@ def with_class_shares(source, shares):
             f"for {source.num_images} images of {source.uri}. Raise a share."
         )
     return Sample(source, np.flatnonzero(kept))
+
+
+def imbalance_shares(source, kind):
+    """The shares of classes in SeLa's study of uneven data, for C classes.
+
+    Args:
+      source: a `Source` with labels.
+      kind: "light": all but half of the last class; "heavy": 1 - c / C of
+        class c, counted from 1: of ten classes 90 %, 80 %, ... and none of the
+        last.
+
+    Returns:
+      C floats, for `with_class_shares`.
+
+    Raises:
+      ValueError: if there are no labels, or they leave numbers out.
+
+    Source:
+      Asano et al. 2020, arXiv:1911.05371, imbalanced CIFAR-10. That the ramp of
+      heavy goes on to the last class is our reading: there is no code for it.
+    """
+    if source.labels is None:
+        raise ValueError(
+            f"imbalance needs labels. Received: imbalance={kind} for "
+            f"{source.uri} without labels. Leave it out."
+        )
+    count = int(source.labels.max()) + 1
+    if count > source.num_images:
+        raise ValueError(
+            "imbalance counts classes by their labels, from 0. Received: label "
+            f"{count - 1} for {source.num_images} images of {source.uri}. "
+            "Number the classes from 0."
+        )
+    if kind == "light":
+        return (1.0,) * (count - 1) + (0.5,)
+    return tuple(1 - (c + 1) / count for c in range(count))
 
 
 class Parts(NamedTuple):

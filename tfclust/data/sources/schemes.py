@@ -79,6 +79,7 @@ SCHEMES = {
         "tfrecord_stream:/path/*.tfrecord?window=10000",
         note="with steps",
     ),
+    "voc": Scheme(("split", "sets"), "voc", "voc:/folder or zip?split=train"),
     "digits": Scheme((), "digits", "digits:?split=train", needs_path=False),
 }
 

@@ -4,7 +4,7 @@ import importlib
 import urllib.parse
 
 from tfclust.data.config import MAX_BAD_SHARE
-from tfclust.data.sources.parts import with_class_shares
+from tfclust.data.sources.parts import imbalance_shares, with_class_shares
 from tfclust.data.sources.schemes import SCHEMES, Asked, parted
 from tfclust.runtime.terminal import one_line
 
@@ -14,6 +14,7 @@ def open_source(
     *,
     max_images=None,
     class_shares=(),
+    imbalance="none",
     cache_dir=None,
     max_bad_share=MAX_BAD_SHARE,
     argument="data",
@@ -22,14 +23,17 @@ def open_source(
 
     Args:
       uri: `digits:?split=train|test|all`, `folder:/path`, `tfrecord:/path or
-        glob`, `npz:/file?images=<array>&labels=<array>` or
-        `tfds:name[/config]?split=<split>&data_dir=<folder>`, or
+        glob`, `npz:/file?images=<array>&labels=<array>`,
+        `tfds:name[/config]?split=<split>&data_dir=<folder>`,
+        `voc:/folder or zip?split=<split>`, or
         `tfrecord_stream:/path or glob?window=<records>`. Paths may be relative
         or start with `~`.
       max_images: int, take this many images (`folder:` takes them evenly
         spaced, the others from the start); None for all.
       class_shares: floats in [0, 1], the share of each class that is kept of
         these, by label (`parts.with_class_shares`); empty for all.
+      imbalance: "none", "light" or "heavy", shares by a rule instead of
+        `class_shares` (`parts.imbalance_shares`).
       cache_dir: folder where the check's result, offset indices and unpacked
         files are kept if they cannot be kept beside the data; None for nowhere.
       max_bad_share: float in [0, 1]; more unreadable images are refused, fewer
@@ -46,6 +50,8 @@ def open_source(
         the data cannot be read.
     """
     source = _open(uri, max_images, cache_dir, max_bad_share, argument)
+    if imbalance != "none":
+        class_shares = imbalance_shares(source, imbalance)
     return with_class_shares(source, class_shares) if class_shares else source
 
 

@@ -33,6 +33,9 @@ class Views:
         size.
       resize_size: int, short side before evaluation's centre crop; None for
         `default_resize(image_size)`.
+      passes: int, passes over the images in an epoch, each in an order of its
+        own. An epoch of one batch would cost more than its step; and a batch
+        may begin in one pass and end in the next, so none leaves images out.
       **knobs: fields of `ViewsConfig`, instead of `config`.
 
     Attributes:
@@ -41,7 +44,7 @@ class Views:
       num_views: int V, of all sizes together.
       num_global_views: int, views of the first size.
       view_sizes: tuple of int.
-      steps_per_epoch: int, whole batches in N images.
+      steps_per_epoch: int, whole batches in an epoch's images.
       image_size: int. resize_size: int. seed: int.
       source: the source. config: the config.
       stored: the `ShrunkSource` that crops are cut from with `stored_size`,
@@ -62,6 +65,7 @@ class Views:
         seed=0,
         image_size=None,
         resize_size=None,
+        passes=1,
         **knobs,
     ):
         if config is not None and knobs:
@@ -85,7 +89,8 @@ class Views:
         self.stored = None
         if config.stored_size is not None:
             self.stored = ShrunkSource(source, config.stored_size)
-        self.steps_per_epoch = self.num_images // self.batch_size
+        self._passes = passes
+        self.steps_per_epoch = passes * self.num_images // self.batch_size
         self._chain = views_config.chain(config)
         self._groups = _groups(sizes, config.num_views)
         self._steps = tuple(
@@ -246,9 +251,13 @@ class Views:
         )
 
     def _index_of(self, epoch, order):
-        if order is None:
+        if order is None and self._passes == 1:
             return lambda positions: sampling.shuffled(
                 positions, self.seed, epoch, self.num_images
+            )
+        if order is None:
+            order = np.concatenate(
+                [self._pass_order(epoch, one) for one in range(self._passes)]
             )
         order = np.asarray(order, np.int64)
         needed = self.steps_per_epoch * self.batch_size
@@ -266,6 +275,10 @@ class Views:
         with tf.device("CPU:0"):
             order = tf.constant(order)
         return lambda positions: tf.gather(order, positions)
+
+    def _pass_order(self, epoch, one):
+        random = np.random.default_rng([self.seed, epoch, one])
+        return random.permutation(self.num_images)
 
     def _keeps_passes(self):
         """Whether images as evaluation sees them stay in memory as well."""

@@ -79,6 +79,7 @@ def _refuse_another(variant, test_data):
     now = _images(variant, test_data)
     why = "the run is taken as one of this sweep's images"
     then = read_json(path, why) if path.exists() else now
+    then = {"imbalance": "none", **then}  # of a version without the flag
     other += [(n, then.get(n), now[n]) for n in now if then.get(n) != now[n]]
     if other:
         raise ValueError(
@@ -90,5 +91,5 @@ def _refuse_another(variant, test_data):
 def _images(variant, test_data):
     """`{flag: text}` of flags that a run may change, but its figures not."""
     words = recipes.to_words(variant.recipe)["run"]
-    names = ("data", "max_images", "class_shares", "eval_data")
+    names = ("data", "max_images", "class_shares", "imbalance", "eval_data")
     return {**{name: words[name] for name in names}, "test_data": test_data}

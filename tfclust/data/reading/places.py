@@ -22,6 +22,12 @@ class Folder:
         """
         return read_regular(self.path / name)[0]
 
+    def mark(self, name):
+        """Bytes and time of a file, which tell whether it has changed; OSError
+        if it is missing."""
+        stat = (self.path / name).stat()
+        return stat.st_size, stat.st_mtime_ns
+
     def names(self, folder):
         """Names of the files in a folder of it, sorted; with the folder."""
         try:
@@ -48,6 +54,14 @@ class Zip:
             return self._file.read(member)
         except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
             raise OSError(5, f"damaged in the zip: {error}", member) from error
+
+    def mark(self, name):
+        """As `Folder.mark`; the time is the zip's."""
+        member = f"{self.below}{name}"
+        if member not in self._members:
+            raise FileNotFoundError(2, "No such file in the zip", member)
+        size = self._file.getinfo(member).file_size
+        return size, self.path.stat().st_mtime_ns
 
     def names(self, folder):
         """As `Folder.names`."""
