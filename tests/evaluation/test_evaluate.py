@@ -206,6 +206,71 @@ def test_command_ends_with_a_verdict_and_the_next_command(
     )
 
 
+def few(workdir, tmp_path, **knobs):
+    """The training images of a command with some labels, and what it says."""
+    command = evaluate.EvaluateConfig(
+        workdir=str(workdir), output=str(tmp_path / "few.json"), **knobs
+    )
+    recipe, lines = pretraining.load_run(workdir).recipe, []
+    train, test = measuring.open_labelled(
+        command, EvaluationConfig(), recipe, lines.append
+    )
+    assert test.num_images == 364
+    return train, lines
+
+
+def test_a_share_of_labels_is_written_and_read_again(workdir, tmp_path):
+    drawn, (line,) = few(workdir, tmp_path, label_share=0.2)
+    (path,) = tmp_path.glob("labels_0.2_seed0_*.txt")
+    # 200 digits: about 20 of each, and a fifth of these.
+    assert 36 <= drawn.num_images <= 44
+    assert line.endswith(f"images of digits:?split=train, listed in {path}.")
+    again, _ = few(workdir, tmp_path, label_share=0.2)
+    listed, _ = few(workdir, tmp_path, label_list=str(path))
+    assert drawn.manifest_hash == again.manifest_hash == listed.manifest_hash
+
+
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"label_list": "gone.txt"}, "label_list must be a file with the name"),
+        ({"label_list": "other", "label_share": 0.2}, "which names others"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(workdir, tmp_path, knobs, words):
+    (tmp_path / "other").write_text("a\n")
+    knobs = {**knobs, "label_list": str(tmp_path / knobs["label_list"])}
+    with pytest.raises((ValueError, OSError), match=words):
+        few(workdir, tmp_path, **knobs)
+
+
+def test_saved_model_is_fine_tuned_as_its_run_and_needs_its_graph(
+    workdir, version, tmp_path, capsys
+):
+    words = [
+        "--protocols=finetune",
+        "--baselines=",
+        "--finetune_steps=8",
+        "--finetune_batch_size=20",
+        "--label_share=0.2",
+    ]
+    of = {}
+    for name, path in (("workdir", workdir), ("saved_model", version)):
+        output = tmp_path / f"{name}.json"
+        arguments = [*words, f"--{name}={path}", f"--output={output}"]
+        assert status_of(*arguments) == 0, capsys.readouterr().err
+        of[name] = json.loads(output.read_text())["trained"]["finetune"]
+    assert of["workdir"] == of["saved_model"]
+    assert of["workdir"]["num_labelled"] < 45
+    bare = tmp_path / "bare"
+    shutil.copytree(version, bare)
+    (bare / "assets.extra/backbone.keras").unlink()
+    status = status_of(*words, f"--saved_model={bare}")
+    told = capsys.readouterr().err
+    assert status == 2 and "must have assets.extra/backbone.keras" in told
+    assert "Write it again with tfclust.export" in told
+
+
 def test_clusters_alone_open_no_training_images(workdir):
     command = evaluate.EvaluateConfig(
         workdir=str(workdir), train_data="folder:/nowhere"
@@ -230,7 +295,7 @@ def test_clusters_alone_open_no_training_images(workdir):
             ("--workdir=RUN", "--test_data=folder:RUN/flat", "--protocols=knn"),
             "folder:RUN/flat",
         ),
-        (("--workdir=RUN", "--protocols=svm"), "protocols=svm"),
+        (("--workdir=RUN", "--protocols=nn"), "protocols=nn"),
         (
             ("--workdir=RUN", "--test_data=digits:?split=train"),
             "num_neighbors|other images",

@@ -16,6 +16,9 @@ FIGURES = {
         "layers": ["conv1"],
     },
     "clusters": {"ami": 0.5, "num_clusters": 3},
+    "svm": {"map_area": 0.5},
+    "finetune": {"top1": 0.5, "num_labelled": 3},
+    "segmentation": {"miou": 0.5},
     "pseudo_labels": {"ami": 0.5},
     "retrieval": {"mAP": 0.5, "figures": ["mAP"]},
     "unlabelled": {"stability": 0.5, "num_clusters": 3},
@@ -47,10 +50,32 @@ def test_record_says_what_help_and_tables_need(name):
 
 def test_which_protocols_learn_from_training_images():
     learning = [n for n, protocol in PROTOCOLS.items() if protocol.learns]
-    assert learning == ["knn", "linear", "layers", "pseudo_labels"]
+    assert learning == [
+        "knn",
+        "linear",
+        "layers",
+        "svm",
+        "finetune",
+        "segmentation",
+        "pseudo_labels",
+    ]
 
 
 def test_agreement_and_accuracy_are_never_without_a_chance_level():
     for name, protocol in PROTOCOLS.items():
         for column in protocol.columns(FIGURES[name]):
             assert column.chance is not None or name == "unlabelled"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("labels", ["knn", "linear", "clusters"]),
+        ("label sets", ["svm"]),
+        ("masks", ["segmentation"]),
+        ("no labels", ["unlabelled"]),
+    ],
+)
+def test_what_is_measured_without_being_asked_for(kind, names):
+    found = [n for n, of in PROTOCOLS.items() if kind in of.default_for]
+    assert found == names

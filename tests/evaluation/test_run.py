@@ -232,7 +232,7 @@ def test_clusters_need_no_training_images():
     ("knobs", "words"),
     [
         ({"protocols": ("knn", "knn")}, "must name each only once"),
-        ({"protocols": ("svm",)}, "one of knn, linear, layers, clusters"),
+        ({"protocols": ("nn",)}, "one of knn, linear, layers, clusters"),
         ({"baselines": ("zero",)}, "one of untrained, pixels, colours"),
         ({"knn_temperature": (0.0,)}, "knn_temperature must be at least"),
     ],

@@ -7,6 +7,13 @@ from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.options import check, option
 
 BASELINES = ("untrained", "pixels", "colours")
+KINDS = ("labels", "label sets", "masks", "no labels")
+
+
+def _defaults(kind):
+    """The protocols measured on such images if none is asked for, in words."""
+    names = [n for n, of in PROTOCOLS.items() if kind in of.default_for]
+    return " ".join(names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +24,11 @@ class SharedConfig:
         (),
         "What to measure: "
         + ", ".join(protocol.words for protocol in PROTOCOLS.values())
-        + "; empty for all that need labels if the images have some, else for "
-        "those that need none.",
+        + "; empty for "
+        + ", ".join(
+            f"{_defaults(kind)} on images with {kind}" for kind in KINDS
+        )
+        + ".",
         choices=tuple(PROTOCOLS),
     )
     baselines: tuple[str, ...] = option(

@@ -80,19 +80,24 @@ def for_images(config, source):
     """`config` with its protocols by name.
 
     Args:
-      config: `EvaluationConfig`; without protocols, the usual ones are meant
-        that need labels, or that need none where the images have none.
+      config: `EvaluationConfig`; without protocols, all are meant that are
+        the default for the kind of labels that the images have.
       source: `data.Source` to measure on, or None.
     """
     if config.protocols:
         return config
-    labels = source is None or source.labels is not None
-    named = tuple(
-        name
-        for name, protocol in PROTOCOLS.items()
-        if protocol.labels == labels and protocol.by_default
-    )
+    kind = _kind_of_labels(source)
+    named = tuple(n for n, of in PROTOCOLS.items() if kind in of.default_for)
     return dataclasses.replace(config, protocols=named)
+
+
+def _kind_of_labels(source):
+    """One of `config.KINDS`; "labels" where there is no source."""
+    if source is None or source.labels is not None:
+        return "labels"
+    if source.label_sets is not None:
+        return "label sets"
+    return "masks" if source.has_masks else "no labels"
 
 
 def verdicts(results):
@@ -130,13 +135,14 @@ def check_sources(config, train, test):
         raise overlap_error(
             f"{shared} of {test.num_images}", train.uri, test.uri
         )
-    if any(PROTOCOLS[name].labels for name in learning(config)):
+    needed = any(PROTOCOLS[name].labels for name in learning(config))
+    if needed and train.labels is not None:
         check_two_classes(train)
     with_classes_of(train, test)  # raises
     for name in config.protocols:
         check = PROTOCOLS[name].check
         if check is not None:
-            check(config, train)
+            check(config, train, test)
 
 
 def overlap_error(shared, train_uri, test_uri):
@@ -164,7 +170,7 @@ def check_source(config, argument, source):
                 f"the protocol {protocol} needs {argument}. Received: none. "
                 f"Give --{argument}=URI, or leave {protocol} out of protocols."
             )
-        if source.labels is None and PROTOCOLS[protocol].labels:
+        if not _can_tell(PROTOCOLS[protocol], source):
             why = "".join(f" ({notice})" for notice in source.notices)
             raise ValueError(
                 f"the protocol {protocol} compares with labels, and {argument} "
@@ -175,6 +181,13 @@ def check_source(config, argument, source):
         check_test = PROTOCOLS[protocol].check_test
         if argument == "test_data" and check_test is not None:
             check_test(config, source)
+
+
+def _can_tell(protocol, source):
+    """Whether a source has labels of a kind that the protocol compares with."""
+    if source.label_sets is not None:
+        return protocol.label_sets or not protocol.labels
+    return source.labels is not None or not protocol.labels
 
 
 def learning(config):

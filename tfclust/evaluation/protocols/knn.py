@@ -278,8 +278,9 @@ def columns(figures):
     return tuple(found)
 
 
-def check_images(config, train):
+def check_images(config, train, test):
     """Refuses fewer training images than neighbours or PCA's directions."""
+    del test
     for name, value in (
         ("num_neighbors", max(config.num_neighbors)),
         ("knn_pca", config.knn_pca or 0),

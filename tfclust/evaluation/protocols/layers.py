@@ -155,6 +155,6 @@ PROTOCOL = Protocol(
     learns=True,
     columns=columns,
     words="linear probes of each layer (slow)",
-    by_default=False,
+    default_for=(),
     check_network=check_network,
 )

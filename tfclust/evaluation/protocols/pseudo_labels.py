@@ -105,6 +105,6 @@ PROTOCOL = Protocol(
     learns=True,
     columns=columns,
     words="agreement of a run's pseudo-labels with labels",
-    by_default=False,
+    default_for=(),
     check_network=check_network,
 )

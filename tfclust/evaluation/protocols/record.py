@@ -32,13 +32,17 @@ class Protocol(NamedTuple):
       columns: function of what `run` returned -> its `Column`s, the most
         important first.
       words: what it measures, for `--help`.
-      check: function of the `EvaluationConfig` and the training `data.Source`
-        that raises ValueError if they do not fit together; None if nothing can
-        be wrong with them. Called before any forward pass.
-      check_test: as check, of the `data.Source` to measure on.
+      check: function of the `EvaluationConfig`, the training `data.Source` and
+        the one to measure on that raises ValueError if they do not fit
+        together; None if nothing can be wrong with them. Called before any
+        forward pass.
+      check_test: as check, of the `data.Source` to measure on alone, which is
+        opened first.
       labels: whether it needs labels.
-      by_default: whether it is measured where no protocols are named; not
-        those that take long, or need what most runs lack.
+      label_sets: whether these may be several an image.
+      default_for: the kinds of images on which it is measured where no
+        protocols are named: "labels", "label sets", "masks", "no labels"; none
+        for those that take long, or need what most runs lack.
       check_network: function of the `EvaluationConfig`, the first `Network` and
         the training `data.Source` that raises ValueError if the network lacks
         what the protocol looks at; None if features will do.
@@ -53,7 +57,8 @@ class Protocol(NamedTuple):
     words: str
     check: Callable | None = None
     labels: bool = True
-    by_default: bool = True
+    label_sets: bool = False
+    default_for: tuple[str, ...] = ("labels",)
     check_network: Callable | None = None
     check_test: Callable | None = None
     verdict: Callable | None = None

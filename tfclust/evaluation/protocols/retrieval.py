@@ -215,7 +215,7 @@ PROTOCOL = Protocol(
     columns=columns,
     words="retrieval of images by class or by instance",
     labels=False,
-    by_default=False,
+    default_for=(),
     check_network=check_network,
     check_test=check_source,
 )

@@ -2,11 +2,14 @@
 
 from tfclust.evaluation.protocols import (
     clusters,
+    finetune,
     knn,
     layers,
     linear,
     pseudo_labels,
     retrieval,
+    segmentation,
+    svm,
     unlabelled,
 )
 from tfclust.evaluation.protocols.record import Protocol
@@ -16,6 +19,9 @@ PROTOCOLS: dict[str, Protocol] = {
     "linear": linear.PROTOCOL,
     "layers": layers.PROTOCOL,
     "clusters": clusters.PROTOCOL,
+    "svm": svm.PROTOCOL,
+    "finetune": finetune.PROTOCOL,
+    "segmentation": segmentation.PROTOCOL,
     "pseudo_labels": pseudo_labels.PROTOCOL,
     "retrieval": retrieval.PROTOCOL,
     "unlabelled": unlabelled.PROTOCOL,

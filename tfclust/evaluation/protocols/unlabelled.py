@@ -192,5 +192,6 @@ PROTOCOL = Protocol(
     columns=columns,
     words="stability of clusters over crops, without labels",
     labels=False,
+    default_for=("no labels",),
     verdict=verdict,
 )

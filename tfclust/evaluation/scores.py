@@ -1,0 +1,85 @@
+"""From scores of classes to figures: top-1, top-5, mean average precision."""
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve, top_k_accuracy_score
+
+from tfclust.evaluation.intervals import of_share
+from tfclust.evaluation.targets import UNKNOWN
+from tfclust.ops.average_precision import area_below, eleven_points
+
+
+def figures(scores, targets):
+    """Figures of the test images.
+
+    Args:
+      scores: `[Q, C]`, larger for what an image is taken to have.
+      targets: `Targets`; images without a label count for nothing.
+
+    Returns:
+      dict. One label an image: `top1`, and `top5` if there are more than five
+      classes. Several: `map_area` and `map_11` (`mean_average_precision`).
+
+    Raises:
+      ValueError: if a score is not finite.
+    """
+    scores = np.asarray(scores)
+    bad = int((~np.isfinite(scores)).any(axis=1).sum())
+    if bad:
+        raise ValueError(
+            f"scores must be finite. Received: NaN or infinity for {bad} of "
+            f"{len(scores)} test images. Lower the learning rates."
+        )
+    if targets.are_sets:
+        return mean_average_precision(scores, targets.test)
+    rows = targets.test >= 0
+    return top_shares(scores[rows], targets.test[rows])
+
+
+def top_shares(scores, classes):
+    """`top1` with its interval, and `top5` if there are more than five classes.
+
+    Args:
+      scores: `[Q, C]`. classes: int `[Q]`, positions in C.
+    """
+    every = np.arange(scores.shape[1])
+    found: dict = {"top1": float(np.mean(scores.argmax(axis=1) == classes))}
+    found["top1_interval"] = of_share(found["top1"], len(classes))
+    if len(every) > 5:
+        share = top_k_accuracy_score(classes, scores, k=5, labels=every)
+        found["top5"] = float(share)
+    return found
+
+
+def mean_average_precision(scores, sets):
+    """Mean over classes of VOC's average precision of a ranking of images.
+
+    Args:
+      scores: `[Q, C]`.
+      sets: int `[Q, C]`: 1, 0, or -1 for an image left out of the class's
+        ranking.
+
+    Returns:
+      dict: `map_area`, by the area below the monotone curve (VOC from 2010 on);
+      `map_11`, by eleven points (VOC07); `num_classes_judged`, those that some
+      test image has: others have no recall.
+    """
+    areas, points = [], []
+    for column, has in zip(scores.T, sets.T, strict=True):
+        asked = has != UNKNOWN
+        if not (has == 1).any():
+            continue
+        curve = _curve(column[asked], has[asked])
+        areas.append(area_below(*curve))
+        points.append(eleven_points(*curve))
+    return {
+        "map_area": float(np.mean(areas)),
+        "map_11": float(np.mean(points)),
+        "num_classes_judged": len(areas),
+    }
+
+
+def _curve(scores, has):
+    """Recall, rising, and precision; images of equal scores come together."""
+    precision, recall, _ = precision_recall_curve(has, scores)
+    # scikit-learn's last point, recall 0, is not one of the ranking.
+    return recall[-2::-1], precision[-2::-1]
