@@ -236,6 +236,38 @@ def test_names_last_and_numbers_are_kept(source, plain, tmp_path):
     }
 
 
+def test_kept_numbers_and_names_stay_with_later_images(source, tmp_path):
+    """A run whose numbers are not the model's own any more."""
+    workdir = tmp_path / "run"
+    assign(workdir, source)
+    names, clusters, _ = table.read(workdir / "a.csv")
+    old = tmp_path / "old.csv"
+    lines = (
+        f"{n},{9 - k},was {k}\n" for n, k in zip(names, clusters, strict=True)
+    )
+    old.write_text("name,cluster,cluster_name\n" + "".join(lines))
+    kept, _ = assign(workdir, source, keep_ids=str(old))
+    (workdir / "a.json").rename(workdir / "clusters.json")
+    (workdir / "a.npz").rename(workdir / "clusters.npz")
+    assert kept[0]["cluster_name"] == f"was {clusters[0]}"
+    later, _ = assign(tmp_path / "new", source, workdir=str(workdir))
+    assert later == kept
+
+    def all_in_a_new_one(images):
+        found = compute(images)
+        return {**found, "cluster": 0 * found["cluster"] + 30}
+
+    rows, _ = assign(
+        tmp_path / "odd",
+        source,
+        of=model(compute=all_in_a_new_one),
+        workdir=str(workdir),
+        drift=True,
+    )
+    assert {row["cluster_name"] for row in rows} == {""}
+    assert {row["outlier"] for row in rows} == {"1"}
+
+
 def test_drift_lists_what_fits_no_cluster_of_the_training(source, tmp_path):
     workdir = tmp_path / "run"
     assign(workdir, source)

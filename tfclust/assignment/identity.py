@@ -30,7 +30,7 @@ def settle(config, model, output, found, say):
     if config.keep_ids:
         places, named = _kept(config.keep_ids, found, count, say)
     elif before is not None:
-        named = before.names
+        places, named = numbers(before, count), before.names
     if config.names:
         given = clusters_file.read_names(config.names)
         unknown = sorted(set(given) - set(places.tolist()))
@@ -73,7 +73,10 @@ def _tell_drift(config, reference, output, found, say):
         )
     labels = of_model(reference, found.groups.labels)
     reach = {c["id"]: c["reach"] for c in reference.clusters}
-    distance, _ = figures.place(found.features, reference.centres, labels)
+    # A cluster that was empty then has no centre: its images fit nothing.
+    missing = max(0, int(labels.max()) + 1 - len(reference.centres))
+    centres = np.pad(reference.centres, ((0, missing), (0, 0)))
+    distance, _ = figures.place(found.features, centres, labels)
     beyond = np.array([reach.get(k, -1.0) for k in labels.tolist()])
     strange = distance > beyond
     found.figures.outlier[:] = strange
@@ -92,9 +95,17 @@ def _tell_drift(config, reference, output, found, say):
 
 def of_model(reference, labels):
     """The reference's numbers of the model's own ones."""
+    return numbers(reference, int(labels.max()) + 1)[labels]
+
+
+def numbers(reference, count):
+    """The reference's number of each of the model's clusters, int `[count]`.
+
+    A cluster that was empty then gets one that no other has.
+    """
     known = {c["model_cluster"]: c["id"] for c in reference.clusters}
-    # A cluster that was empty then has no centre: its images fit nothing.
-    return np.array([known.get(k, k) for k in labels.tolist()])
+    found = np.array([known.get(k, -1) for k in range(count)])
+    return _with_free(found, {*known.values()})
 
 
 def _kept(path, found, count, say):
@@ -106,15 +117,21 @@ def _kept(path, found, count, say):
     for new, before in same.items():
         places[new] = before
     taken = {int(k) for k in old[1]} | set(same.values())
-    free = (k for k in range(count + len(taken) + 1) if k not in taken)
-    for k in np.flatnonzero(places < 0):
-        places[k] = next(free)
+    _with_free(places, taken)
     say(
         f"{len(same):,} clusters keep their numbers from {path}; "
         f"{len({*found.groups.labels.tolist()} - {*same}):,} are new."
     )
     kept = {*same.values()}
     return places, {k: name for k, name in old[2].items() if k in kept}
+
+
+def _with_free(places, taken):
+    """Gives the clusters without a number, -1, the lowest that are free."""
+    free = (k for k in range(len(places) + len(taken)) if k not in taken)
+    for k in np.flatnonzero(places < 0):
+        places[k] = next(free)
+    return places
 
 
 def _renumber(found, places):
