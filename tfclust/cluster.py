@@ -14,8 +14,8 @@ def main():
     """Says which cluster each image is in, and what to make of it.
 
     Writes a table with a row for each image, clusters.json beside it with the
-    clusters' names and sizes, and skipped.txt with the images that could not be
-    read. A command that was killed goes on where it stopped.
+    clusters' names and sizes, and a list of the images that could not be read.
+    A command that was killed goes on where it stopped.
     """
     assignment.run(flags.read(ClusterConfig), terminal.say)
 

@@ -123,9 +123,11 @@ def test_image_that_is_gone_is_listed_and_not_given_anothers_cluster(tmp_path):
     pathlib.Path(source.path(7)).unlink()
     rows, said = assign(tmp_path / "out", source)
     assert len(rows) == 59 and gone not in [row["name"] for row in rows]
-    listed = (tmp_path / "out" / "skipped.txt").read_text()
+    listed = (tmp_path / "out" / "a.skipped.txt").read_text()
     assert listed == f"{gone}\tNo such file or directory\n"
-    assert any("1 images could not be read" in line for line in said)
+    (told,) = (line for line in said if "1 images could not be read" in line)
+    assert told.endswith("a.skipped.txt.")
+    assert not (tmp_path / "out" / "skipped.txt").exists()
 
 
 def test_list_of_a_runs_left_out_images_only_grows(tmp_path):

@@ -65,6 +65,7 @@ REFUSED = [
     (("cluster",), "give either workdir or saved_model"),
     (("cluster", RUN[1]), "holds no run"),
     (("cluster", RUN[1], "--data=digits:"), "output must be given with"),
+    (("cluster", RUN[1], "--max_images=9"), "output must be given with"),
     (("cluster", RUN[1], "--output=a.txt"), "ending in .csv or .parquet"),
     (
         ("cluster", RUN[1], "--num_clusters=some"),

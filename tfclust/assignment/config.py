@@ -35,7 +35,7 @@ class ModelImages:
     max_bad_share: float = option(
         MAX_BAD_SHARE,
         "Largest share of unreadable images: up to it they are left out and "
-        "listed in skipped.txt beside the output.",
+        "listed beside the output, in new.skipped.txt for new.csv.",
         lower=0.0,
         upper=1.0,
     )
@@ -157,11 +157,11 @@ class ClusterConfig(ModelImages):
         super().__post_init__()
         if self.output:
             check_ending("output", self.output, SUFFIXES)
-        elif self.saved_model or self.data:
-            # clusters.csv of a run tells of the run's own images.
+        elif self.saved_model or self.data or self.max_images:
+            # clusters.csv of a run tells of all of the run's own images.
             raise ValueError(
-                "output must be given with saved_model or data: the table, "
-                "such as --output=clusters.csv. Received: none."
+                "output must be given with saved_model, data or max_images: "
+                "the table, such as --output=clusters.csv. Received: none."
             )
         if self.gallery:
             check_ending("gallery", self.gallery, (".html", ".htm"))

@@ -157,7 +157,7 @@ def computed(folder, model, source, batch_size, words):
 
 
 def list_left_out(output, source, notes, say):
-    """Lists images that could not be read in `skipped.txt` beside the output.
+    """Lists images that could not be read, beside the output.
 
     A run's own list stays, which has more than these images.
 
@@ -165,11 +165,10 @@ def list_left_out(output, source, notes, say):
       list of (name, reason).
     """
     left_out = source.skipped + [*notes.items()]
-    where = output.parent
-    if not folder.has_run(where):
-        skipped.write(where, left_out, say)
+    where, path = output.parent, _list_of(output)
+    if path.name != folder.SKIPPED:
+        skipped.write(where, left_out, say, path.name)
         return left_out
-    path = where / folder.SKIPPED
     listed = path.read_text("utf-8") if path.is_file() else ""
     known = {line.split("\t")[0] for line in listed.split("\n")}
     for name, reason in left_out:
@@ -179,9 +178,16 @@ def list_left_out(output, source, notes, say):
 
 
 def tell_left_out(left_out, output, say):
-    """Says how many images are listed in `skipped.txt` beside the output."""
+    """Says how many images are listed, and where."""
     if left_out:
         say(
             f"{len(left_out):,} images could not be read; they are listed in "
-            f"{output.parent / folder.SKIPPED}."
+            f"{_list_of(output)}."
         )
+
+
+def _list_of(output):
+    """The path of the list: each output of a folder has its own."""
+    if folder.has_run(output.parent):
+        return output.with_name(folder.SKIPPED)
+    return output.with_name(f"{output.stem}.{folder.SKIPPED}")

@@ -8,7 +8,7 @@ from tfclust.runtime import files, folders, terminal
 _LATER = "after the check"
 
 
-def write(workdir, skipped, say=terminal.say):
+def write(workdir, skipped, say=terminal.say, name=SKIPPED):
     """Lists what the check left out; failures of earlier runs are kept.
 
     Anything else that has the list's name is moved aside.
@@ -17,11 +17,12 @@ def write(workdir, skipped, say=terminal.say):
       workdir: `pathlib.Path` of the run.
       skipped: list of (name, reason).
       say: called with a sentence if something is moved aside.
+      name: str, the list's, where there is no run.
 
     Returns:
       Path of the list.
     """
-    path = workdir / SKIPPED
+    path = workdir / name
     before = _lines(path)
     if before is None:
         folders.set_aside(path, "it is not a list of images left out", say)
