@@ -90,6 +90,7 @@ def of_records(tmp_path_factory):
     return folder, processes.run(code, env=environment())
 
 
+@pytest.mark.slow
 def test_training_on_records_leaves_nothing_on_standard_error(of_records):
     folder, done = of_records
     assert "trained\n" in done.stderr, done.stderr
@@ -133,6 +134,7 @@ def test_damaged_images_exit_with_2_and_one_line(tmp_path, capfd):
     assert len((tmp_path / "run/skipped.txt").read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_written_config_repeats_the_run(run, tmp_path):
     workdir, _ = run
     again = status(

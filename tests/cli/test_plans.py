@@ -46,6 +46,7 @@ def last_step(workdir):
 def test_a_run_without_a_recipe_says_what_it_settled_and_trains(planned):
     said, workdir = planned
     assert said.index("80 images grey") < said.index("--num_clusters=")
+    assert "80 images are few to learn from nothing" in said
     assert said.index("Expected: ") < said.index("epoch 1 ·")
     config = (workdir / "config.flags").read_text()
     assert "--epsilon=\n" in config

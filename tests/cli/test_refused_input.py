@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("one_block")
 SHORT = ["--workdir=W", "--epochs=1"]
 
 
+@pytest.mark.slow
 def test_an_image_that_vanishes_in_training_is_replaced_and_listed(
     tmp_path, capsys, monkeypatch
 ):

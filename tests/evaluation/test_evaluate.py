@@ -244,6 +244,7 @@ def test_lists_that_do_not_fit_are_refused(workdir, tmp_path, knobs, words):
         few(workdir, tmp_path, **knobs)
 
 
+@pytest.mark.slow
 def test_saved_model_is_fine_tuned_as_its_run_and_needs_its_graph(
     workdir, version, tmp_path, capsys
 ):

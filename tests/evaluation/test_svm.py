@@ -269,6 +269,7 @@ def test_one_label_and_several_do_not_go_together(voc_splits):
         targets.of_sources(one, voc_splits[1])
 
 
+@pytest.mark.slow
 def test_blood_cells_are_told_by_svms_and_by_fine_tuning(shared_data):
     path = shared_data / "bccd_voc.zip"
     if not path.is_file():

@@ -85,6 +85,7 @@ def moved(workdir, tmp_path_factory):
     return shutil.copytree(workdir, tmp_path_factory.mktemp("a b'c") / "run")
 
 
+@pytest.mark.slow
 def test_page_has_the_numbers_and_names_of_the_runs_table(moved):
     run = load_run(str(moved))
     model = of_method(run.method, run.recipe.run)

@@ -170,6 +170,7 @@ def test_read_run_knows_the_classes_its_labels_had(transferred):
     )
 
 
+@pytest.mark.slow
 def test_evaluate_and_export_read_such_a_run(transferred, tmp_path, capsys):
     workdir = transferred[0].workdir
     code = status(

@@ -54,6 +54,8 @@ def test_tensorboard_gets_the_figures(finished):
     for record in tf.data.TFRecordDataset(str(file)):
         event = tf.compat.v1.Event.FromString(record.numpy())
         for value in event.summary.value:
+            if value.tag.startswith("cluster_sizes"):
+                continue  # histograms: tests/reporting/test_tensorboard.py
             number = tf.make_ndarray(value.tensor)
             read.setdefault(value.tag, []).append((event.step, float(number)))
     losses = [f["loss"] for f in metrics.read_metrics(finished.workdir)]

@@ -120,7 +120,7 @@ def test_clusters_without_images_end_the_run(tmp_path, capsys, monkeypatch):
 def test_healthy_run_says_what_is_watched_and_goes_on(tmp_path):
     trained, said = quietly(recipe(tmp_path, on_trouble="stop", epochs=4))
     assert trained.step == 16
-    told = "Ends where one of these lasts for 12 steps: images in few clusters"
+    told = "Ends where one of these lasts for 12 steps: a loss far above"
     assert any(told in line for line in said)
 
 

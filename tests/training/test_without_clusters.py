@@ -57,6 +57,7 @@ def test_its_lines_and_figures_are_without_clusters(finished, capsys):
     assert not any("cluster" in line for line in said)
 
 
+@pytest.mark.slow
 def test_its_run_says_that_nothing_is_watched(tmp_path):
     trained, said = quietly(
         of_student(tmp_path, steps=1, on_trouble="stop", epochs=None)

@@ -10,6 +10,11 @@ from tfclust.runs.facts import facts as facts_of
 # diverged 0 to 2.
 FEWEST_DIRECTIONS = 3.0
 
+_LONGER = (
+    "So few steps are too few to learn from: train longer (--epochs, or "
+    "--minutes with a plan), on more images if there are some."
+)
+
 
 class Verdict(NamedTuple):
     """kind: "healthy", "troubled" or "young"; for the page's colour."""
@@ -40,8 +45,11 @@ def judge(recipe, views, history, directions=None):
         return Verdict("troubled", f"Something is wrong {of}.", found, narrow)
     share = last.get("loss_over_log_k")
     if share is not None and share > 0.99:
-        words = f"Too early to tell {of}: nothing has been learnt yet."
-        return Verdict("young", words, [])
+        if done < 1:
+            words = f"Too early to tell {of}: nothing has been learnt yet."
+            return Verdict("young", words, [])
+        words = f"The run is finished, and nothing has been learnt {of}."
+        return Verdict("troubled", words, [_LONGER], [_LONGER])
     state = "finished and healthy" if done >= 1 else f"healthy {of}"
     return Verdict("healthy", f"The run is {state}.", list(_learnt(last)))
 

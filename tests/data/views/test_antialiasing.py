@@ -9,6 +9,7 @@ from tfclust import data
 from tfclust.data.config import ViewsConfig
 from tfclust.data.views import crops
 from tfclust.evaluation.probes import sgd
+from tfclust.evaluation.probes.recipe import ProbeConfig
 
 RNG = np.random.default_rng(0)
 VIEW_SIZE = 40
@@ -126,7 +127,5 @@ def test_the_linear_probe_trains_on_antialiased_crops(monkeypatch):
     monkeypatch.setattr(sgd.data, "Views", views)
     train = data.ArraySource(noise(1.0, 4), np.arange(4) % 2)
     with pytest.raises(Asked):
-        sgd.sgd_probe(
-            None, train, np.ones([2, 3]), np.zeros(2, int), image_size=8
-        )
+        sgd.sgd_probe(None, train, None, ProbeConfig(), image_size=8)
     assert asked == [1.0]

@@ -12,6 +12,8 @@ from tests.support.marks import slow
 from tfclust import data
 from tfclust.data.views import sampling
 from tfclust.evaluation import extract_features, pixels, sgd_probe
+from tfclust.evaluation.probes.recipe import ProbeConfig
+from tfclust.evaluation.probes.testing import FeatureTest
 
 COUNT = 24
 GONE = 5
@@ -162,7 +164,13 @@ def test_figures_of_images_that_are_gone_are_an_error(tmp_path):
     with pytest.raises(OSError, match="Is the disk still there"):
         extract_features(pixels, source, image_size=8)
     with pytest.raises(OSError, match="Is the disk still there"):
-        sgd_probe(pixels, source, features, source.labels, image_size=8)
+        sgd_probe(
+            lambda images: {"last": pixels(images)},
+            source,
+            FeatureTest("last", features, source.labels),
+            ProbeConfig(),
+            image_size=8,
+        )
 
 
 def test_other_errors_of_tensorflow_pass_as_they_are():

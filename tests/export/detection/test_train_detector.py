@@ -95,6 +95,7 @@ def trained(config, data, folder):
     return training.train(config, data, folder, say=lambda words: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_killed_and_resumed_equals_never_killed(made, data, tmp_path):
     config = config_of(made, "x")

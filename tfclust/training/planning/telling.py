@@ -7,6 +7,7 @@ from tfclust.engine.console import duration
 from tfclust.runtime import files
 
 _WIDTH = 80
+FEW_IMAGES = 1000  # 320 photos of clothes taught less than pixels tell
 
 
 def in_words(plan):
@@ -17,7 +18,7 @@ def in_words(plan):
     if given:
         told = f"As given: {', '.join(given)}."
         lines += ["", textwrap.fill(told, _WIDTH)]
-    return "\n".join([*lines, "", expected(plan)])
+    return "\n".join([*lines, "", *_few(plan), expected(plan)])
 
 
 def expected(plan):
@@ -44,6 +45,20 @@ def write(path, plan, command):
     for name, setting in plan.settings.items():
         lines += ["", f"# {setting.why}", _flag(name, setting.value)]
     files.write_text(path, "\n".join(lines) + "\n")
+
+
+def _few(plan):
+    """A sentence, with an empty line, on images that are too few; or none."""
+    count = plan.look.num_images
+    if count >= FEW_IMAGES or plan.recipe.backbone.init_from:
+        return []
+    told = (
+        f"{count:,} images are few to learn from nothing: on less than "
+        f"{FEW_IMAGES:,}, do not expect more than pixels give. A network that "
+        "somebody has published is a better start (--init_from, "
+        "docs/backbones.md)."
+    )
+    return [textwrap.fill(told, _WIDTH), ""]
 
 
 def _images(plan):
