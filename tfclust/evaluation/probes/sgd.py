@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfclust import data
 from tfclust.evaluation.probes.recipe import optimizer_of, rate_at
+from tfclust.evaluation.probes.testing import ImageTest
 
 
 class SGDResult(NamedTuple):
@@ -90,6 +91,33 @@ def sgd_probe(layers, train, test, config, *, image_size, seed=0, sizes=None):
         )
         for name in heads
     }
+
+
+def probe_subject(subject, layers, config, test=None):
+    """`sgd_probe` of a `Subject`'s images, tested on crops of its test images.
+
+    Args:
+      subject: `Subject`. layers: as `sgd_probe` takes them.
+      config: `EvaluationConfig` with the knobs of a `recipe.ProbeConfig`.
+      test: what tests the layers instead; None for `testing.ImageTest`.
+    """
+    if test is None:
+        test = ImageTest(
+            layers,
+            subject.test,
+            crops=config.linear_test_crops,
+            mean=config.linear_crop_mean,
+            **subject.cut,
+        )
+    return sgd_probe(
+        layers,
+        subject.train,
+        test,
+        config,
+        image_size=subject.image_size,
+        seed=config.evaluation_seed,
+        sizes={"resize_size": subject.resize_size},
+    )
 
 
 def _crops(train, config, image_size, seed, sizes):

@@ -39,28 +39,12 @@ class Config:
 
 def run(subject, config):
     """Figures of a `Subject`; none of a baseline without a network."""
-    from tfclust.evaluation.probes.sgd import sgd_probe
-    from tfclust.evaluation.probes.testing import ImageTest
+    from tfclust.evaluation.probes.sgd import probe_subject
 
     if subject.network.keras_model is None:
         return {"layers": []}
     layers = layers_of(subject.network.keras_model(), config)
-    test = ImageTest(
-        layers,
-        subject.test,
-        crops=config.linear_test_crops,
-        mean=config.linear_crop_mean,
-        **subject.cut,
-    )
-    found = sgd_probe(
-        layers,
-        subject.train,
-        test,
-        config,
-        image_size=subject.image_size,
-        seed=config.evaluation_seed,
-        sizes={"resize_size": subject.resize_size},
-    )
+    found = probe_subject(subject, layers, config)
     figures: dict = {"layers": list(found)}
     for name, result in found.items():
         for figure, value in figures_of(result, config).items():

@@ -110,32 +110,16 @@ def _by_regression(subject, config):
 
 
 def _by_sgd(subject, config):
-    from tfclust.evaluation.probes.sgd import sgd_probe
-    from tfclust.evaluation.probes.testing import FeatureTest, ImageTest
+    from tfclust.evaluation.probes.sgd import probe_subject
+    from tfclust.evaluation.probes.testing import FeatureTest
 
     def layers(images):
         return {"features": subject.backbone(images)}
 
-    test: FeatureTest | ImageTest
+    test = None
     if config.linear_test_crops == 1:
         test = FeatureTest(
             "features", subject.test_features, subject.test.labels
         )
-    else:
-        test = ImageTest(
-            layers,
-            subject.test,
-            crops=config.linear_test_crops,
-            mean=config.linear_crop_mean,
-            **subject.cut,
-        )
-    found = sgd_probe(
-        layers,
-        subject.train,
-        test,
-        config,
-        image_size=subject.image_size,
-        seed=config.evaluation_seed,
-        sizes={"resize_size": subject.resize_size},
-    )
+    found = probe_subject(subject, layers, config, test)
     return figures_of(found["features"], config)
