@@ -115,7 +115,7 @@ def read_names(path):
     try:
         # Some editors begin a file with a mark.
         words = json.loads(path.read_text("utf-8-sig"))
-        found = {int(k): _as_name(name) for k, name in words.items()}
+        found = {_number(k): _as_name(name) for k, name in words.items()}
     except _DAMAGED as error:
         raise ValueError(
             'names must be a JSON file of names by cluster, such as {"3": '
@@ -128,6 +128,12 @@ def read_names(path):
             f"{len(long[0])} in names={path}."
         )
     return found
+
+
+def _number(key):
+    if not key.isdecimal():
+        raise ValueError(f"{key!r} is no cluster's number")
+    return int(key)
 
 
 def _as_name(text):
