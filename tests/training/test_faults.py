@@ -77,13 +77,6 @@ def test_a_fault_is_told_with_what_helps(tmp_path, flags, expected):
         assert any(all(w in s for w in words) for s in sentences), sentences
 
 
-def test_one_cluster_that_swallows_the_rest_is_told(tmp_path):
-    shades = [128] * 160 + list(range(0, 240, 3))
-    data = greys(tmp_path / "greys", shades, (20, 20))
-    sentences = told(tmp_path, data, "--epochs=12", "--epsilon=0.05")
-    assert any("One cluster holds" in s for s in sentences), sentences
-
-
 def test_a_run_that_waits_for_its_images_is_told(tmp_path):
     data = greys(tmp_path / "large", range(0, 256, 8), (2400, 3200))
     sentences = told(
