@@ -33,11 +33,7 @@ class DemonstrationConfig:
         for name in ("models", "images", "output"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must be given. See --help.")
-        if len(self.models) != 1:
-            raise ValueError(
-                "models must be one folder here. Received: "
-                f"models={options.text(self.models)}."
-            )
+        exports.check_one(self.models)
 
 
 def main():

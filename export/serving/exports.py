@@ -21,6 +21,15 @@ class Export(NamedTuple):
     labels: dict[str, int]
 
 
+def check_one(models):
+    """Raises ValueError if the words of `--models` are not of one folder."""
+    if len(models) != 1:
+        raise ValueError(
+            "models must be one folder here, such as --models=exports/mine. "
+            f"Received: models={','.join(models) or 'none'}."
+        )
+
+
 def found(models):
     """`{name: folder}` of the words of `--models`.
 

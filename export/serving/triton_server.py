@@ -45,11 +45,7 @@ class TritonConfig:
 
     def __post_init__(self):
         options.check(self)
-        if len(self.models) != 1:
-            raise ValueError(
-                "models must be one folder here, such as --models=exports/mine."
-                f" Received: models={options.text(self.models) or 'none'}."
-            )
+        exports.check_one(self.models)
 
 
 class Served:

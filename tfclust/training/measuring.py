@@ -177,10 +177,9 @@ def _for_images(config, source, say):
 
 def _held_out(config, source, say):
     """`source` split in two, to learn from and to test on; says so."""
-    if source is not None and not source.is_labelled:
-        evaluation.check_source(config, "test_data", source)
-        return None, source
     evaluation.check_source(config, "test_data", source)
+    if source is not None and not source.is_labelled:
+        return None, source
     train, test = data.held_out(source)
     if say is not None:
         say(

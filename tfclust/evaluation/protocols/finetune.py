@@ -16,6 +16,11 @@ import dataclasses
 
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.targets import chance, of_sources
+from tfclust.evaluation.training_checks import (
+    check_rates,
+    check_span,
+    check_trainable,
+)
 from tfclust.options import check, option
 
 _STARTS = ("uniform", "normal")
@@ -95,17 +100,8 @@ class Config:
 
     def __post_init__(self):
         check(self)
-        low, high = self.finetune_crop_scale
-        if low > high:
-            raise ValueError(
-                "finetune_crop_scale needs smallest <= largest. Received: "
-                f"{low},{high}."
-            )
-        if not self.finetune_rate and not self.finetune_head_rate:
-            raise ValueError(
-                "finetune_rate and finetune_head_rate must not both be 0, or "
-                "nothing is trained. Received: 0 and 0. Give one of them."
-            )
+        check_span(self, "finetune_crop_scale")
+        check_rates(self, "finetune_rate", "finetune_head_rate")
 
 
 def run(subject, config):
@@ -181,12 +177,7 @@ def check_images(config, train, test):
 def check_network(config, network, train):
     """Refuses a function of images, which cannot be trained."""
     del config, train
-    if network.keras_model is None:
-        raise ValueError(
-            "the protocol finetune trains a copy of the network. Received: a "
-            "function of images. Give evaluation.keras_network(model), or "
-            "leave finetune out of protocols."
-        )
+    check_trainable("finetune", network)
 
 
 PROTOCOL = Protocol(

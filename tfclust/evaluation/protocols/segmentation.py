@@ -12,6 +12,11 @@ the canvas.
 import dataclasses
 
 from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation.training_checks import (
+    check_rates,
+    check_span,
+    check_trainable,
+)
 from tfclust.options import check, option
 
 
@@ -78,17 +83,8 @@ class Config:
 
     def __post_init__(self):
         check(self)
-        low, high = self.segmentation_scales
-        if low > high:
-            raise ValueError(
-                "segmentation_scales needs smallest <= largest. Received: "
-                f"{low},{high}."
-            )
-        if not self.segmentation_rate and not self.segmentation_head_rate:
-            raise ValueError(
-                "segmentation_rate and segmentation_head_rate must not both be "
-                "0, or nothing is trained. Received: 0 and 0. Give one."
-            )
+        check_span(self, "segmentation_scales")
+        check_rates(self, "segmentation_rate", "segmentation_head_rate")
 
 
 def run(subject, config):
@@ -188,12 +184,7 @@ def check_images(config, train, test):
 def check_network(config, network, train):
     """Refuses a function of images, which cannot be trained."""
     del config, train
-    if network.keras_model is None:
-        raise ValueError(
-            "the protocol segmentation trains a copy of the network. Received: "
-            "a function of images. Give evaluation.keras_network(model), or "
-            "leave segmentation out of protocols."
-        )
+    check_trainable("segmentation", network)
 
 
 PROTOCOL = Protocol(
