@@ -84,6 +84,7 @@ def test_training_again_says_so_and_keeps_the_table(workdir, capsys):
     assert path.stat().st_mtime_ns == before.st_mtime_ns
 
 
+@pytest.mark.slow
 def test_export_gives_the_same_clusters_and_their_names(
     export, workdir, images, tmp_path
 ):
@@ -113,6 +114,7 @@ def test_export_gives_the_same_clusters_and_their_names(
     assert "cluster_name" not in model.signatures["images"].structured_outputs
 
 
+@pytest.mark.slow
 def test_drift_is_measured_by_an_export_too(export, images, tmp_path, capsys):
     code = status(
         "cluster",

@@ -102,6 +102,7 @@ def test_training_on_records_leaves_nothing_on_standard_error(of_records):
     assert listed[0].endswith("\ta damaged or truncated JPEG")
 
 
+@pytest.mark.slow
 def test_measuring_says_nothing_but_its_own_lines(of_records):
     _, done = of_records
     lines = done.stderr.split("trained\n", 1)[1].splitlines()
@@ -109,6 +110,7 @@ def test_measuring_says_nothing_but_its_own_lines(of_records):
     assert lines and all(line.startswith(own) for line in lines), lines
 
 
+@pytest.mark.slow
 def test_autograph_rewrites_no_function_of_the_commands(of_records):
     _, done = of_records
     assert done.returncode == 0, done.stderr

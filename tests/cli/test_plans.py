@@ -43,6 +43,7 @@ def last_step(workdir):
     return json.loads(lines[-1])["step"]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_recipe_says_what_it_settled_and_trains(planned):
     said, workdir = planned
     assert said.index("80 images grey") < said.index("--num_clusters=")
@@ -53,6 +54,7 @@ def test_a_run_without_a_recipe_says_what_it_settled_and_trains(planned):
     assert "--augmentation=none" in config
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_by_the_plan_that_it_made(planned, capsys):
     _, workdir = planned
     step = last_step(workdir)

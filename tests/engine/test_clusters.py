@@ -10,7 +10,7 @@ from tests.support.marks import slow
 from tfclust import saved_model
 
 # One with prototypes, one with centroids of its own and a bias.
-QUICK = ("swav", "deepcluster")
+QUICK = ("swav",)
 
 
 @pytest.fixture(scope="module")

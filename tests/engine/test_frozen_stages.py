@@ -119,8 +119,7 @@ if group == "global":
 """
 
 
-@pytest.mark.parametrize(
-    "group", ["replica", pytest.param("global", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["replica", "global"])
 def test_replicas_leave_what_is_frozen_as_it_is(group):
     run_in_subprocess(TWO_REPLICAS.replace("GROUP", group))

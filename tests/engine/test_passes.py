@@ -8,6 +8,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from tests.support import contract_run
 from tests.support.image_views import arrays, assert_same, joined, views_of
+from tests.support.marks import slow
 from tests.support.tiny import tiny_backbone
 from tfclust import data, methods, optimizers
 
@@ -100,7 +101,9 @@ def first_labels(name, order):
     return method.labels.rows.numpy()
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize(
+    "name", ["sela", *map(slow, ["sela_v2", "deepcluster_v2"])]
+)
 def test_images_sorted_by_class_get_as_good_labels_as_shuffled_ones(name):
     classes = load_digits().target[:COUNT]
     mixed = np.random.default_rng(0).permutation(COUNT)

@@ -168,6 +168,7 @@ def test_loss_is_reported_as_a_share_of_chance_rotation_included(eager):
         assert abs(share - 1) < 0.3
 
 
+@pytest.mark.slow
 def test_rotation_compiled_equals_plain():
     values = []
     for jit_compile in (False, True):

@@ -228,6 +228,7 @@ def test_cyclic_relabels_the_head_of_the_epoch_alone():
         assert changed[epoch % 3]
 
 
+@pytest.mark.slow
 def test_kmeans_may_take_the_place_of_sinkhorn():
     method = contract_run.build("sela", assignment="kmeans")
     method.fit(contract_run.views(), steps=1)

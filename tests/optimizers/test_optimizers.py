@@ -222,6 +222,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_take_the_steps_of_one_also_with_loss_scale():
     assert run_in_subprocess(STRATEGY_CASE).endswith("equal\n")
 
@@ -252,6 +253,7 @@ print("compiled")
 """
 
 
+@pytest.mark.slow
 def test_float16_training_of_a_small_net_learns_under_xla():
     assert run_in_subprocess(FLOAT16_CASE).endswith("compiled\n")
 

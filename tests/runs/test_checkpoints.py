@@ -107,7 +107,7 @@ def test_no_flipped_bit_of_a_checkpoint_loads_something_else(tmp_path):
     refused = 0
     for file in (path / "manifest.json", path / "arrays.npz"):
         whole = file.read_bytes()
-        for place in range(len(whole)):
+        for place in range(0, len(whole), 3):
             damaged = bytearray(whole)
             damaged[place] ^= 1 << place % 8
             file.write_bytes(damaged)
@@ -125,7 +125,7 @@ def test_no_flipped_bit_of_a_checkpoint_loads_something_else(tmp_path):
             for name, array in ARRAYS.items():
                 assert found.arrays[name].tobytes() == array.tobytes()
         file.write_bytes(whole)
-    assert refused > 1_000
+    assert refused > 333
 
 
 def test_a_damaged_newer_checkpoint_costs_no_good_one(tmp_path):

@@ -160,6 +160,7 @@ def test_a_call_outside_run_is_refused_by_name(mirrored):
     assert "refused all_gather\nrefused all_sum" in mirrored
 
 
+@pytest.mark.slow
 def test_two_processes_gather_in_order_sum_and_keep_types():
     workers = [f"127.0.0.1:{port}" for port in processes.free_ports(2)]
     setup = "strategy = tf.distribute.MultiWorkerMirroredStrategy()\n"

@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 
@@ -19,6 +20,7 @@ from tfclust import saved_model
 from tfclust.data.views.passes import centred
 
 
+@pytest.mark.slow
 def test_session_based_loader_serves_all_signatures(exported):
     method, path = exported
     images = some_images()

@@ -144,6 +144,7 @@ def test_run_starts_from_another_runs_backbone(tmp_path, finished):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_frozen_stages_stay_as_they_were_given(tmp_path, finished):
     """Those of the network; all of it, in a run that ends up in an export."""
     given = finished.method.backbone.get_weights()

@@ -73,6 +73,7 @@ def test_swav_gives_pytorchs_features_projections_and_scores(tmp_path):
     np.testing.assert_allclose(scores[1, :4], SCORES, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stem_for_small_images_and_another_width(tmp_path):
     small = backbones.build("resnet18", small_images=True)
     backbones.load_weights(small, write(tmp_path, published.resnet(stem=3)))
@@ -97,6 +98,7 @@ def test_another_mean_cannot_be_converted(tmp_path):
         backbones.load_weights(other, write(tmp_path, resnet18()))
 
 
+@pytest.mark.slow
 def test_alexnet_of_edges_gives_pytorchs_features(tmp_path):
     arrays = published.alexnet(places=9) | {"top_layer.weight": np.ones([2, 2])}
     arrays = {  # as data parallelism within the network names them

@@ -337,6 +337,7 @@ print(checked - before, peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_hundred_megapixels_are_read_within_a_bound_of_memory(tmp_path):
     huge = Image.new("RGB", (10_000, 10_000), (90, 20, 160))

@@ -114,6 +114,7 @@ def test_fused_views_differ_as_documented(by_pillow):
     assert 0.1 < sharpness < 0.2
 
 
+@pytest.mark.slow
 def test_fused_differs_from_sequential_on_photos_as_documented(shared_data):
     with zipfile.ZipFile(shared_data / "photos.zip") as photos:
         names = [n for n in photos.namelist() if n.endswith(".jpg")][::8]

@@ -1,5 +1,7 @@
 """Batches wait on the device that computes; a part of the CPU stands for it."""
 
+import pytest
+
 from tests.support.processes import run_in_subprocess
 
 BATCHES = """
@@ -71,6 +73,7 @@ print("functions left in the graph", len(graph.library.function))
 """
 
 
+@pytest.mark.slow
 def test_batches_come_on_the_device_that_computes_bit_for_bit():
     lines = set(run_in_subprocess(BATCHES).splitlines())
     parts = " ".join(["CPU:0", "CPU:1"] * 3)

@@ -109,6 +109,7 @@ def test_bits_are_the_same_kept_or_read_anew(folder, monkeypatch):
     assert_same(arrays(anew.batches(1)), expected)
 
 
+@pytest.mark.slow
 def test_bits_are_the_same_on_replicas_and_in_a_resumed_epoch(folder):
     expected = arrays(views_in(folder).batches(1))
     views = views_in(folder)
