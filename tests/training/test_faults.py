@@ -77,6 +77,19 @@ def test_a_fault_is_told_with_what_helps(tmp_path, flags, expected):
         assert any(all(w in s for w in words) for s in sentences), sentences
 
 
+def test_one_cluster_that_swallows_the_rest_is_told(tmp_path):
+    """Four images of five are the same, and DeepCluster-v2 balances nothing."""
+    data = greys(
+        tmp_path / "alike", [128] * 320 + [*range(0, 240, 3)], (16, 16)
+    )
+    sentences = told(
+        tmp_path, data, "--method=deepcluster_v2", "--epochs=6",
+        "--jitter_strength=0",
+    )  # fmt: skip
+    swallowed = [s for s in sentences if "One cluster holds" in s]
+    assert swallowed and "images that are alike" in swallowed[0], sentences
+
+
 def test_a_run_that_waits_for_its_images_is_told(tmp_path):
     data = greys(tmp_path / "large", range(0, 256, 8), (2400, 3200))
     sentences = told(
