@@ -207,6 +207,15 @@ def test_bad_input_is_one_line(workdir, tmp_path, capsys):
     assert "Write tfrecord: instead" in refused(capsys, run, stream, output)
 
 
+def test_features_do_not_replace_the_centres_of_clusters(workdir, capsys):
+    path = workdir / "clusters.npz"
+    before = path.read_bytes()
+    code = status("embed", f"--workdir={workdir}", f"--output={path}")
+    assert code == 2
+    assert "the centres of clusters" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
 def test_damaged_clusters_file_is_told(workdir, tmp_path, capsys):
     path = workdir / "clusters.json"
     before = path.read_text()

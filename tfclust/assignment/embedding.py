@@ -5,6 +5,7 @@ import numpy as np
 from tfclust.assignment import model as models
 from tfclust.assignment import passing, table
 from tfclust.assignment.store import working_folder
+from tfclust.runs import clusters_file
 from tfclust.runtime import files, folders
 
 
@@ -14,6 +15,7 @@ def embed(config, output, say):
     Args:
       config: `EmbedConfig`. output: `pathlib.Path`. say: called with sentences.
     """
+    clusters_file.check_other(output)
     model = models.open_model(config)
     source = passing.open_images(config, model, say)
     with working_folder(output) as folder:

@@ -61,6 +61,20 @@ def check(path):
     read(path)
 
 
+def check_other(path):
+    """Refuses a path at which the centres of clusters are kept.
+
+    Raises:
+      ValueError: if they are.
+    """
+    if path.with_suffix(".json").exists() and _centres(path) is not None:
+        raise ValueError(
+            f"output must not replace the centres of clusters. Received: "
+            f"{path}, which belongs to {path.with_suffix('.json').name}. Give "
+            "another name."
+        )
+
+
 def write(path, found):
     """Writes a `ClustersFile` and its centres, each as a whole."""
     words = {"version": _VERSION, **found.about, "clusters": found.clusters}
