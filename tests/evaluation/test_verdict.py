@@ -1,9 +1,9 @@
-"""What kNN figures side by side are said to mean."""
+"""What figures side by side are said to mean."""
 
 import pytest
 
 from tfclust.evaluation.intervals import of_share
-from tfclust.evaluation.verdict import of_knn
+from tfclust.evaluation.verdict import of_clusters, of_knn
 
 
 def figures(**shares):
@@ -31,3 +31,12 @@ def test_verdict_compares_with_the_best_that_has_learnt_nothing(shares, words):
 def test_the_trained_alone_or_the_others_alone_are_not_judged():
     assert of_knn(figures(trained=0.5)) is None
     assert of_knn(figures(pixels=0.5, untrained=0.4)) is None
+
+
+def test_groups_are_compared_with_the_best_of_the_others():
+    amis = {"trained": 0.896, "untrained": 0.43, "pixels": 0.712}
+    results = {n: {"ami": ami, "num_clusters": 10} for n, ami in amis.items()}
+    told = of_clusters(results)
+    assert told.startswith("10 groups of similar images")
+    assert "by 0.90, and by 0.71 with raw pixels" in told
+    assert of_clusters({"trained": results["trained"]}) is None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfclust.evaluation import agreement
+from tfclust.evaluation import agreement, verdict
 from tfclust.evaluation.protocols.record import Protocol
 from tfclust.evaluation.rows import checked_rows
 from tfclust.options import check, option
@@ -198,4 +198,5 @@ PROTOCOL = Protocol(
     columns=columns,
     words="agreement of clusters with labels",
     check_test=check_images,
+    verdict=verdict.of_clusters,
 )
