@@ -247,6 +247,8 @@ def _describe(state, config, say):
             f"{about['probes']} of {about['lists']} lists are looked through, "
             f"recall@10 {about['recall']:.3f} on its own images"
         )
+        if "recall_drawn" in about:  # not in an index of an earlier build
+            how += f", {about['recall_drawn']:.3f} on images unlike them"
     say(f"{count:,} images of width {state['width']}: {about['kind']}, {how}.")
     many = about["kind"] == nearest.EXACT and count > nearest.EXACT_UP_TO
     if many and config.nearest == "auto":

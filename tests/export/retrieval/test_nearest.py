@@ -52,8 +52,9 @@ def test_lists_find_95_percent_with_exact_scores(
 ):
     if in_pieces:  # as an index that does not fit into memory is built
         monkeypatch.setattr(nearest, "BUDGET_BYTES", 500_000)
-    # Queries like the rows, and not among them.
+    # Queries like the rows, and not among them; and queries of other groups.
     rows, queries = np.split(clustered_rows(COUNT + 200, WIDTH), [COUNT])
+    others = clustered_rows(200, WIDTH, seed=1)
     blocks = np.array_split(rows, 7)
     about = nearest.build(kind, blocks, tmp_path, "nearest-1")
     assert (len(about["files"]) > 1) == in_pieces
@@ -61,9 +62,10 @@ def test_lists_find_95_percent_with_exact_scores(
     # As a reader finds it, also if the folder has moved.
     moved = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
     searcher = nearest.searcher(moved, blocks, about)
-    found = searcher.search(queries, 10)
-    scores, _ = oracle(rows, queries, 10)
-    assert (found.scores >= scores[:, -1:] - 1e-6).mean() >= 0.95
+    for asked in (others, queries):
+        found = searcher.search(asked, 10)
+        scores, _ = oracle(rows, asked, 10)
+        assert (found.scores >= scores[:, -1:] - 1e-6).mean() >= 0.95
     own = np.einsum("qtf,qf->qt", rows[found.rows], queries)
     np.testing.assert_allclose(found.scores, own, atol=1e-5)
     assert (np.diff(found.scores, axis=1) <= 0).all()
