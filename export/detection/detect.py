@@ -5,7 +5,6 @@ python -m export.detection.detect --detector=detectors/mine/saved_model \\
 """
 
 import dataclasses
-import pathlib
 
 from tfclust import options
 from tfclust.cli import flags
@@ -39,11 +38,17 @@ class DetectConfig:
         for name, what in (
             ("detector", "detectors/mine/saved_model"),
             ("images", "/my/images"),
+            ("output", "found.html"),
         ):
             if not getattr(self, name):
                 raise ValueError(
                     f"{name} must be given, such as --{name}={what}."
                 )
+        if self.boxes == self.output:
+            raise ValueError(
+                "output and boxes must be two files. Received: output=boxes="
+                f"{self.boxes}. Try --boxes={self.boxes}.jsonl."
+            )
 
 
 def main():
@@ -54,33 +59,19 @@ def main():
 
     check_uri(config.images, "images")
     newest_version(config.detector)
-    outputs = [
-        _checked_output(name, getattr(config, name))
-        for name in ("output", "boxes")
-    ]
+    page = folders.writable_file("output", config.output)
+    boxes = None
+    if config.boxes:
+        boxes = folders.writable_file("boxes", config.boxes)
     quiet.import_tensorflow()
     from export.detection import finding
 
-    counts = finding.find(config, *outputs)
+    counts = finding.find(config, page, boxes)
     terminal.say(
         f"{counts.images:,} images, {counts.boxes:,} boxes with a score of "
         f"{config.min_score:g} or more; {counts.unread:,} images not read."
     )
-    terminal.say(f"Page: {outputs[0]}")
-
-
-def _checked_output(argument, given):
-    """The path of a file that can be written; None for none."""
-    if not given:
-        return None
-    path = folders.expanded(given)
-    if path.is_dir():
-        raise ValueError(
-            f"{argument} must be a file. Received: {argument}={given}, a "
-            f"folder. Try {pathlib.Path(given) / f'found.{argument}'}."
-        )
-    folders.writable(argument, path.parent, given)
-    return path
+    terminal.say(f"Page: {page}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tfclust import data, saved_model
 from tfclust.data.reading import decoding
 from tfclust.runtime import files, pages, progress, terminal
 
+_WAY_OUT = "Train again, or give another version."
 _PAGE = pathlib.Path(__file__).with_name("page.html")
 _SIDE = 480  # of a picture on the page
 _ENLARGED = 4  # times at most, so that words fit into small images
@@ -54,20 +55,7 @@ def load(path):
       ValueError: if it is damaged, or no detector.
     """
     path = saved_model.newest_version(path)
-    try:
-        card = json.loads((path / saved_model.CARD_FILE).read_text("utf-8"))
-        kind = card.get("kind", "feature extractor")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"detector={path} must have a model_card.json, which "
-            f"train_detector writes. Received: {error}."
-        ) from error
-    if kind != "detector":
-        raise ValueError(
-            f"detector={path} must be a SavedModel of train_detector. "
-            f"Received: a {kind}. Train a detector on it: python -m "
-            f"export.detection.train_detector --saved_model={path}."
-        )
+    names = _class_names(path)
     try:
         loaded = tf.saved_model.load(str(path))
         call = loaded.signatures["serving_default"]
@@ -76,10 +64,40 @@ def load(path):
     except Exception as error:  # damaged files raise many classes
         lines = str(error).strip().splitlines() or [repr(error)]
         raise ValueError(
-            f"detector={path} cannot be loaded: {lines[0]}. Train again, or "
-            "give another version."
+            f"detector={path} cannot be loaded: {lines[0]}. {_WAY_OUT}"
         ) from error
-    return Detector(path, call, card["class_names"])
+    missing = {"boxes", "classes", "scores"} - set(call.structured_outputs)
+    if missing:
+        raise ValueError(
+            f"detector={path} must give boxes, classes and scores. Received: "
+            f"none called {', '.join(sorted(missing))}. {_WAY_OUT}"
+        )
+    return Detector(path, call, names)
+
+
+def _class_names(path):
+    """The names of what a detector finds, from its card."""
+    try:
+        card = json.loads((path / saved_model.CARD_FILE).read_text("utf-8"))
+        kind = card.get("kind", "feature extractor")
+        names = [str(name) for name in card.get("class_names", ())]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"detector={path} must have a model_card.json, which "
+            f"train_detector writes. Received: {error}."
+        ) from error
+    if kind == "feature extractor":
+        raise ValueError(
+            f"detector={path} must be a SavedModel of train_detector. "
+            f"Received: a {kind}. Train a detector on it: python -m "
+            f"export.detection.train_detector --saved_model={path}."
+        )
+    if kind != "detector" or not names:
+        raise ValueError(
+            f"detector={path} must be a detector that names its classes. "
+            f"Received: a {kind} model with {len(names)} names. {_WAY_OUT}"
+        )
+    return names
 
 
 def find(config, page, boxes_file=None):

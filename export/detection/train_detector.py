@@ -27,6 +27,8 @@ def main():
         if getattr(config, argument):
             annotated.parted(getattr(config, argument), argument)
     workdir = folders.writable("workdir", config.workdir)
+    if config.output:  # before hours of training
+        folders.writable("output", config.output)
     with locks.lock(workdir):
         return run(config, workdir)
 

@@ -12,6 +12,7 @@ from tfclust.cli import flags
 from tfclust.data.config import MAX_BAD_SHARE
 from tfclust.options import option
 from tfclust.runtime import folders, quiet, terminal
+from tfclust.saved_model.versions import newest_version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +112,7 @@ class EvaluateConfig:
                         "--pooling=rmac."
                     )
         if self.output:
-            file = folders.expanded(self.output).absolute()
-            folders.writable("output", file.parent, self.output)
+            folders.writable_file("output", self.output)
 
     @property
     def resolved_pooling(self):
@@ -128,6 +128,7 @@ def main():
     Paris6k.
     """
     config = flags.read(EvaluateConfig)
+    newest_version(config.saved_model)  # before anything takes time
     quiet.import_tensorflow()
     from export.retrieval import evaluating
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfclust import data, saved_model
+from tfclust.runtime import terminal
 
 # Cosine below which two models' features of a fixed image are not the same:
 # half precision and GPUs differ by 1e-5, an epoch more by far more.
@@ -77,6 +78,33 @@ def load(path):
         loaded.resize_size,
         probe.shape[1],
     )
+
+
+def of_index(index, given, saved_model):
+    """The model that an index was built with, or another copy of it.
+
+    Args:
+      index: `store.Index`. given: str, where it is, as the user gave it.
+      saved_model: str, where its model is now; empty for where it was.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      ValueError: if it is damaged, or another model.
+    """
+    identity = index.about["identity"]
+    path = saved_model or identity["saved_model"]
+    given = f"index={terminal.one_line(given)}"
+    try:
+        current = load(path)
+    except FileNotFoundError as error:
+        if saved_model:
+            raise
+        raise FileNotFoundError(
+            f"the model of {given} is no longer at {terminal.one_line(path)}. "
+            "Say where it is now, with --saved_model."
+        ) from error
+    refuse_other(given, identity, current.identity)
+    return current
 
 
 def unit_rows(features):

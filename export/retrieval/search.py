@@ -41,8 +41,7 @@ class SearchConfig:
                     "--query=photo.jpg."
                 )
         if self.html:
-            page = folders.expanded(self.html)
-            folders.writable("html", page.absolute().parent, self.html)
+            folders.writable_file("html", self.html)
 
 
 def main():

@@ -39,7 +39,7 @@ def search(config, say):
       say: called with notices.
     """
     index = store.open_index(config.index)
-    current = _model_of(index, config)
+    current = model.of_index(index, config.index, config.saved_model)
     searcher = nearest.searcher(
         index.folder, index.features, index.about["nearest"]
     )
@@ -114,25 +114,6 @@ def write_page(path, answers, index):
         left=len(answers) - len(shown),
     )
     return len(shown)
-
-
-def _model_of(index, config):
-    """The index's model, or the one that is given instead of it."""
-    identity = index.about["identity"]
-    path = config.saved_model or identity["saved_model"]
-    try:
-        current = model.load(path)
-    except FileNotFoundError as error:
-        if config.saved_model:
-            raise
-        raise FileNotFoundError(
-            f"the model of index={terminal.one_line(config.index)} is no "
-            f"longer at {terminal.one_line(path)}. Say where it is now, with "
-            "--saved_model."
-        ) from error
-    given = f"index={terminal.one_line(config.index)}"
-    model.refuse_other(given, identity, current.identity)
-    return current
 
 
 def _queries(config):

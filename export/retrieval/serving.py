@@ -47,11 +47,8 @@ def write(config, say):
         )
     needs = memory(index)
     _refuse_too_large(config, index, needs)
-    identity = index.about["identity"]
-    path = config.saved_model or identity["saved_model"]
-    current = model.load(path)
-    given = f"index={terminal.one_line(config.index)}"
-    model.refuse_other(given, identity, current.identity)
+    folders.writable("output", config.output)
+    current = model.of_index(index, config.index, config.saved_model)
     written = versions.write_next(
         config.output, lambda folder: _fill(folder, index, current, config)
     )

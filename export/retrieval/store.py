@@ -94,7 +94,7 @@ def read_about(folder):
         known = about["format"]
         needed = ("identity", "parts", "nearest", "count", "width")
         whole = all(name in about for name in needed)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, repr(error)) from error

@@ -66,19 +66,22 @@ def load(path):
 
 def _card(path):
     """The model card, with the parts that a user of the model needs."""
+    card = _read(path)
+    kind = card.get("kind")
+    if kind is not None:  # a detector or a search model
+        made_of = card.get("backbone") or card.get("saved_model")
+        raise ValueError(
+            f"saved_model={path.parent} must be an export of features, as "
+            f"tfclust.export writes. Received: a {kind} model. Give the export "
+            f"that it was made from, {made_of}."
+        )
     try:
-        card = json.loads(path.read_text("utf-8"))
         sizes = card["preprocessing"]
         crop, short = sizes["centre_crop"], sizes["resize_short_side"]
         whole = type(crop) is int and type(short) is int and 1 <= crop <= short
         words = card["recipe"]
         fits = whole and (words is None or isinstance(words, dict))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"saved_model={path.parent} must have a {path.name}, which "
-            f"tfclust.export writes. Received: none. {_WAY_OUT}"
-        ) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}. {_WAY_OUT}") from error
     if not fits:
         raise ValueError(
@@ -87,3 +90,19 @@ def _card(path):
             f"{_WAY_OUT}"
         )
     return card
+
+
+def _read(path):
+    """The card's JSON object."""
+    try:
+        card = json.loads(path.read_text("utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError("it is no JSON object")
+        return card
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"saved_model={path.parent} must have a {path.name}, which "
+            f"tfclust.export writes. Received: none. {_WAY_OUT}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}. {_WAY_OUT}") from error

@@ -237,6 +237,8 @@ def test_detect_draws_what_was_found(made, run, tmp_path, capsys):
         ("--image_size=72", "multiple of 16"),
         ("--batch_size=7", "at most the number of images, 6"),
         ("--eval_data=voc:{}/other", "classes green, red alone"),
+        ("--output=/proc/detectors", "output must be a folder"),
+        ("--workdir=/proc/detectors", "workdir must be a folder"),
     ],
 )
 def test_bad_input_of_training_is_one_line(
@@ -257,13 +259,23 @@ def test_bad_input_of_training_is_one_line(
         (["--detector=/nowhere", "--images=/tmp"], "no SavedModel"),
         (["--detector={}/backbone", "--images={}/train/JPEGImages"],
          "a feature extractor. Train a detector on it"),
+        (["--detector={}/train", "--images={}/train"], "no SavedModel in"),
+        (["--detector={}/backbone", "--images={}/nowhere"], "images must be"),
+        (["--detector={}/backbone", "--images={}", "--output={}"],
+         "output must be a file"),
+        (["--detector={}/backbone", "--images={}", "--boxes=/proc/x/y"],
+         "boxes must be in a folder"),
+        (["--detector={}/backbone", "--images={}", "--output="],
+         "output must be given"),
+        (["--detector={}/backbone", "--images={}", "--boxes=found.html",
+          "--output=found.html"], "must be two files"),
     ],
 )  # fmt: skip
 def test_bad_input_of_detect_is_one_line(
     made, tmp_path, capsys, arguments, told
 ):
     arguments = [word.format(made) for word in arguments]
-    assert status(detect, [*arguments, f"--output={tmp_path}/p.html"]) == 2
+    assert status(detect, [f"--output={tmp_path}/p.html", *arguments]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and told in lines[0], lines
 

@@ -227,13 +227,22 @@ def test_images_that_vanish_after_the_check_leave_no_row(
         ({"images": ""}, "images must be given"),
         ({"duplicates": 2}, "duplicates must be at most 1"),
         ({"nearest": "pq"}, "nearest must be one of"),
+        ({"output": __file__}, "output must be a folder"),
+        ({"output": "/proc/idx"}, "output must be a folder"),
         ({"images": "", "forget": "/never"}, "forget must be images of the"),
     ],
 )
 def test_bad_input_is_one_line(exported, images, tmp_path, capfd, given, words):
-    given = {"saved_model": exported, "images": images, **given}
+    first = {"saved_model": exported, "images": images}
+    first["output"] = tmp_path / "idx"
+    assert words in refusal(capfd, "build_index", **{**first, **given})
+
+
+def test_a_folder_without_images_is_told(exported, tmp_path, capfd):
+    (tmp_path / "empty").mkdir()
+    given = {"saved_model": exported, "images": tmp_path / "empty"}
     line = refusal(capfd, "build_index", output=tmp_path / "idx", **given)
-    assert words in line
+    assert str(tmp_path / "empty") in line
 
 
 @pytest.mark.parametrize(

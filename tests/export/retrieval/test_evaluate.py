@@ -201,6 +201,8 @@ def test_untrained_network_has_other_weights_and_the_same_layers(exported):
         ({"pooling": "rmac", "layer": "fc6"}, "layer must be one whose output"),
         ({"saved_model": "nowhere"}, "no SavedModel in nowhere"),
         ({"baselines": "chance"}, "baselines must be one of"),
+        ({"output": "/"}, "output must be a file"),
+        ({"output": "/proc/x/f.json"}, "output must be in a folder"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from export.retrieval import building, store
 from tests.support import image_files
+from tests.support.processes import ROOT
 from tests.support.retrieval import refusal, status, write_images
 from tfclust import saved_model
 
@@ -182,6 +183,9 @@ def test_a_model_that_has_moved_is_asked_for(exported, images, tmp_path, capfd):
         ({"top": 0}, "top must be at least 1"),
         ({"query": __file__}, "query must be an image that can be read"),
         ({"html": f"{__file__}/page.html"}, "html must be"),
+        ({"html": ROOT}, "html must be a file"),
+        ({"index": __file__}, "no index in index="),
+        ({"saved_model": "nowhere"}, "no SavedModel in nowhere"),
     ],
 )
 def test_bad_input_is_one_line(index, images, capfd, given, words):

@@ -134,3 +134,17 @@ def test_bad_input_is_one_line(index, tmp_path, capfd):
     line = refusal(capfd, "serve", **given, top=COUNT + 1)
     assert f"top must be at most the number of images, {COUNT}" in line
     assert "output must be" in refusal(capfd, "serve", index=index)
+    line = refusal(capfd, "serve", index=index, output=__file__)
+    assert "output must be a folder" in line
+    line = refusal(capfd, "serve", **{**given, "index": tmp_path})
+    assert f"no index in index={tmp_path}" in line
+
+
+def test_a_search_model_is_no_model_to_index_with(
+    published, images, exported, tmp_path, capfd
+):
+    given = {"images": images, "output": tmp_path / "idx"}
+    line = refusal(capfd, "build_index", saved_model=published, **given)
+    assert "must be an export of features" in line
+    assert "Received: a search model. Give the export that it was" in line
+    assert str(exported) in line
