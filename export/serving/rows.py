@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 import shutil
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -37,9 +39,8 @@ class Unfinished:
     """
 
     def __init__(self, output, *, restart=False):
-        self.output = folders.expanded(output)
-        parent = folders.writable("output", self.output.parent, output)
-        self._folder = parent / f".{self.output.name}.parts"
+        self.output = folders.writable_file("output", output)
+        self._folder = self.output.parent / f".{self.output.name}.parts"
         if self.output.exists() and not restart:
             raise ValueError(
                 f"output={self.output} is there already. Give --restart to "
@@ -58,9 +59,6 @@ class Unfinished:
                 f"output={self.output} is being written by another client. "
                 "Wait for it, or give another output."
             )
-        if self._restart:
-            for path in self._folder.iterdir():
-                path.unlink()
         return self
 
     def __exit__(self, *_):
@@ -71,14 +69,18 @@ class Unfinished:
 
     def planned(self):
         """What was asked by the client that was stopped; None if none was."""
+        if self._restart:
+            return None
+        path = self._folder / _PLAN
         try:
-            return json.loads((self._folder / _PLAN).read_text("utf-8"))
+            plan = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise ValueError(
-                f"{self._folder / _PLAN} is damaged: {error}. Give --restart."
-            ) from error
+            raise _damaged(path, error) from error
+        if not isinstance(plan, dict):
+            raise _damaged(path, "it is no object")
+        return plan
 
     def begin(self, plan):
         """Says what is asked; goes on if it is what was asked before.
@@ -90,6 +92,10 @@ class Unfinished:
           ValueError: if something else was asked before.
         """
         before = self.planned()
+        if self._restart:  # now that a server has answered
+            for path in self._folder.iterdir():
+                path.unlink()
+            self._restart = False
         if before is None:
             files.write_text(self._folder / _PLAN, json.dumps(plan, indent=1))
         elif before != plan:
@@ -160,15 +166,26 @@ class Unfinished:
 
 def _read(path):
     """Columns and statuses of a part."""
-    with np.load(path) as stored:
-        words = json.loads(str(stored["words"]))
-        names = [n for n in stored.files if n != "words"]
-        columns = {n: stored[n] for n in names}
-    status = words.pop("status")
+    try:
+        with np.load(path) as stored:
+            words = json.loads(str(stored["words"]))
+            names = [n for n in stored.files if n != "words"]
+            columns = {n: stored[n] for n in names}
+        status = words.pop("status")
+    except (
+        zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError
+    ) as error:  # fmt: skip
+        raise _damaged(path, error) from error
     for name, values in words.items():
         columns[name] = np.array(values, object)
     columns = {n.removeprefix("column/"): c for n, c in columns.items()}
     return dict(sorted(columns.items())), status
+
+
+def _damaged(path, why):
+    return ValueError(
+        f"{path} is damaged: {why}. Give --restart to begin anew."
+    )
 
 
 def _texts(column):

@@ -214,6 +214,33 @@ def test_rows_of_another_request_are_not_mixed(tmp_path):
         assert kept.done == 0
 
 
+def test_restart_keeps_what_there_is_until_a_server_answers(tmp_path):
+    part = sending.Rows(range(2), ["ok"] * 2, {"x": np.arange(2)})
+    with rows.Unfinished(tmp_path / "f.npz") as kept:
+        kept.begin({"version": 1})
+        kept.add(part)
+        kept.flush()
+    with rows.Unfinished(tmp_path / "f.npz", restart=True) as kept:
+        assert kept.planned() is None  # and then no server answers
+    with rows.Unfinished(tmp_path / "f.npz") as kept:
+        kept.begin({"version": 1})
+        assert kept.done == 2
+
+
+@pytest.mark.parametrize("name", ["plan.json", "000000000000.npz"])
+@pytest.mark.parametrize("words", ["", "[]", "PK"])
+def test_damaged_rows_are_told_with_the_way_out(tmp_path, name, words):
+    part = sending.Rows(range(2), ["ok"] * 2, {"x": np.arange(2)})
+    with rows.Unfinished(tmp_path / "f.npz") as kept:
+        kept.begin({})
+        kept.add(part)
+        kept.flush()
+    (tmp_path / ".f.npz.parts" / name).write_text(words)
+    told = pytest.raises(ValueError, match="is damaged.* Give --restart")
+    with rows.Unfinished(tmp_path / "f.npz") as kept, told:
+        kept.begin({})
+
+
 def test_two_clients_do_not_write_one_output(tmp_path):
     with rows.Unfinished(tmp_path / "f.npz"):
         other = rows.Unfinished(tmp_path / "f.npz")
