@@ -2,13 +2,14 @@
 #   images with DATA=/my/images, for MINUTES, in runs/NAME and exports/NAME.
 # test: every promise of the suite.   test-all: also in all combinations.
 # serve: the quickstart's SavedModel behind a server, and a client's answers.
+# serve-triton, serve-kserve: the same behind a server that is none of ours.
 # search: an index of its images.   detect: a detector on its backbone.
 # bench: benchmarks.   Each sets up .venv by itself.
 
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-TRITON ?= .venv-triton
+SERVERS ?= .venv-servers
 PYTEST := $(PY) -m pytest -q -n 3 --dist=loadfile \
 	--no-loadscope-reorder
 NAME ?= mine
@@ -20,7 +21,8 @@ SEARCH := runs/search
 DIGITS := runs/digits_voc
 DETECT := runs/detect
 
-.PHONY: quickstart serve serve-triton search detect test test-all test-slow bench lint
+.PHONY: quickstart serve serve-triton serve-kserve search detect test test-all \
+	test-slow bench lint
 .DELETE_ON_ERROR:
 
 ifdef DATA
@@ -45,10 +47,11 @@ serve: $(RUN)/saved_model.txt $(VENV)/.tfclust-serving
 	$(PY) -m export.serving.demonstration --models=$(EXPORT) \
 		--images='digits:?split=test' --output=$(EXPORT)_features.parquet
 
-# The same behind Triton, whose answers are compared with the model's own. It
-# needs NumPy 1, and so an environment of its own.
-serve-triton: $(RUN)/saved_model.txt $(TRITON)/.tfclust-triton
-	$(TRITON)/bin/python -m export.serving.triton_server --models=$(EXPORT) \
+# The same behind Triton and behind KServe, whose answers are compared with the
+# model's own. Triton needs NumPy 1, and so both an environment of their own.
+serve-triton serve-kserve: serve-%: $(RUN)/saved_model.txt \
+		$(SERVERS)/.tfclust-servers
+	$(SERVERS)/bin/python -m export.serving.$*_server --models=$(EXPORT) \
 		--check_images='digits:?split=test'
 
 test: $(VENV)/.tfclust-test
@@ -123,9 +126,9 @@ $(VENV)/.tfclust-%: setup.cfg pyproject.toml | $(PY)
 	$(PY) -m pip install --quiet --editable ".[$*]"
 	@touch $(VENV)/.tfclust $@
 
-$(TRITON)/.tfclust-triton: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(TRITON)
-	$(TRITON)/bin/python -m pip install --quiet --editable ".[triton]"
+$(SERVERS)/.tfclust-servers: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(SERVERS)
+	$(SERVERS)/bin/python -m pip install --quiet --editable ".[triton,kserve]"
 	@touch $@
 
 $(PY):

@@ -9,6 +9,8 @@ import importlib.util
 import pathlib
 import time
 
+import numpy as np
+
 from export.serving import rows, sending, transport
 from export.serving.faults import FATAL, Fault, ServingError
 from tfclust import options
@@ -19,14 +21,17 @@ from tfclust.runtime import progress, quiet, terminal
 
 _REQUEST_BYTES = 64 << 20  # of the images in one request, about
 _FILES = "object"
+_NAMES = 3  # of a row that are printed
 
 
 @dataclasses.dataclass(frozen=True)
 class ClientConfig:
-    """A client of TF Serving, or of whatever speaks its protocols."""
+    """A client of TF Serving, of KServe, or of what speaks their protocols."""
 
     url: str = option(
-        "", "The server: grpc://host:8500 or http://host:8501 (REST)."
+        "",
+        "The server: grpc://host:8500 or http://host:8501 (REST); KServe's "
+        "V1 is REST too, http://host:8080.",
     )
     model: str = option("", "Name of the model on the server.")
     version: int | None = option(
@@ -36,7 +41,7 @@ class ClientConfig:
         "", "Label of the version, such as stable; empty for version."
     )
     signature: str = option(
-        "serving_default", "Signature, which takes encoded images."
+        transport.DEFAULT_SIGNATURE, "Signature, which takes encoded images."
     )
     images: str = option("", "The images, such as folder:/my/images.")
     output: str = option(
@@ -159,8 +164,7 @@ def _tell(config, target, pictures, kept, first, seconds, about):
             terminal.say(f"  {name}: {_row(first, i)}")
     total = len(statuses) + len(pictures.skipped)
     terminal.say(
-        f"{target.model}, version {target.version}, answered for {good:,} of "
-        f"{total:,} images in {seconds:.1f} s."
+        f"{target}: {good:,} of {total:,} images answered in {seconds:.1f} s."
     )
     bad = [
         (name, status)
@@ -179,17 +183,23 @@ def _tell(config, target, pictures, kept, first, seconds, about):
 
 
 def _row(found, i):
-    """A row in words: numbers as they are, long rows by their size."""
+    """A row in words: numbers and names as they are, long rows by size."""
     words = [found.status[i]] if found.status[i] != "ok" else []
     for name, column in sorted(found.columns.items()):
-        value = column[i]
-        if value.ndim if hasattr(value, "ndim") else 0:
-            words.append(f"{name} {list(value.shape)}")
-        elif isinstance(value, bytes):
-            words.append(f"{name} {value.decode('utf-8', 'replace')}")
-        else:
-            words.append(f"{name} {value:.4g}")
+        words.append(f"{name} {_value(column[i])}")
     return ", ".join(words)
+
+
+def _value(value):
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if not np.ndim(value):
+        return f"{value:.4g}"
+    names = value.dtype == object and value.ndim == 1
+    if not names:
+        return f"{list(value.shape)}"
+    more = f" and {len(value) - _NAMES:,} more" if len(value) > _NAMES else ""
+    return ", ".join(map(_value, value[:_NAMES])) + more
 
 
 def _target(server, config, planned):

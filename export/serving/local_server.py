@@ -9,6 +9,7 @@ import threading
 
 from export.serving import exports
 from export.serving.faults import ServingError
+from export.serving.ports import refuse_taken
 from tfclust import options
 from tfclust.cli import flags
 from tfclust.options import option
@@ -23,7 +24,9 @@ class LocalConfig:
         (), "Folders of versions, as tfclust.export writes, or name=folder."
     )
     host: str = option("127.0.0.1", "Address to listen on.")
-    port: int = option(8500, "Port of gRPC; 0 for a free one.", upper=65535)
+    port: int = option(
+        8500, "Port of gRPC; 0 for a free one.", lower=0, upper=65535
+    )
     rest_port: int = option(
         8501, "Port of REST; 0 for a free one.", lower=0, upper=65535
     )
@@ -53,8 +56,8 @@ class LocalServer:
       grpc_url: str. rest_url: str.
 
     Raises:
-      OSError: if a port is taken.
-      ServingError: if the protocol's stubs are not installed.
+      ServingError: if a port is taken, or the protocol's stubs are not
+        installed.
       ValueError: if a version cannot be loaded.
     """
 
@@ -69,6 +72,7 @@ class LocalServer:
             ) from error
         from export.serving.local.models import Models
 
+        refuse_taken(config.host, port=config.port, rest_port=config.rest_port)
         self.models = Models(folders, warm_up=config.warm_up)
         self._grpc, port = grpc_service.start(
             self.models,
@@ -110,9 +114,9 @@ def main():
     folders = exports.found(config.models)
     quiet.import_tensorflow()
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     with quiet.without_decoder_lines(), LocalServer(folders, config) as server:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
         for name in folders:
             numbers = ", ".join(map(str, server.models.versions(name)))
             terminal.say(f"Serves {name}, version {numbers}.")

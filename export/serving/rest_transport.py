@@ -1,4 +1,8 @@
-"""TF Serving over REST: JSON, with files in base 64."""
+"""TF Serving over REST, and KServe's V1: JSON, with files in base 64.
+
+Both take rows at `/v1/models/<name>:predict`. KServe has neither versions nor
+signatures: what its model takes and gives stands in its V2 metadata.
+"""
 
 import base64
 import contextlib
@@ -11,11 +15,22 @@ import urllib.parse
 import numpy as np
 
 from export.serving.faults import FATAL, REFUSED, TRANSIENT, Fault
-from export.serving.transport import checked_answer, described
+from export.serving.transport import (
+    DEFAULT_SIGNATURE,
+    Column,
+    Described,
+    Signature,
+    checked_answer,
+    described,
+)
 
 _TRANSIENT = (408, 429, 499, 502, 503, 504)
 _REFUSED = (400, 409, 413, 500)
+_NOT_FOUND = "HTTP 404"
 _BLOCK = 1 << 16
+# KServe's names of types, where NumPy has others.
+_KINDS = {"FP16": "float16", "FP32": "float32", "FP64": "float64"}
+_KINDS |= {"BYTES": "object", "BOOL": "bool"}
 
 
 class RestTransport:
@@ -36,7 +51,17 @@ class RestTransport:
         from tensorflow.core.protobuf import meta_graph_pb2
 
         path = f"{_path(model, version, label)}/metadata"
-        words = self._call("GET", path, None, deadline)
+        try:
+            words = self._call("GET", path, None, deadline)
+        except Fault as fault:
+            if not str(fault).startswith(_NOT_FOUND):
+                raise
+            by_kserve = self._described_by_kserve(model, deadline)
+            if by_kserve is None:
+                raise
+            if version is not None or label is not None:
+                raise Fault(FATAL, "KServe has no versions or labels") from None
+            return by_kserve
         try:
             number = int(words["model_spec"]["version"])
             found = words["metadata"]["signature_def"]["signature_def"]
@@ -52,26 +77,41 @@ class RestTransport:
             raise _odd(f"{error!r}") from error
         return described(model, number, signatures)
 
+    def _described_by_kserve(self, model, deadline):
+        """`Described` by KServe; None if the server is none."""
+        path = f"/v2/models/{urllib.parse.quote(model, safe='')}"
+        try:
+            words = self._call("GET", path, None, deadline)
+            inputs, outputs = map(_columns, (words["inputs"], words["outputs"]))
+        except (Fault, KeyError, TypeError, ValueError):
+            return None
+        signatures = {DEFAULT_SIGNATURE: Signature(inputs, outputs)}
+        return Described(model, None, signatures)
+
     def predict(self, target, inputs, outputs, deadline):
-        body = {
-            "signature_name": target.signature,
-            "inputs": {name: _plain(v) for name, v in inputs.items()},
-        }
+        columns = {name: _plain(values) for name, values in inputs.items()}
+        rows = [
+            dict(zip(columns, row, strict=True))
+            for row in zip(*columns.values(), strict=True)
+        ]
+        body = {"signature_name": target.signature, "instances": rows}
         path = f"{_path(target.model, target.version, None)}:predict"
         words = self._call("POST", path, json.dumps(body).encode(), deadline)
-        found = words.get("outputs")
-        columns = target.outputs
-        if target.only is not None:  # TF Serving leaves a single name out
-            found = {target.only: found}
-        rows = len(next(iter(inputs.values())))
         try:
+            found = words["predictions"]
+            if target.only is not None:  # TF Serving leaves a single name out
+                found = [{target.only: row} for row in found]
             arrays = {
-                name: _array(name, found[name], columns[name].dtype)
+                name: _array(
+                    name,
+                    [row[name] for row in found],
+                    target.outputs[name].dtype,
+                )
                 for name in outputs
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _odd(f"{error!r}") from error
-        return checked_answer(arrays, rows)
+        return checked_answer(arrays, len(rows))
 
     def close(self):
         """Ends all connections; calls under way fail at once."""
@@ -111,7 +151,8 @@ class RestTransport:
             kind = TRANSIENT
         elif status in _REFUSED:
             kind = REFUSED
-        raise Fault(kind, f"HTTP {status}: {words.get('error', '')}")
+        why = words.get("error") or words.get("detail") or "without a reason"
+        raise Fault(kind, f"HTTP {status}: {why}")
 
     def _exchange(self, verb, path, body, ends):
         """Status and body; a kept connection may have ended meanwhile."""
@@ -196,12 +237,29 @@ def _plain(values):
 
 def _array(name, values, dtype):
     if dtype != "object":
+        # KServe's JSON has null for NaN, of which NumPy makes NaN again.
         return np.array(values, dtype)
     if name.endswith("_bytes"):
         values = [base64.b64decode(value["b64"]) for value in values]
-    else:
-        values = [value.encode() for value in values]
-    return np.array(values, object)
+    return np.array(_encoded(values), object)
+
+
+def _encoded(values):
+    """Bytes of strings, in lists as deep as they are."""
+    if isinstance(values, list):
+        return [_encoded(value) for value in values]
+    return values if isinstance(values, bytes) else values.encode()
+
+
+def _columns(tensors):
+    """`{name: Column}` of KServe's metadata."""
+    return {
+        one["name"]: Column(
+            _KINDS.get(one["datatype"], one["datatype"].lower()),
+            tuple(int(side) for side in one["shape"]),
+        )
+        for one in tensors
+    }
 
 
 def _odd(words):

@@ -29,11 +29,15 @@ class Target(NamedTuple):
     """What is asked: of which version, by which signature."""
 
     model: str
-    version: int
+    version: int | None  # None if the server knows no versions
     signature: str
     input: str  # the alias of the encoded images
     outputs: dict  # alias to `transport.Column`, of those to keep
     only: str | None = None  # the alias, if the signature has no other output
+
+    def __str__(self):
+        number = "" if self.version is None else f", version {self.version}"
+        return f"{self.model}{number}"
 
 
 class Patience(NamedTuple):
@@ -149,9 +153,8 @@ class Sender:
         """
         if fault.kind == FATAL:
             raise ServingError(
-                f"the server no longer answers for {self._target.model}, "
-                f"version {self._target.version}: {fault}. What has come is "
-                "kept: the same command continues."
+                f"the server no longer answers for {self._target}: {fault}. "
+                "What has come is kept: the same command continues."
             ) from fault
         if fault.kind == REFUSED:
             return

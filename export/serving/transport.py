@@ -8,6 +8,7 @@ from export.serving.faults import FATAL, Fault
 
 _NUMERIC_HOST = re.compile(r"\[[0-9a-fA-F:.]+\]|[^\[\]:/@]+")
 SCHEMES = {"grpc": 8500, "http": 8501}  # and TF Serving's usual ports
+DEFAULT_SIGNATURE = "serving_default"
 
 
 class Column(NamedTuple):
@@ -28,7 +29,7 @@ class Described(NamedTuple):
     """A version of a model that a server has loaded."""
 
     model: str
-    version: int
+    version: int | None  # None if the server knows no versions
     signatures: dict[str, Signature]
 
 

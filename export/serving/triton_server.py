@@ -11,16 +11,15 @@ import threading
 
 import numpy as np
 
-from export.serving import exports
+from export.serving import exports, independent
 from export.serving.faults import ServingError
+from export.serving.ports import refuse_taken
 from tfclust import options
 from tfclust.cli import flags
 from tfclust.data import check_uri
 from tfclust.options import option
 from tfclust.runtime import quiet, terminal
-from tfclust.saved_model import newest_version
 
-_SIGNATURE, _INPUT = "serving_default", "image_bytes"
 _CHECKED_BATCHES = (1, 7, 32)
 
 
@@ -55,52 +54,38 @@ class Served:
       name: str, of the model. folder: `pathlib.Path` of its versions.
       config: `TritonConfig`.
 
+    Attributes:
+      model: `independent.Model`.
+
     Raises:
-      ServingError: if PyTriton is not installed, or does not start.
+      ServingError: if PyTriton is not installed, or a port is taken.
+      ValueError: if the model cannot be loaded.
     """
 
     def __init__(self, name, folder, config):
-        # Triton's Python processes look for libpython there.
-        libraries = [sysconfig.get_config_var("LIBDIR")]
-        libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
-        os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
-        try:
-            from pytriton import triton
-            from pytriton.decorators import batch
-            from pytriton.model_config import (
-                DynamicBatcher,
-                ModelConfig,
-                Tensor,
-            )
-        except ImportError as error:
-            raise ServingError(
-                f"Triton needs PyTriton. Received: {error}. `make "
-                "serve-triton` makes an environment for it; it does not "
-                "go with NumPy 2."
-            ) from error
-        import tensorflow as tf
-
-        self.name = name
-        self._loaded = tf.saved_model.load(str(newest_version(folder)))
-        self._compute = self._loaded.signatures[_SIGNATURE]
-        self._server = triton.Triton(
-            config=triton.TritonConfig(
-                http_port=config.http_port,
-                grpc_port=config.grpc_port,
-                metrics_port=config.metrics_port,
-            )
-        )
+        triton, batch, kinds = _pytriton()
+        ports = {
+            f"{name}_port": getattr(config, f"{name}_port")
+            for name in ("http", "grpc", "metrics")
+        }
+        refuse_taken(**ports)
+        self.model = independent.Model(name, folder)
+        self._server = triton.Triton(config=triton.TritonConfig(**ports))
         self._server.bind(
             model_name=name,
             infer_func=batch(self._answer),
-            inputs=[Tensor(name=_INPUT, dtype=bytes, shape=(1,))],
-            outputs=[
-                Tensor(name=n, dtype=_kind(spec), shape=_row(spec))
-                for n, spec in self._compute.structured_outputs.items()
+            inputs=[
+                kinds.Tensor(name=independent.INPUT, dtype=bytes, shape=(1,))
             ],
-            config=ModelConfig(
+            outputs=[
+                kinds.Tensor(name=n, dtype=_kind(spec), shape=_row(spec))
+                for n, spec in self.model.outputs.items()
+            ],
+            config=kinds.ModelConfig(
                 max_batch_size=config.max_batch_size,
-                batcher=DynamicBatcher(max_queue_delay_microseconds=5_000),
+                batcher=kinds.DynamicBatcher(
+                    max_queue_delay_microseconds=5_000
+                ),
             ),
         )
 
@@ -111,17 +96,27 @@ class Served:
     def __exit__(self, *error):
         self._server.stop()
 
-    def compute(self, files):
-        """The model's own answers to encoded images, a dict of arrays."""
-        import tensorflow as tf
-
-        found = self._compute(**{_INPUT: tf.constant(files, tf.string)})
-        return {name: rows.numpy() for name, rows in found.items()}
-
     def _answer(self, **inputs):
-        rows = self.compute(list(inputs[_INPUT][:, 0]))
+        rows = self.model.answers(list(inputs[independent.INPUT][:, 0]))
         # A row of one number has a shape of its own for Triton.
         return {n: r[:, None] if r.ndim == 1 else r for n, r in rows.items()}
+
+
+def _pytriton():
+    """PyTriton's modules, with its libraries where it looks for them."""
+    # Triton's Python processes look for libpython there.
+    libraries = [sysconfig.get_config_var("LIBDIR")]
+    libraries += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+    try:
+        from pytriton import model_config, triton
+        from pytriton.decorators import batch
+    except ImportError as error:
+        raise ServingError(
+            f"Triton needs PyTriton. Received: {error}. `make serve-triton` "
+            "makes an environment for it; it does not go with NumPy 2."
+        ) from error
+    return triton, batch, model_config
 
 
 def main():
@@ -142,14 +137,14 @@ def main():
             f"http://localhost:{config.http_port}/v2/models/{name}"
         )
         if config.check_images:
-            check(served, config)
+            check(served.model, config)
             return
         ended = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: ended.set())
         ended.wait()
 
 
-def check(served, config, say=terminal.say):
+def check(model, config, say=terminal.say):
     """Compares Triton's answers over both protocols with the model's own.
 
     Raises:
@@ -157,32 +152,19 @@ def check(served, config, say=terminal.say):
     """
     from pytriton.client import ModelClient
 
-    from export.serving import pictures
-
-    shown = pictures.Pictures(config.check_images, max_bytes=1 << 25)
-    files = [shown.encoded(i) for i in range(max(_CHECKED_BATCHES))]
+    files = independent.files_to_send(
+        config.check_images, max(_CHECKED_BATCHES)
+    )
     ports = {"grpc": config.grpc_port, "http": config.http_port}
     for protocol, port in ports.items():
-        with ModelClient(f"{protocol}://localhost:{port}", served.name) as asks:
+        with ModelClient(f"{protocol}://localhost:{port}", model.name) as asks:
             for size in _CHECKED_BATCHES:
                 some = files[:size]
                 given = np.array(some, dtype=object)[:, None]
                 found = asks.infer_batch(given)
-                _compare(found, served.compute(some), protocol)
+                own = model.answers(some)
+                independent.refuse_others(found, own, f"Triton's {protocol}")
         say(f"{protocol}: answers equal the model's own.")
-
-
-def _compare(found, expected, protocol):
-    for name, rows in expected.items():
-        answer = found[name].reshape(rows.shape)
-        same = np.array_equal(answer, rows)
-        if rows.dtype.kind == "f":
-            # Other batches may round differently.
-            same = np.allclose(answer, rows, rtol=0, atol=1e-5, equal_nan=True)
-        if not same:
-            raise ServingError(
-                f"{protocol}: Triton's {name} is not the model's own."
-            )
 
 
 def _kind(spec):
@@ -192,7 +174,8 @@ def _kind(spec):
 
 
 def _row(spec):
-    return tuple(spec.shape[1:]) or (1,)
+    sides = [-1 if side is None else side for side in spec.shape[1:]]
+    return tuple(sides) or (1,)
 
 
 if __name__ == "__main__":

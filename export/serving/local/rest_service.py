@@ -213,10 +213,15 @@ def _words(found, by_row):
     only = next(iter(columns)) if len(columns) == 1 else None
     if not by_row:
         return {"outputs": columns if only is None else columns[only]}
-    rows = [
-        dict(zip(columns, row, strict=True))
-        for row in zip(*columns.values(), strict=True)
-    ]
+    try:
+        rows = [
+            dict(zip(columns, row, strict=True))
+            for row in zip(*columns.values(), strict=True)
+        ]
+    except (TypeError, ValueError) as error:
+        raise Refused(
+            INVALID, f"outputs have no row for each instance: {error}"
+        ) from error
     if only is not None:
         rows = [row[only] for row in rows]
     return {"predictions": rows}
@@ -227,7 +232,14 @@ def _values(name, array):
         return array.tolist()
     if name.endswith("_bytes"):
         return [{"b64": base64.b64encode(v).decode()} for v in array.tolist()]
-    return [value.decode("utf-8", "replace") for value in array.tolist()]
+    return _texts(array.tolist())
+
+
+def _texts(values):
+    """Strings of bytes, in lists as deep as they are."""
+    if isinstance(values, list):
+        return [_texts(value) for value in values]
+    return values.decode("utf-8", "replace")
 
 
 def _metadata(version):

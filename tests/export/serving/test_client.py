@@ -99,7 +99,7 @@ def test_every_image_has_its_own_answer_in_npz(
     about = json.loads(str(arrays["about"]))
     assert about["version"] == 2 and about["model"] == MODEL
     output_text = capsys.readouterr().out
-    assert "answered for 14 of 16 images" in output_text
+    assert "14 of 16 images answered" in output_text
     assert status(*arguments) == 2  # it is there already
     assert "--restart" in capsys.readouterr().err
 
@@ -189,9 +189,14 @@ def test_each_fault_is_one_clear_line(
         ),
         (["--url=grpc://here", "--label=a", "--version=1"], "either version"),
         (["--url=grpc://here", "--batch_size=0"], "batch_size must be at"),
+        (["--url=grpc://here", "--output={}.npz"], "output must be a file"),
+        (["--url=grpc://here", "--output=/proc/x/f.npz"], "output must be in"),
     ],
 )
 def test_bad_input_is_one_line(photos, tmp_path, capsys, arguments, words):
+    folder = tmp_path / "folder"
+    folder.with_suffix(".npz").mkdir()
+    arguments = [word.format(folder) for word in arguments]
     assert status(
         "--model=mine", f"--images=folder:{photos}",
         f"--output={tmp_path}/f.npz", "--retries=1", *arguments,
