@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -134,7 +135,11 @@ def _in_a_process(config, name):
     """
     words = [f"--models={config.models[0]}", f"--http_port={config.http_port}"]
     module = [sys.executable, "-m", "export.serving.kserve_server"]
-    server = subprocess.Popen([*module, *words], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [*module, *words],
+        env={**os.environ, "KSERVE_LOGLEVEL": "WARNING"},
+        stdout=subprocess.DEVNULL,
+    )
     asks = transport.connect(config.url)
     ends = time.monotonic() + _START_SECONDS
     try:

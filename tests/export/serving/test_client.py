@@ -205,6 +205,18 @@ def test_bad_input_is_one_line(photos, tmp_path, capsys, arguments, words):
     assert words in error and error.count("\n") == 1
 
 
+def test_a_folder_without_a_good_image_is_one_line(server, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "text.png").write_text("no image")
+    assert status(
+        f"--url={server.grpc_url}", f"--model={MODEL}",
+        f"--images=folder:{tmp_path}/photos", f"--output={tmp_path}/f.npz",
+    ) == 2  # fmt: skip
+    error = capsys.readouterr().err
+    assert "none of 1 images can be read" in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
 @pytest.mark.parametrize("protocol", ["grpc", slow("http")])
 def test_a_label_means_the_version_that_it_names(
     own_versions, photos, tmp_path, protocol

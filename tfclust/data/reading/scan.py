@@ -138,6 +138,12 @@ def good_and_skipped(checks, names, uri, max_bad_share):
         shown = "; ".join(
             f"{name}: {reason}" for name, reason in skipped[:_NAMES_SHOWN]
         )
+        if max_bad_share >= 1:  # where a command has no such flag, too
+            raise UnreadableImages(
+                f"{one_line(uri)}: none of {len(names)} images can be read. "
+                f"First: {shown}. Give other images.",
+                skipped,
+            )
         raise UnreadableImages(
             f"{one_line(uri)}: {len(bad)} of {len(names)} images cannot be "
             f"read, more than a share of {max_bad_share:g}. First: {shown}. "
