@@ -11,6 +11,7 @@ from tfclust import evaluation, options
 from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
+from tfclust.runs import folder
 from tfclust.runtime import terminal
 from tfclust.training import comparing, measuring, next_steps
 
@@ -129,27 +130,61 @@ def main():
     def say(line):
         terminal.say(line, sys.stderr)
 
+    filters = _Filters(command, config)
     if command.compare:
-        _compare(command, config, say)
+        _compare(command, config, say, filters)
         return
-    results = measuring.measure(command, config, say)
+    results = measuring.measure(command, config, say, filters.add)
     print(evaluation.format_table(results))
     for sentence in evaluation.verdicts(results):
         terminal.say(sentence)
     output = measuring.output_path(command)
     if output is not None:
-        terminal.say(f"Written: {output}")
+        for path in (output, *filters.write(output)):
+            terminal.say(f"Written: {path}")
     if command.workdir:
         terminal.say(next_steps.after_evaluation(command.workdir))
 
 
-def _compare(command, config, say):
+class _Filters:
+    """The page of the protocol `filters`, for which images are at hand now."""
+
+    def __init__(self, command, config):
+        where = command.output or command.workdir
+        if "filters" in config.protocols and not where:
+            raise ValueError(
+                "the protocol filters writes a page beside the figures. "
+                f"Received: saved_model={command.saved_model} without output. "
+                "Give --output=figures.json, or leave filters out of "
+                "protocols."
+            )
+        self._networks: list = []
+
+    def add(self, name, protocol, subject, figures):
+        """`done` of `evaluation.evaluate`."""
+        if protocol == "filters" and figures:
+            from tfclust.reporting import filters  # imports much
+
+            self._networks.append(filters.network(name, subject, figures))
+
+    def write(self, output):
+        """Writes the page beside the figures, if there is one; its paths."""
+        if not self._networks:
+            return []
+        from tfclust.reporting import filters
+
+        page = output.with_name(f"{output.stem}_{folder.FILTERS}")
+        return [filters.write(self._networks, page)]
+
+
+def _compare(command, config, say, filters):
     output = measuring.output_path(command)  # refused before hours of work
-    results = comparing.compare(command, config, say)
+    results = comparing.compare(command, config, say, filters.add)
     written = comparing.write(results, output)
     from tfclust.reporting import comparison  # imports much
 
     written.append(comparison.write(results, output.with_suffix(".html")))
+    written += filters.write(output)
     print(evaluation.markdown(results))
     for path in written:
         terminal.say(f"Written: {path}")

@@ -207,8 +207,8 @@ def replicas_parts(num_replicas):
     import steps
 
     from tfclust import methods
-    from tfclust.engine.loop import distribute
     from tfclust.runtime import devices
+    from tfclust.runtime.sharing import distribute
 
     batch_size = 64
     strategy = devices.make_strategy("auto", num_replicas)

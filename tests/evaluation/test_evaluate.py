@@ -334,6 +334,46 @@ def test_saved_model_without_a_recipe_has_no_untrained_twin(
     assert "--baselines=pixels,colours" in capsys.readouterr().err
 
 
+def test_page_of_filters_is_written_beside_the_figures(
+    workdir, tmp_path, capsys
+):
+    output = tmp_path / "seen.json"
+    words = "--protocols=filters", "--filter_images=3", "--baselines=untrained"
+    assert status_of(f"--workdir={workdir}", f"--output={output}", *words) == 0
+    printed = capsys.readouterr().out
+    page = tmp_path / "seen_filters.html"
+    assert f"Written: {page}" in printed and "alike for all images %" in printed
+    found = json.loads(output.read_text())
+    shown = found["trained"]["filters"]["stem_channels"][0]
+    assert len(shown["images"]) == len(shown["names"]) == 3
+    text = page.read_text("utf-8")
+    shown = [
+        len(of["filters"][f"{layer}_channels"])
+        for of in found.values()
+        for layer in of["filters"]["layers"]
+    ]
+    assert text.count("<figure>") == sum(shown) > 20
+    assert ">trained</h2>" in text and ">untrained</h2>" in text
+
+
+def test_filters_need_a_place_for_their_page_and_the_networks_graph(
+    version, tmp_path, capsys
+):
+    bare = tmp_path / "bare"
+    shutil.copytree(version, bare)
+    (bare / "assets.extra/backbone.keras").unlink()
+    words = f"--saved_model={bare}", "--protocols=filters", "--baselines="
+    told = []
+    for more in ([], [f"--output={tmp_path / 'out.json'}"]):
+        assert status_of(*words, *more) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.count("\n") == 1
+        told.append(captured.err)
+    assert "Give --output=figures.json" in told[0]
+    assert "must have assets.extra/backbone.keras" in told[1]
+    assert "Write it again with tfclust.export" in told[1]
+
+
 def test_command_refuses_a_missing_run_in_a_process_of_its_own(tmp_path):
     arguments = ["-m", "tfclust.evaluate", f"--workdir={tmp_path}"]
     done = processes.run(arguments)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfclust.evaluation import intervals
+from tfclust.evaluation import intervals, scores
 from tfclust.ops import partitions
 
 
@@ -27,14 +27,24 @@ def test_interval_where_all_or_none_are_right_is_a_point(share):
     assert intervals.of_share(share, 50) == [share, share]
 
 
+def agreeing(figure, labels, clusters, *, resamples, seed=0):
+    """[low, high] of the agreement of partitions."""
+    found = intervals.of_figures(
+        lambda rows: {"x": figure(labels[rows], clusters[rows])},
+        len(labels),
+        resamples=resamples,
+        seed=seed,
+        moved=True,
+    )
+    return found["x_interval"]
+
+
 def test_interval_of_partitions_is_that_of_a_plain_loop():
     random = np.random.default_rng(0)
     labels = random.integers(4, size=300)
     clusters = np.where(random.random(300) < 0.7, labels, 0)
 
-    low, high = intervals.of_pairs(
-        partitions.nmi, labels, clusters, resamples=300, seed=0
-    )
+    low, high = agreeing(partitions.nmi, labels, clusters, resamples=300)
 
     drawn = [random.integers(300, size=300) for _ in range(500)]
     loop = [partitions.nmi(labels[rows], clusters[rows]) for rows in drawn]
@@ -42,9 +52,7 @@ def test_interval_of_partitions_is_that_of_a_plain_loop():
     expected = value + np.quantile(loop, [0.025, 0.975]) - np.mean(loop)
     np.testing.assert_allclose([low, high], expected, atol=0.03)
     assert low < value < high
-    again = intervals.of_pairs(
-        partitions.nmi, labels, clusters, resamples=300, seed=0
-    )
+    again = agreeing(partitions.nmi, labels, clusters, resamples=300)
     assert again == [low, high]
 
 
@@ -59,9 +67,73 @@ def test_interval_of_ami_holds_the_truth_though_draws_have_copies():
     truth = partitions.ami(*drawn(200_000))
     held = 0
     for seed in range(20):
-        low, high = intervals.of_pairs(
+        low, high = agreeing(
             partitions.ami, *drawn(200), resamples=60, seed=seed
         )
         held += low <= truth <= high
     # 19 expected; 14 or fewer in one of 3,000 cases. Without moving: 1.
+    assert held >= 15
+
+
+def test_several_figures_have_the_same_draws():
+    values = np.random.default_rng(0).normal(size=50)
+    calls = []
+
+    def figures(rows):
+        calls.append(rows)
+        return {"mean": values[rows].mean(), "least": values[rows].min()}
+
+    found = intervals.of_figures(figures, 50, resamples=30, seed=0)
+
+    assert len(calls) == 31 and list(found) == [
+        "mean_interval",
+        "least_interval",
+    ]
+    drawn = [figures(rows) for rows in calls[1:31]]
+    for name in ("mean", "least"):
+        limits = np.quantile([of[name] for of in drawn], [0.025, 0.975])
+        np.testing.assert_allclose(found[f"{name}_interval"], limits)
+
+
+def test_intervals_of_means_are_scipys():
+    values = np.random.default_rng(0).random(80)
+    found = intervals.of_means({"mAP": values}, resamples=100, seed=3)
+    expected = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=100,
+        batch=1,
+        method="percentile",
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    np.testing.assert_allclose(found["mAP_interval"], expected)
+
+
+def test_no_interval_where_there_is_none():
+    def of_draw(rows):
+        return {"a": float(len(set(rows))), "b": np.nan}
+
+    knobs = {"resamples": 5, "seed": 0}
+    assert intervals.of_figures(of_draw, 1, **knobs) == {}
+    assert intervals.of_figures(of_draw, 9, resamples=0, seed=0) == {}
+    assert list(intervals.of_figures(of_draw, 9, **knobs)) == ["a_interval"]
+    assert intervals.of_means({"mAP": np.zeros(0)}, **knobs) == {}
+
+
+def ranked(random, count):
+    """Scores `[N, 4]`, and which of four classes images have."""
+    sets = (random.random([count, 4]) < [0.05, 0.1, 0.2, 0.3]).astype(np.int8)
+    return sets * 1.2 + random.normal(size=sets.shape), sets
+
+
+def test_interval_of_map_holds_the_truth():
+    random = np.random.default_rng(0)
+    truth = scores.mean_average_precision(*ranked(random, 100_000))["map_area"]
+    held = 0
+    for seed in range(20):
+        low, high = scores.map_intervals(*ranked(random, 300), 60, seed)[
+            "map_area_interval"
+        ]
+        held += low <= truth <= high
+    # 19 expected; 14 or fewer in one of 3,000 cases.
     assert held >= 15

@@ -37,6 +37,8 @@ def test_by_class_it_is_the_rules_on_the_features():
     for name in ("mAP", "mAP@R", "R@1", "R@5", "R@10"):
         assert figures[name] == pytest.approx(expected[name] / 100, abs=1e-4)
         assert 0 < figures[f"{name}_chance"] < 1
+        low, high = figures[f"{name}_interval"]
+        assert low <= figures[name] <= high and high - low < 0.5
     assert figures["queries"] == 30 and figures["alone"] == 0
     line = evaluation.format_table(results).splitlines()[2]
     assert line.startswith("retrieval, mAP %")
@@ -45,6 +47,7 @@ def test_by_class_it_is_the_rules_on_the_features():
 def test_one_image_a_class_finds_nothing_and_says_how_many_are_alone():
     figures, _ = measured(first_pixel, noise(np.arange(5)))
     assert figures["alone"] == 5 and figures["queries"] == 0
+    assert "mAP_interval" not in figures
 
 
 def test_images_without_labels_need_ground_truth():
@@ -84,6 +87,8 @@ def test_by_instance_it_pools_regions_of_the_networks_map(tmp_path):
 
     assert figures["figures"] == ["mAP", "mP@1", "mP@5", "mP@10"]
     assert 0 < figures["mAP"] <= 1 and 0 < figures["mAP_chance"] < 1
+    low, high = figures["mAP_interval"]
+    assert low <= figures["mAP"] <= high
     # Of pixels there is no map.
     with pytest.raises(ValueError, match="pools a network's map"):
         measured(evaluation.pixels, data.open_source(uri), **knobs)

@@ -81,7 +81,7 @@ def test_figures_are_scikit_learns():
     known = true != masks.IGNORED
     expected = confusion_matrix(true[known], found[known], labels=range(5))
     np.testing.assert_array_equal(counts, expected)
-    figures = segmenting.Confusion(counts).figures()
+    figures = segmenting.Confusion.of(counts[None]).figures()
     shares = jaccard_score(
         true[known], found[known], labels=range(4), average=None
     )
@@ -93,9 +93,28 @@ def test_figures_are_scikit_learns():
 
 def test_naming_the_largest_class_is_the_chance_level():
     counts = np.array([[6, 0, 0], [3, 0, 0], [0, 0, 0]])
-    figures = segmenting.Confusion(counts).figures()
+    figures = segmenting.Confusion.of(counts[None]).figures()
     assert figures["miou"] == figures["miou_chance"] == pytest.approx(1 / 3)
     assert figures["pixel_accuracy"] == figures["pixel_accuracy_chance"]
+
+
+def test_intervals_are_those_of_a_loop_over_images_drawn_again():
+    random = np.random.default_rng(0)
+    tables = random.integers(0, 50, [40, 3, 3]) + 60 * np.eye(3, dtype=int)
+    tables[5] = 0  # an image of ignored pixels
+    found = segmenting.Confusion.of(tables).intervals(resamples=400, seed=1)
+    loop = []
+    for _ in range(2000):
+        total = tables[random.integers(40, size=40)].sum(axis=0)
+        right = np.diag(total)
+        shares = right / (total.sum(0) + total.sum(1) - right)
+        loop.append([shares.mean(), right.sum() / total.sum()])
+    expected = np.quantile(loop, [0.025, 0.975], axis=0).T
+    names = "miou_interval", "pixel_accuracy_interval"
+    width = np.diff(expected).max()
+    np.testing.assert_allclose(
+        [found[n] for n in names], expected, atol=0.15 * width
+    )
 
 
 def nearest_loop(mask, scale, offset, side):
@@ -165,7 +184,7 @@ def test_what_knows_the_colours_gets_every_pixel_right(folder):
     total = sum(
         (masks.mask_of(source, i) != masks.IGNORED).sum() for i in range(3)
     )
-    assert found.counts.sum() == total
+    assert found.true.sum() == found.right.sum() == total
 
 
 def test_loss_is_the_mean_over_known_pixels():
@@ -210,6 +229,8 @@ def test_a_head_learns_the_masks_of_coloured_squares(
     )
     figures = results["trained"]["segmentation"]
     assert figures["miou"] > figures["miou_chance"] + 0.2
+    low, high = figures["miou_interval"]
+    assert low <= figures["miou"] <= high
     assert results["pixels"] == {"segmentation": {}}
     assert f"segmentation, {head} head, mIoU %" in evaluation.format_table(
         results

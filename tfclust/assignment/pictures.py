@@ -27,13 +27,15 @@ def pictures(source, indices):
     }
 
 
-def small_images(source, indices, side):
+def small_images(source, indices, side, resize_size=None):
     """Yields (index, uint8 `[side, side, 3]`) of some images, each once.
 
     Args:
       source: `data.Source`.
       indices: ints, in any order, each any number of times.
       side: int, pixels.
+      resize_size: int, short side before the centre is cut out; None for
+        `side`, which leaves most of the image.
     """
     rows = np.unique(np.asarray(indices, np.int64))
     if not len(rows):
@@ -41,7 +43,7 @@ def small_images(source, indices, side):
     batches = data.evaluation_batches(
         data.Sample(source, rows),
         image_size=side,
-        resize_size=side,
+        resize_size=resize_size or side,
         batch_size=min(_BATCH, len(rows)),
     )
     for batch in batches:

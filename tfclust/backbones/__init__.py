@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tfclust.backbones.adapting import adapt
     from tfclust.backbones.config import BackboneConfig
     from tfclust.backbones.factory import build, from_config
+    from tfclust.backbones.first_layer import FirstFilters, first_filters
     from tfclust.backbones.frozen import freeze, passes
     from tfclust.backbones.initial_weights import Loaded, load_weights
     from tfclust.backbones.levels import pyramid, stages
@@ -24,11 +25,13 @@ else:
 
 __all__ = [
     "BackboneConfig",
+    "FirstFilters",
     "Loaded",
     "adapt",
     "build",
     "check_image_sizes",
     "check_size",
+    "first_filters",
     "freeze",
     "from_config",
     "layer_maps",

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfclust.engine import batch_statistics, loop
-from tfclust.runtime import replicas
+from tfclust.engine import batch_statistics
+from tfclust.runtime import replicas, sharing
 
 
 class Extractor:
@@ -18,7 +18,7 @@ class Extractor:
         """Arguments and result are those of `Method.extract`."""
         method = self._method
         data = method.views
-        batches = loop.distribute(
+        batches = sharing.distribute(
             method.distribute_strategy,
             lambda **shards: data.extraction_batches(
                 views,

@@ -6,15 +6,12 @@ Here an epoch's dataset is made after `begin_epoch` and `reassign`, and (seed,
 step) is the whole position in the data.
 """
 
-import concurrent.futures
-import functools
 import time
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tfclust.runtime import replicas
+from tfclust.runtime import sharing
 
 _PROBE_STEPS = 16  # steps between two measurements of the wait for images
 
@@ -37,68 +34,6 @@ def total_steps(views, epochs, steps):
             f"epochs={epochs}, steps={steps}."
         )
     return count
-
-
-def distribute(strategy, make_batches):
-    """Batches for the replicas of this host, each on its device.
-
-    Each replica has its own pipeline for its slice of the global batch, so the
-    number of hosts and replicas changes no batch. While a GPU computes, the
-    next batch is copied to it.
-
-    TensorFlow's distributed datasets do the same, but leave functions behind
-    for each device and epoch, and use autotuning, which makes the end of an
-    epoch wait (`tfclust/runtime/parallel.py`) and cannot be turned off.
-
-    Args:
-      strategy: `tf.distribute.Strategy`.
-      make_batches: function of `num_shards` and `shard` -> dataset.
-
-    Returns:
-      A generator of elements; with several replicas, of values per replica.
-    """
-    batches = _by_replica(strategy, make_batches)
-    ahead = tf.config.list_logical_devices("GPU")
-    return _ahead(batches) if ahead else batches
-
-
-class _Ended(Exception):
-    """A pipeline has no more batches; an error in one is raised as itself."""
-
-
-def _by_replica(strategy, make_batches):
-    num_shards = strategy.num_replicas_in_sync
-
-    @functools.cache
-    def pipeline(replica):
-        with tf.device("CPU:0"):
-            return iter(make_batches(num_shards=num_shards, shard=replica))
-
-    def take(replica):
-        for batch in pipeline(replica):
-            return batch
-        raise _Ended
-
-    while True:
-        try:
-            batch = replicas.on_devices(strategy, take)
-        except _Ended:  # all replicas' pipelines have the same length
-            return
-        yield batch
-
-
-def _ahead(batches):
-    """`batches`, each fetched while the one before is in use.
-
-    `tf.data.experimental.prefetch_to_device` does the same for one device, but
-    leaves six functions per dataset in TensorFlow's graph: 0.8 MB an epoch that
-    are never freed.
-    """
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(next, batches, None)
-        while batch := waiting.result():
-            waiting = thread.submit(next, batches, None)
-            yield batch
 
 
 def run(method, views, *, total_steps, start_step, callbacks):
@@ -170,7 +105,7 @@ def _run_epoch(method, views, start, total_steps, callbacks):
 
 
 def _epoch_batches(method, views, epoch, first):
-    return distribute(
+    return sharing.distribute(
         method.distribute_strategy,
         lambda **shards: views.batches(
             epoch, start_step=first, order=method.order_snapshot, **shards

@@ -77,21 +77,23 @@ def interval_figures(labels, clusters, resamples, seed):
     """
     from tfclust.ops import partitions
 
-    if not resamples:
-        return {}
-    figures = {
+    measures = {
         "nmi": partitions.nmi,
         "ami": partitions.ami,
         "ari": partitions.ari,
         "purity": partitions.purity,
         "accuracy": partitions.hungarian_accuracy,
     }
-    return {
-        f"{name}_interval": intervals.of_pairs(
-            figure, labels, clusters, resamples=resamples, seed=seed
-        )
-        for name, figure in figures.items()
-    }
+
+    def figures(rows):
+        return {
+            name: measure(labels[rows], clusters[rows])
+            for name, measure in measures.items()
+        }
+
+    return intervals.of_figures(
+        figures, len(labels), resamples=resamples, seed=seed, moved=True
+    )
 
 
 def columns(title, short="", *, prefix="", ending="", said=True):

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from tfclust.evaluation.intervals import RESAMPLES
 from tfclust.evaluation.protocols.table import PROTOCOLS
 from tfclust.options import check, option
 
@@ -57,10 +58,27 @@ class SharedConfig:
     )
     evaluation_seed: int = option(
         0,
-        "Seed of k-means starts, held-out images and probes.",
+        "Seed of k-means starts, held-out images, probes and intervals.",
         lower=0,
         upper=2**32 - 1,
     )
+    bootstrap_resamples: int | None = option(
+        None,
+        "Draws of the test images for 95 % intervals of mAP, mIoU and "
+        "retrieval, and of agreement of clusters; empty for 200, but for "
+        "agreement, whose draws take longer, only with compare. Intervals of "
+        "shares, such as top-1, need none.",
+        lower=0,
+    )
+
+    @property
+    def intervals(self):
+        """Draws and seed of intervals that take little time."""
+        draws = self.bootstrap_resamples
+        return {
+            "resamples": RESAMPLES if draws is None else draws,
+            "seed": self.evaluation_seed,
+        }
 
     def __post_init__(self):
         check(self)

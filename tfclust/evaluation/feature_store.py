@@ -55,10 +55,16 @@ class FeatureStore:
 
     def get(self, key):
         """The array kept under `key`, or None."""
+        found = self.get_all(key)
+        return None if found is None else found["rows"]
+
+    def get_all(self, key):
+        """The arrays by name that `put_all` has kept under `key`, or None."""
         path = self._path(key)
         try:
             with np.load(path, allow_pickle=False) as found:
-                rows = found["rows"]  # compared with its CRC as it is read
+                # Compared with their CRCs as they are read.
+                arrays = {name: found[name] for name in found.files}
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -70,24 +76,33 @@ class FeatureStore:
             return None
         with contextlib.suppress(OSError):  # a folder that may only be read
             os.utime(path)  # used last
-        return rows
+        return arrays
 
     def put(self, key, rows):
         """Keeps an array, if it has room; atomic."""
-        if rows.nbytes > self._limit:
+        self.put_all(key, {"rows": rows})
+
+    def put_all(self, key, arrays):
+        """Keeps arrays by name in the place of those before; as `put`."""
+        num_bytes = sum(array.nbytes for array in arrays.values())
+        if num_bytes > self._limit:
             return
         path = self._path(key)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(rows.nbytes)
+            self._make_room(num_bytes)
             with files.replacing(path) as file:
-                np.savez(file, rows=rows)
+                np.savez(file, **arrays)
         except OSError as error:
             # Features that are not kept cost time, not the evaluation.
             self._say(
                 f"Features are not kept in {self._folder}: "
                 f"{error.strerror or error}."
             )
+
+    def remove(self, key):
+        """Removes what is kept under `key`."""
+        self._remove(self._path(key))
 
     def _make_room(self, num_bytes):
         """Removes what was used longest ago, and what a kill left behind."""

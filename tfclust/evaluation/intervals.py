@@ -10,6 +10,7 @@ without it in 27 %.
 
 import numpy as np
 
+RESAMPLES = 200  # where the draws take little time
 _LIMITS = (0.025, 0.975)
 
 
@@ -29,27 +30,65 @@ def of_share(share, num_images):
     return [float(count / num_images) for count in counts]
 
 
-def of_pairs(figure, labels, clusters, *, resamples, seed):
-    """[low, high] of a figure of two partitions of the test images.
+def of_figures(figures, num_images, *, resamples, seed, moved=False):
+    """`{figure}_interval`, [low, high], of figures of the test images.
 
     Args:
-      figure: function of int `[N]` labels and clusters to a float.
-      labels, clusters: int `[N]`.
-      resamples: int, draws.
+      figures: function of int `[N]`, images with repetition, to a dict of
+        floats with always the same names.
+      num_images: int N.
+      resamples: int, draws, the same for all figures; 0 for no intervals.
       seed: int.
+      moved: whether draws are moved so that their mean is the figure itself.
+
+    Returns:
+      dict; without figures that some draw has not, and empty for one image.
     """
+    if not resamples or num_images < 2:
+        return {}
     from scipy import stats
 
+    names = list(figures(np.arange(num_images)))
+
+    def of_draw(rows, axis):
+        del axis  # the last: one draw, `[1, N]`
+        drawn = figures(rows[0].astype(np.int64))  # SciPy makes floats of them
+        return np.array([[drawn[name]] for name in names])  # [F, 1]
+
     found = stats.bootstrap(
-        (labels, clusters),
-        figure,
+        (np.arange(num_images),),
+        of_draw,
         n_resamples=resamples,
         batch=1,
-        vectorized=False,
-        paired=True,
+        vectorized=True,
         confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    moved = figure(labels, clusters) - found.bootstrap_distribution.mean()
-    return [float(limit + moved) for limit in found.confidence_interval]
+    limits = np.stack(found.confidence_interval, axis=-1)  # [F, 2]
+    if moved:
+        whole = of_draw(np.arange(num_images)[None], axis=-1)  # [F, 1]
+        means = found.bootstrap_distribution.mean(axis=-1, keepdims=True)
+        limits = limits + whole - means
+    return {
+        f"{name}_interval": of.tolist()
+        for name, of in zip(names, limits, strict=True)
+        if np.isfinite(of).all()
+    }
+
+
+def of_means(values, *, resamples, seed):
+    """`of_figures` that are means over queries, drawn again likewise.
+
+    Args:
+      values: `{figure: float [Q]}`.
+    """
+    found = {}
+    for name, column in values.items():
+        found |= of_figures(
+            lambda rows, name=name, column=column: {name: column[rows].mean()},
+            len(column),
+            resamples=resamples,
+            seed=seed,
+        )
+    return found

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,9 @@ class Network(NamedTuple):
         behind the features; None if there is none.
       clusters: images to int `[B]`, the method's own clusters, or None.
       pseudo_labels: `PseudoLabels`, or None.
+      strategy: `tf.distribute.Strategy` whose replicas share each batch of a
+        pass over images, in whose scope the network was made; None for one
+        device.
     """
 
     features: Callable
@@ -38,6 +41,7 @@ class Network(NamedTuple):
     keras_model: Callable | None = None
     clusters: Callable | None = None
     pseudo_labels: PseudoLabels | None = None
+    strategy: Any = None
 
     def rectified(self):
         """The same with a ReLU after the features."""
@@ -76,6 +80,8 @@ def _digest(model, head, words):
     """SHA-256 of a model's layers and weights, and of a head; hex."""
     # The layers hold what is no weight: means, strides, precision.
     layers = json.dumps(model.get_config(), sort_keys=True, default=repr)
+    # Batch norms made under replicas differ in training alone.
+    layers = layers.replace('"synchronized": true', '"synchronized": false')
     digest = hashlib.sha256(f"{layers}\n{words}".encode())
     for number in (*model.weights, *head):
         array = np.ascontiguousarray(number.numpy())

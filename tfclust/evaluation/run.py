@@ -19,6 +19,7 @@ def evaluate(
     resize_size=None,
     say=None,
     store=None,
+    done=None,
 ):
     """Figures of several backbones on the same images.
 
@@ -36,6 +37,8 @@ def evaluate(
       say: called with a line of text when a protocol is done, or None.
       store: `FeatureStore` where features are kept for the next evaluation,
         or None.
+      done: called with a name, a protocol's name, the `Subject` and the figures
+        when these are there, or None.
 
     Returns:
       `{name: {protocol: {figure: value}}}`; shares between 0 and 1. Figures of
@@ -72,6 +75,8 @@ def evaluate(
             results[name][protocol] = figures
             if say is not None:
                 say(f"{name}: {protocol} {_short(protocol, figures)}")
+            if done is not None:
+                done(name, protocol, subject, figures)
     _add_verdicts(config.protocols, results)
     return results
 

@@ -3,21 +3,23 @@
 import numpy as np
 from sklearn.metrics import precision_recall_curve, top_k_accuracy_score
 
-from tfclust.evaluation.intervals import of_share
+from tfclust.evaluation.intervals import of_figures, of_share
 from tfclust.evaluation.targets import UNKNOWN
 from tfclust.ops.average_precision import area_below, eleven_points
 
 
-def figures(scores, targets):
+def figures(scores, targets, *, resamples=0, seed=0):
     """Figures of the test images.
 
     Args:
       scores: `[Q, C]`, larger for what an image is taken to have.
       targets: `Targets`; images without a label count for nothing.
+      resamples: int, draws for intervals of mAP. seed: int.
 
     Returns:
       dict. One label an image: `top1`, and `top5` if there are more than five
-      classes. Several: `map_area` and `map_11` (`mean_average_precision`).
+      classes. Several: `map_area` and `map_11` (`mean_average_precision`), with
+      intervals if there are draws.
 
     Raises:
       ValueError: if a score is not finite.
@@ -30,7 +32,10 @@ def figures(scores, targets):
             f"{len(scores)} test images. Lower the learning rates."
         )
     if targets.are_sets:
-        return mean_average_precision(scores, targets.test)
+        return {
+            **mean_average_precision(scores, targets.test),
+            **map_intervals(scores, targets.test, resamples, seed),
+        }
     rows = targets.test >= 0
     return top_shares(scores[rows], targets.test[rows])
 
@@ -76,6 +81,18 @@ def mean_average_precision(scores, sets):
         "map_11": float(np.mean(points)),
         "num_classes_judged": len(areas),
     }
+
+
+def map_intervals(scores, sets, resamples, seed):
+    """Intervals of both kinds of mAP; a draw judges the classes it has."""
+
+    def of_draw(rows):
+        if not (sets[rows] == 1).any():
+            return {"map_area": np.nan, "map_11": np.nan}
+        found = mean_average_precision(scores[rows], sets[rows])
+        return {name: found[name] for name in ("map_area", "map_11")}
+
+    return of_figures(of_draw, len(sets), resamples=resamples, seed=seed)
 
 
 def _curve(scores, has):

@@ -12,7 +12,9 @@ import tensorflow as tf
 from tfclust import data
 from tfclust.evaluation.feature_store import key_of
 from tfclust.evaluation.network import as_network
+from tfclust.evaluation.probes.resuming import Keeper
 from tfclust.evaluation.rows import num_bad
+from tfclust.runtime import sharing
 
 # Two crops of an image share at least what both see of its middle.
 _CROP_SCALES = (0.4, 1.0)
@@ -77,7 +79,11 @@ class Subject:
             self.test,
             "two crops",
             lambda: _crop_features(
-                self.backbone, self.test, self.image_size, self.batch_size
+                self.backbone,
+                self.test,
+                self.image_size,
+                self.batch_size,
+                self.network.strategy,
             ),
         )
 
@@ -95,15 +101,20 @@ class Subject:
         return self._kept(
             source,
             "own clusters",
-            lambda: data.ImagePass(compute, source, **self.cut).run(),
+            lambda: data.ImagePass(compute, source, **self.passes).run(),
         )
 
     def _extract(self, source):
         return self._kept(
             source,
             "features",
-            lambda: extract_features(self.backbone, source, **self.cut),
+            lambda: extract_features(self.backbone, source, **self.passes),
         )
+
+    @property
+    def passes(self):
+        """`cut`, and what shares a pass of the network over images."""
+        return {**self.cut, "strategy": self.network.strategy}
 
     @property
     def cut(self):
@@ -113,6 +124,19 @@ class Subject:
             "resize_size": self.resize_size,
             "batch_size": self.batch_size,
         }
+
+    def keeper(self, source, what, **about):
+        """The `Keeper` of a training on a source; None if nothing is kept.
+
+        Args:
+          source: `data.Source`.
+          what: str, which training.
+          **about: for JSON, all else that it depends on.
+        """
+        if self._store is None or not self.network.digest:
+            return None
+        key = key_of(self.network.digest, source, what, **about)
+        return Keeper(self._store, key)
 
     def _kept(self, source, what, compute):
         """What the store has, or else what `compute` gives, which it keeps."""
@@ -173,7 +197,10 @@ def extract_features(backbone, source, **knobs):
 
 
 @data.telling_lost_images()
-def _crop_features(backbone, source, image_size, batch_size):
+def _crop_features(backbone, source, image_size, batch_size, strategy):
+    strategy = strategy or tf.distribute.get_strategy()
+    count = strategy.num_replicas_in_sync
+    whole = min(batch_size, source.num_images) // count * count
     views = data.Views(
         source,
         batch_size=min(batch_size, source.num_images),
@@ -182,23 +209,31 @@ def _crop_features(backbone, source, image_size, batch_size):
         view_scales=(_CROP_SCALES,),
         augmentation="none",
     )
-    batches = views.extraction_batches("train")
 
-    @tf.function(autograph=False)
+    def make_batches(**shards):
+        return views.extraction_batches(
+            "train", batch_size=max(count, whole), **shards
+        )
+
     def forward(batch):
         (crops,) = views.on_device(batch)  # [2, b, S, S, 3]
         features = [backbone(crop) for crop in tf.unstack(crops)]
-        rows = tf.cast(tf.stack(features), tf.float32)  # [2, b, F]
-        return rows, batch["index"], batch["mask"]
+        return tf.cast(tf.stack(features, axis=1), tf.float32)  # [b, 2, F]
 
-    # As in `FeaturePass`.
-    forward = forward.get_concrete_function(batches.element_spec)
-    found = np.empty([2, source.num_images, 0], np.float32)
-    for batch in batches:
-        rows, index, mask = (part.numpy() for part in forward(batch))
-        if not found.size:
-            found = np.empty([*found.shape[:2], rows.shape[-1]], np.float32)
-        found[:, index[mask]] = rows[:, mask]
+    @tf.function(autograph=False)
+    def run(batch):
+        return strategy.run(forward, args=(batch,))
+
+    found, compute = None, None
+    for batch in sharing.distribute(strategy, make_batches):
+        # As in `data.ImagePass`.
+        compute = compute or run.get_concrete_function(batch)
+        rows = sharing.whole(strategy, compute(batch))
+        index = sharing.whole(strategy, batch["index"])
+        kept = sharing.whole(strategy, batch["mask"])
+        if found is None:
+            found = np.empty([2, source.num_images, rows.shape[-1]], np.float32)
+        found[:, index[kept]] = rows[kept].swapaxes(0, 1)
     for rows in found:
         _check_finite(rows, source)
     return found

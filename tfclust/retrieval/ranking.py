@@ -19,6 +19,26 @@ AT = (1, 5, 10)
 _QUERIES = 256  # in a product
 
 
+class Judged(NamedTuple):
+    """What queries find.
+
+    Attributes:
+      values: `{figure: float64 [Q]}` in percent, of the queries that count.
+      counts: dict of what is no mean over queries.
+    """
+
+    values: dict
+    counts: dict
+
+    def figures(self):
+        """Means over the queries, 0 without any, and the counts."""
+        means = {
+            name: float(column.mean()) if len(column) else 0.0
+            for name, column in self.values.items()
+        }
+        return {**means, **self.counts}
+
+
 class InstanceFigures(NamedTuple):
     """What one query finds."""
 
@@ -27,7 +47,12 @@ class InstanceFigures(NamedTuple):
 
 
 def class_figures(gallery, labels, queries=None, query_labels=None):
-    """Figures of retrieval by class, means over the queries.
+    """The figures of `judged_by_class`, which takes the same arguments."""
+    return judged_by_class(gallery, labels, queries, query_labels).figures()
+
+
+def judged_by_class(gallery, labels, queries=None, query_labels=None):
+    """Retrieval by class, query by query.
 
     Args:
       gallery: float32 `[N, F]`, unit rows. labels: int `[N]`, -1 for none.
@@ -35,7 +60,7 @@ def class_figures(gallery, labels, queries=None, query_labels=None):
         others. query_labels: int `[Q]`.
 
     Returns:
-      dict: mAP, R@1, R@5, R@10 and mAP@R in percent, queries (their number) and
+      `Judged` with mAP, R@1, R@5, R@10 and mAP@R, queries (their number) and
       alone (queries of which nothing else has the class; they do not count).
     """
     own = queries is None
@@ -45,7 +70,7 @@ def class_figures(gallery, labels, queries=None, query_labels=None):
         [(labels == label).sum() - own for label in query_labels], np.int64
     )
     counted = np.flatnonzero((counts > 0) & (query_labels >= 0))
-    sums = np.zeros(2 + len(AT))
+    values = np.zeros([len(counted), 2 + len(AT)])
     for start in range(0, len(counted), _QUERIES):
         rows = counted[start : start + _QUERIES]
         scores = queries[rows] @ gallery.T
@@ -55,12 +80,11 @@ def class_figures(gallery, labels, queries=None, query_labels=None):
         hits = labels[order] == query_labels[rows, None]
         if own:
             hits[:, -1] = False  # the query itself
-        sums += _of_hits(hits, counts[rows])
-    means = 100 * sums / max(1, len(counted))
+        values[start : start + _QUERIES] = _of_hits(hits, counts[rows])
     names = ("mAP", "mAP@R", *(f"R@{k}" for k in AT))
-    found = dict(zip(names, map(float, means), strict=True))
+    columns = dict(zip(names, 100 * values.T, strict=True))
     alone = int((query_labels >= 0).sum()) - len(counted)
-    return {**found, "queries": len(counted), "alone": alone}
+    return Judged(columns, {"queries": len(counted), "alone": alone})
 
 
 def chance_figures(labels):
@@ -97,15 +121,16 @@ def chance_figures(labels):
 
 
 def _of_hits(hits, counts):
-    """Sums over queries of AP, AP@R and R@k, from bool `[q, N]`."""
+    """AP, AP@R and R@k of queries, `[q, 5]`, from bool `[q, N]`."""
     ranks = np.arange(1, hits.shape[1] + 1)
     precisions = hits.cumsum(axis=1) / ranks * hits
     within = ranks <= counts[:, None]
-    return [
-        (precisions.sum(axis=1) / counts).sum(),
-        ((precisions * within).sum(axis=1) / counts).sum(),
-        *(hits[:, :k].any(axis=1).sum() for k in AT),
+    columns = [
+        precisions.sum(axis=1) / counts,
+        (precisions * within).sum(axis=1) / counts,
+        *(hits[:, :k].any(axis=1) for k in AT),
     ]
+    return np.stack(columns, axis=1)
 
 
 def instance_figures(ranking, positives, junk):

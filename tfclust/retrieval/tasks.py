@@ -15,7 +15,8 @@ def task(source, queries, truth):
       truth: `landmarks.GroundTruth`; None or empty for classes.
 
     Returns:
-      An object with `notices`, list of str, and `figures(describe)`, a dict.
+      An object with `notices`, list of str; `judged(describe)`, a
+      `ranking.Judged`; and `figures(describe)`, its figures.
 
     Raises:
       ValueError: if the images have no labels, or not those of `truth`.
@@ -46,11 +47,14 @@ class ClassTask:
             )
 
     def figures(self, describe):
+        return self.judged(describe).figures()
+
+    def judged(self, describe):
         gallery = describe(self._source, None)
         if self._queries is None:
-            return ranking.class_figures(gallery, self._source.labels)
+            return ranking.judged_by_class(gallery, self._source.labels)
         rows = describe(self._queries, None)
-        return ranking.class_figures(
+        return ranking.judged_by_class(
             gallery, self._source.labels, rows, self._queries.labels
         )
 
@@ -89,6 +93,9 @@ class InstanceTask:
         self._tell_missing(named - set(places))
 
     def figures(self, describe):
+        return self.judged(describe).figures()
+
+    def judged(self, describe):
         gallery = describe(self._source, [(r, None) for r in self._rows])
         queries = describe(self._queries, self._boxes)
         order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
@@ -99,11 +106,11 @@ class InstanceTask:
             ending = f" {protocol}" if protocol else ""
             if not figures:
                 continue
-            found[f"mAP{ending}"] = 100 * np.mean([f.ap for f in figures])
+            found[f"mAP{ending}"] = 100 * np.array([f.ap for f in figures])
             for place, at in enumerate(ranking.AT):
-                values = [f.precisions[place] for f in figures]
-                found[f"mP@{at}{ending}"] = 100 * np.mean(values)
-        return {name: float(value) for name, value in found.items()}
+                values = np.array([f.precisions[place] for f in figures])
+                found[f"mP@{at}{ending}"] = 100 * values
+        return ranking.Judged(found, {})
 
     def _of_protocol(self, protocol, rankings):
         figures = []

@@ -9,6 +9,7 @@
                           beside them; features/ of images that were measured
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
+    evaluation_filters.html  its page of filters
     report.html           the page of `tfclust.report`
     clusters.csv          the cluster of each image; `tfclust.cluster`
     clusters.json         names, sizes and exemplars of the clusters
@@ -30,6 +31,7 @@ CACHE = "cache"
 FEATURES = "features"  # in the cache, by what they are computed from
 SKIPPED = "skipped.txt"
 EVALUATION = "evaluation.json"
+FILTERS = "filters.html"  # after the name of the figures
 REPORT = "report.html"
 CLUSTERS = "clusters.csv"
 CLUSTERS_FILE = "clusters.json"

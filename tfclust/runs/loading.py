@@ -42,11 +42,12 @@ class RememberedViews(NamedTuple):
     seed: int
 
 
-def load_run(workdir):
-    """Loads a run from its newest complete checkpoint; on one device.
+def load_run(workdir, strategy=None):
+    """Loads a run from its newest complete checkpoint.
 
     Args:
       workdir: the run's folder.
+      strategy: `tf.distribute.Strategy`; None for one device.
 
     Returns:
       `Run`, whose method is as it was when it was saved.
@@ -63,7 +64,8 @@ def load_run(workdir):
     recipe = recipes.from_words(saved.about["recipe"])
     facts = recipe._replace(backbone=without_init(recipe.backbone))
     views = RememberedViews(**saved.about["views"])
-    method = build_method(facts, views, tf.distribute.get_strategy())
+    strategy = strategy or tf.distribute.get_strategy()
+    method = build_method(facts, views, strategy)
     method.load_state(saved.arrays)
     return Run(
         recipe,

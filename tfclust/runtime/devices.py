@@ -62,6 +62,13 @@ def make_strategy(kind="auto", num_replicas=None):
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
 
 
+@functools.cache
+def over_gpus():
+    """Mirrored over this host's GPUs if there are several, for evaluation."""
+    several = len(tf.config.list_physical_devices("GPU")) > 1
+    return make_strategy("mirrored" if several else "one")
+
+
 def seed_everything(seed, deterministic=None):
     """Seeds all generators, and makes operations repeatable.
 

@@ -3,16 +3,16 @@
 import dataclasses
 
 from tfclust import data, evaluation, saved_model
+from tfclust.evaluation.intervals import RESAMPLES
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, quiet
 from tfclust.training import measuring
 
 SUPERVISED = "supervised"
 _LEARNS_FROM_LABELS = "fixed_labels"
-_RESAMPLES = 200
 
 
-def compare(command, config, say=None):
+def compare(command, config, say=None, done=None):
     """Measures what `command.compare` and `command.supervised` name.
 
     Each network sees images of the size of its own training. The baselines are
@@ -23,6 +23,7 @@ def compare(command, config, say=None):
       command: `tfclust.evaluate.EvaluateConfig`.
       config: `EvaluationConfig`.
       say: called with a line of text when a protocol is done, or None.
+      done: as in `evaluation.evaluate`.
 
     Returns:
       What `evaluation.evaluate` returns, by the names of the folders.
@@ -39,7 +40,7 @@ def compare(command, config, say=None):
             data.check_uri(getattr(command, name), name)
     quiet.import_tensorflow()
     if config.bootstrap_resamples is None:
-        config = dataclasses.replace(config, bootstrap_resamples=_RESAMPLES)
+        config = dataclasses.replace(config, bootstrap_resamples=RESAMPLES)
     trained = {name: _opened(name, path) for name, path in paths.items()}
     _check_recipes(trained, config)
     first = next(iter(trained.values()))
@@ -59,6 +60,7 @@ def compare(command, config, say=None):
             store=measuring.store(
                 command.cache_dir, _run_of(paths[name]), config, say
             ),
+            done=done,
         )
     order = [*trained, *(name for name in results if name not in trained)]
     return {name: results[name] for name in order}

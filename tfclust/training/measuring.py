@@ -13,13 +13,14 @@ from tfclust.runtime import files, folders, quiet
 from tfclust.training import few_labels
 
 
-def measure(command, config, say=None):
+def measure(command, config, say=None, done=None):
     """Measures what `command` names.
 
     Args:
       command: `tfclust.evaluate.EvaluateConfig`.
       config: `EvaluationConfig`.
       say: called with a line of text when a protocol is done, or None.
+      done: as in `evaluation.evaluate`.
 
     Returns:
       What `evaluation.evaluate` returns, also written to the output file, if
@@ -57,6 +58,7 @@ def measure(command, config, say=None):
         resize_size=trained.resize_size,
         say=say,
         store=store(command.cache_dir, command.workdir, config, say),
+        done=done,
     )
     if output is not None:
         write_json(output, results)

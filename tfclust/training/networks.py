@@ -8,6 +8,7 @@ from tfclust import evaluation, saved_model
 from tfclust.engine.inference import Inference
 from tfclust.evaluation import Network, PseudoLabels
 from tfclust.runs import loading, recipes
+from tfclust.runtime import devices
 
 # Another number where a baseline gives other features: they are kept on disk.
 _VERSION = 1
@@ -29,12 +30,15 @@ def of_run(workdir):
     Raises:
       FileNotFoundError: if there is none.
     """
-    run = loading.load_run(workdir)
-    infer = Inference(run.method, run.method.backbone)
+    strategy = devices.over_gpus()
+    run = loading.load_run(workdir, strategy)
+    with strategy.scope():
+        infer = Inference(run.method, run.method.backbone)
     network = evaluation.keras_network(
         run.method.backbone,
         head=infer.variables(),
         words=repr(run.recipe.method),
+        strategy=strategy,
     )
     if run.final_labels is not None:
         network = network._replace(
@@ -54,7 +58,9 @@ def of_saved_model(path):
       FileNotFoundError: if there is none.
       ValueError: if it is damaged.
     """
-    loaded = saved_model.load(path)
+    strategy = devices.over_gpus()
+    with strategy.scope():
+        loaded = saved_model.load(path)
     words = loaded.card["recipe"]
     signature = getattr(loaded.model, "signatures", {}).get("images")
     clusters = None
@@ -63,13 +69,16 @@ def of_saved_model(path):
         def clusters(images):
             return signature(images=images)["cluster"]
 
+    def graph():
+        with strategy.scope():
+            return saved_model.load_graph(loaded.path).backbone
+
     network = Network(
         lambda images: loaded.model(images, training=False),
         digest=_of_files(loaded.path),
-        keras_model=functools.cache(
-            lambda: saved_model.load_graph(loaded.path).backbone
-        ),
+        keras_model=functools.cache(graph),
         clusters=clusters,
+        strategy=strategy,
     )
     return Trained(
         network,
@@ -92,14 +101,19 @@ def with_baselines(trained, baselines):
     for name in ("pixels", "colours"):
         if name in baselines:
             networks[name] = Network(
-                getattr(evaluation, name), digest=f"{name} {_VERSION}"
+                getattr(evaluation, name),
+                digest=f"{name} {_VERSION}",
+                strategy=devices.over_gpus(),
             )
     return networks
 
 
 def untrained(recipe):
     """The `Network` of a run at its start, with its seed's random weights."""
-    return evaluation.keras_network(loading.untrained_backbone(recipe))
+    strategy = devices.over_gpus()
+    with strategy.scope():
+        backbone = loading.untrained_backbone(recipe)
+    return evaluation.keras_network(backbone, strategy=strategy)
 
 
 def _of_files(version):

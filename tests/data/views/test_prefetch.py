@@ -12,7 +12,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfclust import data
-from tfclust.engine.loop import distribute
+from tfclust.runtime.sharing import distribute
 
 folder = pathlib.Path(tempfile.mkdtemp())
 for i in range(12):

@@ -256,7 +256,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfclust import data
-from tfclust.engine.loop import distribute
+from tfclust.runtime.sharing import distribute
 source = data.ArraySource(
     np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8))
 views = data.Views(source, batch_size=8, view_sizes=(16,))

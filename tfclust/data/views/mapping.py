@@ -1,11 +1,14 @@
 """A function over all images of a source, as evaluation sees them."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 from tfclust.data.sources.encoded import telling_lost_images
 from tfclust.data.views.passes import evaluation_batches
 from tfclust.ops.pixels import as_floats
+from tfclust.runtime import sharing
 
 
 class ImagePass:
@@ -26,6 +29,9 @@ class ImagePass:
       first: int, the index to begin with; a multiple of `batch_size`, so that
         batches are those of a pass over all.
       crops: "centre", or "ten": the corners and the centre, also mirrored.
+      strategy: `tf.distribute.Strategy` whose replicas share each batch, in
+        whose scope the function's variables were made; None for one device.
+        Rows are those of one, in the same order.
     """
 
     def __init__(
@@ -39,28 +45,42 @@ class ImagePass:
         keep=False,
         first=0,
         crops="centre",
+        strategy=None,
     ):
+        count = 1 if strategy is None else strategy.num_replicas_in_sync
         self.source = source
-        self._batches = evaluation_batches(
-            source,
-            image_size=image_size,
-            resize_size=resize_size,
-            batch_size=min(batch_size, source.num_images),
-            keep=keep,
-            first=first,
-            crops=crops,
-        )
+        self._strategy = strategy if count > 1 else None
+        whole = min(batch_size, source.num_images) // count * count
 
-        @tf.function(autograph=False)
+        @functools.cache  # a dataset that keeps its images is there once
+        def batches(**shards):
+            return evaluation_batches(
+                source,
+                image_size=image_size,
+                resize_size=resize_size,
+                batch_size=max(count, whole),
+                keep=keep,
+                first=first,
+                crops=crops,
+                **shards,
+            )
+
         def compute(images):
             return function(as_floats(images))
 
+        self._batches = batches
+        if count > 1:
+            self._compute = tf.function(
+                lambda images: strategy.run(compute, args=(images,)),
+                autograph=False,
+            )
+            return
         # Batches have one shape. If it were traced at its first call, it would
         # be one more new function at this place, and TensorFlow warns after a
         # few of them.
-        self._compute = compute.get_concrete_function(
-            self._batches.element_spec["images"]
-        )
+        self._compute = tf.function(
+            compute, autograph=False
+        ).get_concrete_function(batches().element_spec["images"])
 
     @telling_lost_images()
     def run(self):
@@ -86,11 +106,17 @@ class ImagePass:
           tf.errors.OpError: if images are gone, and their replacements too; see
             `telling_lost_images`.
         """
-        for batch in self._batches:
-            rows = self._compute(batch["images"])
-            kept = batch["mask"].numpy()
-            rows = tf.nest.map_structure(np.asarray, rows)
-            yield batch["index"].numpy()[kept], _chosen(rows, kept)
+        strategy = self._strategy
+        batches = (
+            self._batches()
+            if strategy is None
+            else sharing.distribute(strategy, self._batches)
+        )
+        for batch in batches:
+            rows = sharing.whole(strategy, self._compute(batch["images"]))
+            index = sharing.whole(strategy, batch["index"])
+            kept = sharing.whole(strategy, batch["mask"])
+            yield index[kept], _chosen(rows, kept)
 
     def _whole(self, rows):
         return np.empty((self.source.num_images, *rows.shape[1:]), rows.dtype)

@@ -170,6 +170,8 @@ def evaluation_batches(
     keep=False,
     first=0,
     crops="centre",
+    num_shards=1,
+    shard=0,
 ):
     """A pass over all images of `source` in index order, resized and cropped.
 
@@ -178,12 +180,14 @@ def evaluation_batches(
     Args:
       source: `Source`.
       image_size: int S, side of the centre crop.
-      batch_size: int.
+      batch_size: int, global.
       resize_size: int, short side before the crop; None for
         `default_resize(image_size)`.
       keep: whether the first pass keeps its images in memory for the next.
       first: int, the index to begin with, a multiple of `batch_size`.
       crops: of `CUTS`: "centre", or "ten" for `ten_crops`.
+      num_shards: int, replicas that share a batch, with b = batch_size /
+        num_shards rows each. shard: int, which of them this is.
 
     Returns:
       `tf.data.Dataset` of dicts: `images` uint8 `[b, S, S, 3]`, or
@@ -193,7 +197,7 @@ def evaluation_batches(
       ValueError: if `resize_size` is smaller than `image_size`, or rows cannot
         be divided evenly.
     """
-    rows = pipeline.rows_of(batch_size, 1, 0)
+    rows = pipeline.rows_of(batch_size, num_shards, shard)
     elements = pass_over_all(source.num_images, batch_size, rows)
     elements = elements.skip(first // batch_size)  # nothing is decoded yet
     resize_size = checked_resize(image_size, resize_size)

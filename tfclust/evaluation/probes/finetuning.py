@@ -1,5 +1,6 @@
 """A network and a linear classifier on labelled images, by `tuning`."""
 
+import hashlib
 from typing import NamedTuple
 
 import keras
@@ -12,6 +13,7 @@ from tfclust.evaluation.probes import tuning
 from tfclust.evaluation.probes.trainable import trainable_copy
 from tfclust.evaluation.targets import UNKNOWN
 from tfclust.layers import dense
+from tfclust.runtime import devices
 
 # An epoch makes a new pipeline, which costs as much as some steps.
 _STEPS_AN_EPOCH = 64
@@ -35,6 +37,8 @@ def settings(config):
         clip_norm=config.finetune_clip_norm,
         train_statistics=config.finetune_statistics,
         seed=config.evaluation_seed,
+        precision=config.finetune_mixed_precision,
+        save_steps=config.finetune_save_steps,
     )
 
 
@@ -52,6 +56,7 @@ def outputs(
     head_start="uniform",
     test_batch_size=256,
     strategy=None,
+    keeper_of=None,
 ):
     """Logits of the test images, after the last step of training.
 
@@ -68,6 +73,8 @@ def outputs(
       head_start: "uniform" or "normal", the classifier's first weights.
       test_batch_size: int, images in a forward pass.
       strategy: `tf.distribute.Strategy`; None for all GPUs there are.
+      keeper_of: function of the images and of all else that decides the
+        training to its `resuming.Keeper`, such as `Subject.keeper`; or None.
 
     Returns:
       `Outputs`.
@@ -76,7 +83,7 @@ def outputs(
       ValueError: if replicas cannot share a batch.
       RuntimeError: if the loss is no longer a number.
     """
-    strategy = strategy or tuning.default_strategy()
+    strategy = strategy or devices.over_gpus()
     train, wanted = _labelled(train, targets)
     count = strategy.num_replicas_in_sync
     batch = min(batch_size, train.num_images) // count * count
@@ -108,13 +115,24 @@ def outputs(
 
     images = tuning.Batches(views, tf.constant(wanted))
     losses = set_losses if targets.are_sets else class_losses
+    keeper = keeper_of and keeper_of(
+        train,
+        "fine-tuning",
+        settings=settings._replace(save_steps=0),
+        targets=hashlib.sha256(wanted.tobytes()).hexdigest(),
+        image_size=image_size,
+        batch_size=batch,
+        crop_scale=crop_scale,
+        head_start=head_start,
+    )
     tuned = tuning.tune(
-        lambda: trainable_copy(network),
+        lambda: trainable_copy(network, settings.precision),
         make_head,
         images,
         losses,
         settings,
         strategy,
+        keeper,
     )
     logits = data.ImagePass(
         tuned,

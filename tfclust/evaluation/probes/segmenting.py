@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfclust import backbones, data
 from tfclust.engine.losses import ExampleLosses
+from tfclust.evaluation import intervals
 from tfclust.evaluation.probes import masks
 from tfclust.evaluation.probes.trainable import trainable_copy
 from tfclust.ops.pixels import as_floats
@@ -18,15 +19,32 @@ _WIDTH, _DILATION = 256, 6  # of MoCo's two convolutions
 
 
 class Confusion(NamedTuple):
-    """Pixels by class: `counts[true, predicted]`, int64 `[K, K]`."""
+    """Pixels of N images by class, int64 `[N, K]` each.
 
-    counts: np.ndarray
+    mIoU needs no more of an image than these three numbers a class; a table
+    of true and predicted classes an image, K x K, would be 360 MB for ADE20K's
+    2,000 images of 150 classes, and this is 7 MB.
+
+    Attributes:
+      right: pixels told right. true: pixels of the class. found: pixels for
+      which it was named.
+    """
+
+    right: np.ndarray
+    true: np.ndarray
+    found: np.ndarray
+
+    @classmethod
+    def of(cls, tables):
+        """Of tables `[N, K, K]`, `[true, predicted]`."""
+        tables = np.asarray(tables)
+        right = np.diagonal(tables, axis1=1, axis2=2)
+        return cls(right, tables.sum(axis=2), tables.sum(axis=1))
 
     def figures(self):
         """`miou`, the mean over classes that occur, truly or by prediction;
         `pixel_accuracy`; and the same of always naming the largest class."""
-        right = np.diag(self.counts).astype(np.float64)
-        true, found = self.counts.sum(axis=1), self.counts.sum(axis=0)
+        right, true, found = (part.sum(axis=0) for part in self)
         either = true + found - right
         occurs = either > 0
         share = true.max() / true.sum()
@@ -37,6 +55,19 @@ class Confusion(NamedTuple):
             "miou_chance": float(share / np.count_nonzero(true)),
             "pixel_accuracy_chance": float(share),
         }
+
+    def intervals(self, resamples, seed):
+        """Intervals of `miou` and `pixel_accuracy`, by images drawn again."""
+
+        def of_draw(rows):
+            if not self.true[rows].any():  # all pixels are ignored
+                return {"miou": np.nan, "pixel_accuracy": np.nan}
+            figures = Confusion(*(part[rows] for part in self)).figures()
+            return {n: figures[n] for n in ("miou", "pixel_accuracy")}
+
+        return intervals.of_figures(
+            of_draw, len(self.true), resamples=resamples, seed=seed
+        )
 
 
 def trunk_of(network, level, size):
@@ -99,16 +130,16 @@ def confusion(tuned, source, size, num_classes, batch_size):
     forward = forward.get_concrete_function(
         tf.TensorSpec([None, size, size, 3], tf.uint8)
     )
-    counts = np.zeros([num_classes, num_classes], np.int64)
+    parts = np.zeros([3, source.num_images, num_classes], np.int64)
     for images, index in masks.whole_images(source, size, batch_size):
         for logits, position in zip(
             forward(images), index.numpy(), strict=True
         ):
             found = predicted(logits, source, position, size)
-            counts += counted(
-                masks.mask_of(source, position), found, num_classes
-            )
-    return Confusion(counts)
+            table = counted(masks.mask_of(source, position), found, num_classes)
+            of_image = Confusion.of(table[None])
+            parts[:, position] = np.concatenate(of_image)
+    return Confusion(*parts)
 
 
 def predicted(logits, source, position, size):

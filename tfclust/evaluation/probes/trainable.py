@@ -4,10 +4,11 @@ import keras
 
 from tfclust.backbones.copying import copy_of
 from tfclust.runtime import replicas
+from tfclust.runtime.machine import PRECISIONS
 
 
-def trainable_copy(network):
-    """A float32 copy with weights of its own, all of them trainable.
+def trainable_copy(network, precision="none"):
+    """A copy with weights of its own, float32 and all of them trainable.
 
     What trains it leaves the measured network as it is. Under several replicas
     batch norms take the statistics of the global batch, so that their number
@@ -15,6 +16,7 @@ def trainable_copy(network):
 
     Args:
       network: `Network`.
+      precision: one of `runtime.machine.PRECISIONS`, in which it computes.
 
     Returns:
       A functional `keras.Model`.
@@ -27,7 +29,7 @@ def trainable_copy(network):
     def copied(layer):
         config = layer.get_config()
         if "dtype" in config:  # operations of keras.ops have none
-            config["dtype"] = "float32"
+            config["dtype"] = PRECISIONS[precision]
         if isinstance(layer, keras.layers.BatchNormalization):
             config["synchronized"] = synchronized
         return type(layer).from_config(config)

@@ -15,10 +15,9 @@ import tensorflow as tf
 
 from tfclust import data, optimizers
 from tfclust.backbones import passes
-from tfclust.engine import loop
 from tfclust.engine.losses import global_mean
 from tfclust.optimizers.schedules import WarmupCosine, WarmupDrops
-from tfclust.runtime import devices, progress, replicas
+from tfclust.runtime import devices, progress, replicas, sharing
 
 _LOOK_EVERY = 50  # steps between two looks at the loss
 
@@ -39,6 +38,9 @@ class Settings(NamedTuple):
       train_statistics: whether the trunk's batch norms use and update the
         batch's statistics, and its dropout drops.
       seed: int.
+      precision: one of `runtime.machine.PRECISIONS`, in which the trunk
+        computes; its weights, the head and the loss are float32.
+      save_steps: int, steps between two states that a keeper keeps.
     """
 
     steps: int
@@ -50,6 +52,8 @@ class Settings(NamedTuple):
     clip_norm: float | None = None
     train_statistics: bool = True
     seed: int = 0
+    precision: str = "none"
+    save_steps: int = 500
 
 
 class Parts(NamedTuple):
@@ -72,7 +76,13 @@ class Tuned(NamedTuple):
 
 @data.telling_lost_images()
 def tune(
-    make_trunk, make_head, images, example_losses, settings, strategy=None
+    make_trunk,
+    make_head,
+    images,
+    example_losses,
+    settings,
+    strategy=None,
+    keeper=None,
 ):
     """Trains a trunk and a head.
 
@@ -86,6 +96,7 @@ def tune(
       example_losses: function of outputs and targets -> `ExampleLosses`.
       settings: `Settings`.
       strategy: `tf.distribute.Strategy`; None for all GPUs there are.
+      keeper: `resuming.Keeper` of this training, or None.
 
     Returns:
       `Tuned`.
@@ -94,7 +105,7 @@ def tune(
       RuntimeError: if the loss is no longer a number.
       OSError: if images are gone, and their replacements too.
     """
-    strategy = default_strategy() if strategy is None else strategy
+    strategy = devices.over_gpus() if strategy is None else strategy
     if devices.seed_everything(settings.seed):
         devices.set_threads()
     with strategy.scope():
@@ -104,21 +115,24 @@ def tune(
         parts = Parts(trunk, make_head(trunk))
         trainer = _Trainer(parts, images, example_losses, settings)
     with progress.line("Training further", settings.steps) as line:
-        train_step = trainer.compiled(strategy)
-        loss = _steps(strategy, train_step, images, settings, line)
+        loss = _steps(strategy, trainer, images, settings, line, keeper)
     return Tuned(parts, loss)
 
 
-def _steps(strategy, train_step, images, settings, line):
-    """Takes all steps; returns the last one's loss."""
+def _steps(strategy, trainer, images, settings, line, keeper):
+    """Takes all steps that are not done; returns the last one's loss."""
     step, loss = 0, float("nan")
+    if keeper is not None:
+        step = keeper.load(trainer.state)
+        line.update(step)
+    train_step = trainer.compiled(strategy)
     while step < settings.steps:
         epoch, first = divmod(step, images.steps_per_epoch)
 
         def make_batches(epoch=epoch, first=first, **shards):
             return images.batches(epoch, start_step=first, **shards)
 
-        for batch in loop.distribute(strategy, make_batches):
+        for batch in sharing.distribute(strategy, make_batches):
             found = train_step(batch)
             step += 1
             line.update(1)
@@ -126,13 +140,12 @@ def _steps(strategy, train_step, images, settings, line):
                 loss = _checked(float(found), step, settings)
             if step == settings.steps:
                 break
+            if keeper is not None and step % settings.save_steps == 0:
+                _checked(float(found), step, settings)
+                keeper.save(trainer.state, step)
+    if keeper is not None:
+        keeper.forget()
     return loss
-
-
-def default_strategy():
-    """Mirrored over this host's GPUs if there are several."""
-    several = len(tf.config.list_physical_devices("GPU")) > 1
-    return devices.make_strategy("mirrored" if several else "one")
 
 
 def schedule(settings):
@@ -167,8 +180,16 @@ class _Trainer:
             v.path: optimizers.Rule(rate=settings.head_rate) for v in head
         }
         optimizers.set_rules(optimizer, rules)
+        if settings.precision == "float16":
+            # Small gradients would be 0.
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(self._variables)
         self._optimizer = optimizer
+        self.state = [
+            *parts.trunk.variables,
+            *parts.head.variables,
+            *optimizer.variables,
+        ]
 
     def compiled(self, strategy):
         """A compiled step: a batch to the global loss, a scalar tensor."""
@@ -187,9 +208,11 @@ class _Trainer:
             features = tf.cast(features, tf.float32)
             outputs = self._head(features, training=True)
             loss = global_mean(self._losses(outputs, targets))
-        gradients = tape.gradient(loss, self._variables)
+            scaled = self._optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self._variables)
         if self._settings.clip_norm is not None:
-            gradients = _clipped(gradients, self._settings.clip_norm)
+            limit = self._optimizer.scale_loss(self._settings.clip_norm)
+            gradients = _clipped(gradients, limit)
         self._optimizer.apply(gradients, self._variables)
         return replicas.all_sum(tf.stop_gradient(loss))
 

@@ -35,13 +35,6 @@ class Config:
         "Starts of k-means; the one with the lowest inertia counts.",
         lower=1,
     )
-    bootstrap_resamples: int | None = option(
-        None,
-        "Draws of the test images for 95 % intervals of agreement; empty for "
-        "200 with compare, else none. Intervals of shares, such as top-1, need "
-        "none.",
-        lower=0,
-    )
 
     def __post_init__(self):
         check(self)

@@ -22,6 +22,7 @@ from tfclust.evaluation.training_checks import (
     check_trainable,
 )
 from tfclust.options import check, option
+from tfclust.runtime.machine import PRECISIONS
 
 _STARTS = ("uniform", "normal")
 
@@ -98,6 +99,22 @@ class Config:
         lower=1e-12,
     )
 
+    finetune_mixed_precision: str = option(
+        "none",
+        "Numbers in which the network computes in fine-tuning: none for "
+        "float32; bfloat16; or float16, whose loss is scaled. Weights, the "
+        "classifier and the loss are float32.",
+        choices=tuple(PRECISIONS),
+    )
+    finetune_save_steps: int = option(
+        500,
+        "Steps of fine-tuning after which its state is kept with the features, "
+        "so that the same command goes on there after an interruption, as if "
+        "there had been none; 0 keeps nothing.",
+        unit="steps",
+        lower=0,
+    )
+
     def __post_init__(self):
         check(self)
         check_span(self, "finetune_crop_scale")
@@ -124,9 +141,10 @@ def run(subject, config):
         crop_scale=config.finetune_crop_scale,
         head_start=config.finetune_head_start,
         test_batch_size=subject.batch_size,
+        keeper_of=subject.keeper if config.finetune_save_steps else None,
     )
     return {
-        **scores.figures(outputs.logits, targets),
+        **scores.figures(outputs.logits, targets, **config.intervals),
         **chance(targets),
         "num_labelled": subject.train.num_images,
         "steps": config.finetune_steps,

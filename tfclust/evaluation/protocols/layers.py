@@ -22,9 +22,10 @@ class Config:
 
     probe_layers: tuple[str, ...] = option(
         (),
-        "Layers to probe: conv1 to conv5 of AlexNet and VGG, stem and stage1, "
-        "... of ResNets and small, P2 to P5 of other networks; last; or the "
-        "names of Keras layers with maps. Empty for all of the first kinds.",
+        "Layers to probe, or whose filters are shown: conv1 to conv5 of "
+        "AlexNet and VGG, stem and stage1, ... of ResNets and small, P2 to P5 "
+        "of other networks; last; or the names of Keras layers with maps. "
+        "Empty for all of the first kinds.",
     )
     probe_pooling: str = option(
         "mean",
@@ -68,21 +69,9 @@ def layers_of(model, config):
     import keras
     import tensorflow as tf
 
-    from tfclust import backbones
     from tfclust.evaluation.probes.pooled_maps import pooled
 
-    maps = backbones.layer_maps(model)
-    if config.probe_layers:
-        maps = {
-            name: backbones.map_named(model, name)
-            for name in config.probe_layers
-        }
-    if not maps:
-        raise ValueError(
-            "the protocol layers needs maps [B, h, w, C]. Received: backbone "
-            f"{model.name}, in which none is found. Name its layers with "
-            "--probe_layers, or leave layers out of protocols."
-        )
+    maps = maps_of("layers", model, config)
     network = keras.Model(model.inputs[0], maps)
 
     def layers(images):
@@ -94,16 +83,49 @@ def layers_of(model, config):
     return layers
 
 
+def maps_of(protocol, model, config):
+    """`{layer: [B, h, w, C]}`, the maps that `probe_layers` means.
+
+    Args:
+      protocol: str, who asks.
+      model: a functional `keras.Model`.
+      config: `Config`.
+
+    Raises:
+      ValueError: if it has no such layer.
+    """
+    from tfclust import backbones
+
+    maps = backbones.layer_maps(model)
+    if config.probe_layers:
+        maps = {
+            name: backbones.map_named(model, name)
+            for name in config.probe_layers
+        }
+    if not maps:
+        raise ValueError(
+            f"the protocol {protocol} needs maps [B, h, w, C]. Received: "
+            f"backbone {model.name}, in which none is found. Name its layers "
+            f"with --probe_layers, or leave {protocol} out of protocols."
+        )
+    return maps
+
+
+def checked_maps(protocol, config, network):
+    """`maps_of` a `Network`; refuses a function of images."""
+    if network.keras_model is None:
+        raise ValueError(
+            f"the protocol {protocol} looks into a network. Received: a "
+            "function of images. Give evaluation.keras_network(model), or "
+            f"leave {protocol} out of protocols."
+        )
+    return maps_of(protocol, network.keras_model(), config)
+
+
 def check_network(config, network, train):
     """Refuses a function of images, and layers that are not there."""
     del train  # of any images
-    if network.keras_model is None:
-        raise ValueError(
-            "the protocol layers looks into a network. Received: a function "
-            "of images. Give evaluation.keras_network(model), or leave layers "
-            "out of protocols."
-        )
-    layers_of(network.keras_model(), config)  # raises
+    checked_maps("layers", config, network)
 
 
 def columns(figures):

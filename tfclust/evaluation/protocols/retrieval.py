@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from tfclust.evaluation import intervals
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.options import check, option
 
@@ -94,7 +95,8 @@ def run(subject, config):
         if subject.network.keras_model is None:
             return {}
         describe = _by_regions(subject.network.keras_model(), config)
-    found = task.figures(describe)
+    judged = task.judged(describe)
+    found = judged.figures()
     if truth:
         chance = _random_figures(task, config.evaluation_seed)
     else:
@@ -106,7 +108,9 @@ def run(subject, config):
         figures[name] = value / 100 if name in chance else value
     for name, value in chance.items():
         figures[f"{name}_chance"] = value / 100
-    return figures
+    # The images that are searched stay the same: other queries are drawn.
+    shares = {name: judged.values[name] / 100 for name in figures["figures"]}
+    return figures | intervals.of_means(shares, **config.intervals)
 
 
 def _by_features(subject):

@@ -92,10 +92,11 @@ def run(subject, config):
     if subject.network.keras_model is None:
         return {}
     from tfclust.evaluation.probes import masks, segmenting, tuning
+    from tfclust.runtime import devices
 
     size = config.segmentation_size or subject.image_size
     num_classes = masks.classes_of(subject.train)[-1] + 1
-    strategy = tuning.default_strategy()
+    strategy = devices.over_gpus()
     replicas = strategy.num_replicas_in_sync
     batch = min(config.segmentation_batch_size, subject.train.num_images)
     images = masks.MaskedImages(
@@ -129,6 +130,7 @@ def run(subject, config):
     )
     return {
         **found.figures(),
+        **found.intervals(**config.intervals),
         "head": config.segmentation_head,
         "steps": config.segmentation_steps,
         "train_loss": tuned.loss,

@@ -79,7 +79,7 @@ def run(subject, config):
     if not config.svm_shots:
         fitted = svm.fit(rows, sets, queries, _settings(config))
         return {
-            **scores.figures(fitted.scores, targets),
+            **scores.figures(fitted.scores, targets, **config.intervals),
             **found,
             "costs": list(fitted.costs),
             "num_not_converged": fitted.num_not_converged,

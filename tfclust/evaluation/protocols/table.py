@@ -2,6 +2,7 @@
 
 from tfclust.evaluation.protocols import (
     clusters,
+    filters,
     finetune,
     knn,
     layers,
@@ -25,4 +26,5 @@ PROTOCOLS: dict[str, Protocol] = {
     "pseudo_labels": pseudo_labels.PROTOCOL,
     "retrieval": retrieval.PROTOCOL,
     "unlabelled": unlabelled.PROTOCOL,
+    "filters": filters.PROTOCOL,
 }
