@@ -2,10 +2,10 @@
 
 The percentile bootstrap (Efron 1979): test images are drawn again with
 replacement, as many as there are, and the figure is taken of each draw. A draw
-holds copies of images, which AMI, ARI and NMI take for agreement; their draws
-are moved so that their mean is the figure itself. On 300 images of known
-partitions, 95 % intervals of AMI then hold the truth in 93 % of 60 sets, and
-without it in 27 %.
+holds copies of images, which AMI, ARI and NMI take for agreement, and which
+raise average precision; their draws are moved so that their mean is the figure
+itself. On 300 images of known partitions, 95 % intervals of AMI then hold the
+truth in 93 % of 60 sets, and without it in 27 %.
 """
 
 import numpy as np
@@ -35,25 +35,28 @@ def of_figures(figures, num_images, *, resamples, seed, moved=False):
 
     Args:
       figures: function of int `[N]`, images with repetition, to a dict of
-        floats with always the same names.
+        floats with always the same names, NaN for what a draw has not.
       num_images: int N.
       resamples: int, draws, the same for all figures; 0 for no intervals.
       seed: int.
       moved: whether draws are moved so that their mean is the figure itself.
 
     Returns:
-      dict; without figures that some draw has not, and empty for one image.
+      dict; without figures that are NaN in a draw, and empty for one image.
     """
     if not resamples or num_images < 2:
         return {}
     from scipy import stats
 
     names = list(figures(np.arange(num_images)))
+    missing = np.zeros([len(names), 1], bool)
 
     def of_draw(rows, axis):
         del axis  # the last: one draw, `[1, N]`
         drawn = figures(rows[0].astype(np.int64))  # SciPy makes floats of them
-        return np.array([[drawn[name]] for name in names])  # [F, 1]
+        values = np.array([[drawn[name]] for name in names])  # [F, 1]
+        missing[...] |= ~np.isfinite(values)
+        return np.nan_to_num(values)
 
     found = stats.bootstrap(
         (np.arange(num_images),),
@@ -72,8 +75,8 @@ def of_figures(figures, num_images, *, resamples, seed, moved=False):
         limits = limits + whole - means
     return {
         f"{name}_interval": of.tolist()
-        for name, of in zip(names, limits, strict=True)
-        if np.isfinite(of).all()
+        for name, of, lacks in zip(names, limits, missing[:, 0], strict=True)
+        if not lacks
     }
 
 

@@ -84,7 +84,12 @@ def mean_average_precision(scores, sets):
 
 
 def map_intervals(scores, sets, resamples, seed):
-    """Intervals of both kinds of mAP; a draw judges the classes it has."""
+    """Intervals of both kinds of mAP; a draw judges the classes it has.
+
+    They are for other sets of as many images. On few images the area itself is
+    too large, whatever the interval: 0.47 on average for 300 images of four
+    classes, of which the rarest has 15, and 0.44 for 200,000.
+    """
 
     def of_draw(rows):
         if not (sets[rows] == 1).any():
@@ -92,7 +97,9 @@ def map_intervals(scores, sets, resamples, seed):
         found = mean_average_precision(scores[rows], sets[rows])
         return {name: found[name] for name in ("map_area", "map_11")}
 
-    return of_figures(of_draw, len(sets), resamples=resamples, seed=seed)
+    return of_figures(
+        of_draw, len(sets), resamples=resamples, seed=seed, moved=True
+    )
 
 
 def _curve(scores, has):
