@@ -44,6 +44,7 @@ def measured(settings=EVERY, keeper=None):
     )
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
     store, steps = FeatureStore(tmp_path, 1 << 20), []
     expected = measured()
@@ -62,6 +63,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
     assert store.get_all("key") is None  # it is done
 
 
+@pytest.mark.slow
 def test_state_of_another_shape_is_not_used(tmp_path):
     store = FeatureStore(tmp_path, 1 << 20)
     store.put_all("key", {"00000": np.zeros(3), "step": np.int64(4)})
@@ -72,8 +74,9 @@ def test_state_of_another_shape_is_not_used(tmp_path):
 def test_state_belongs_to_one_training(tmp_path):
     store = FeatureStore(tmp_path, 1 << 20)
 
-    def key(network=None, seed=0, **about):
-        network = network or linear_network()
+    one, other = linear_network(), linear_network(batch_norm=True)
+
+    def key(network=one, seed=0, **about):
         subject = Subject(
             evaluation.keras_network(network),
             coloured_source(seed=seed),
@@ -86,7 +89,7 @@ def test_state_belongs_to_one_training(tmp_path):
 
     assert key() == key()
     others = {
-        key(linear_network(batch_norm=True)),
+        key(other),
         key(seed=2),
         key(image_size=9),
         key(settings=SETTINGS._replace(rate=0.1)),
@@ -117,7 +120,7 @@ def test_protocol_keeps_its_state_with_the_features(tmp_path, monkeypatch):
         save(keeper, variables, step)
 
     monkeypatch.setattr(Keeper, "save", saved)
-    for every in (2, 0):
+    for every in (4, 0):
         evaluation.evaluate(
             {"trained": evaluation.keras_network(linear_network())},
             coloured_source(),
@@ -132,11 +135,13 @@ def test_protocol_keeps_its_state_with_the_features(tmp_path, monkeypatch):
             image_size=8,
             store=store,
         )
-    assert kept == [2, 4] and not list(tmp_path.iterdir())
+    assert kept == [4] and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("clip_norm", [None, 0.05])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("precision", "clip_norm"), [("bfloat16", None), ("float16", 0.05)]
+)
 def test_half_precision_is_near_float32(precision, clip_norm):
     def logits(precision):
         settings = SETTINGS._replace(
