@@ -58,9 +58,8 @@ def of_saved_model(path):
       FileNotFoundError: if there is none.
       ValueError: if it is damaged.
     """
-    strategy = devices.over_gpus()
-    with strategy.scope():
-        loaded = saved_model.load(path)
+    # On one device: loaded in a strategy's scope, its functions refuse to run.
+    loaded = saved_model.load(path)
     words = loaded.card["recipe"]
     signature = getattr(loaded.model, "signatures", {}).get("images")
     clusters = None
@@ -69,16 +68,13 @@ def of_saved_model(path):
         def clusters(images):
             return signature(images=images)["cluster"]
 
-    def graph():
-        with strategy.scope():
-            return saved_model.load_graph(loaded.path).backbone
-
     network = Network(
         lambda images: loaded.model(images, training=False),
         digest=_of_files(loaded.path),
-        keras_model=functools.cache(graph),
+        keras_model=functools.cache(
+            lambda: saved_model.load_graph(loaded.path).backbone
+        ),
         clusters=clusters,
-        strategy=strategy,
     )
     return Trained(
         network,
