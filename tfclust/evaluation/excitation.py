@@ -71,7 +71,8 @@ class Running:
         """`Excited`, or None if there was no image."""
         if self._best is None:
             return None
-        return Excited(*self._best, self._squares / self._num)
+        values, rows, smallest = self._best
+        return Excited(values, rows, smallest, self._squares / self._num)
 
     def _add_moments(self, values):
         """Joins means and squared deviations (Chan et al. 1979)."""

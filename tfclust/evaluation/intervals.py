@@ -86,7 +86,7 @@ def of_means(values, *, resamples, seed):
     Args:
       values: `{figure: float [Q]}`.
     """
-    found = {}
+    found: dict = {}
     for name, column in values.items():
         found |= of_figures(
             lambda rows, name=name, column=column: {name: column[rows].mean()},

@@ -224,15 +224,16 @@ def _crop_features(backbone, source, image_size, batch_size, strategy):
     def run(batch):
         return strategy.run(forward, args=(batch,))
 
-    found, compute = None, None
+    found = np.empty([2, source.num_images, 0], np.float32)
+    compute = None
     for batch in sharing.distribute(strategy, make_batches):
         # As in `data.ImagePass`.
         compute = compute or run.get_concrete_function(batch)
         rows = sharing.whole(strategy, compute(batch))
         index = sharing.whole(strategy, batch["index"])
         kept = sharing.whole(strategy, batch["mask"])
-        if found is None:
-            found = np.empty([2, source.num_images, rows.shape[-1]], np.float32)
+        if not found.size:
+            found = np.empty([*found.shape[:2], rows.shape[-1]], np.float32)
         found[:, index[kept]] = rows[kept].swapaxes(0, 1)
     for rows in found:
         _check_finite(rows, source)
