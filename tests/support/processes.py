@@ -27,7 +27,9 @@ import types
 from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
+# As the commands do (`tfclust/runtime/quiet.py`).
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # The suite has a process a core: waiting threads of BLAS would spin on others'.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
