@@ -87,7 +87,6 @@ sys.exit(flags.status(evaluate.main, argv))
 """
 
 
-@pytest.mark.usefixtures("one_block")
 def test_command_measures_a_run_the_same_on_two(tmp_path):
     run = tmp_path / "run"
     small_runs.quietly(small_runs.recipe(run))
