@@ -57,6 +57,7 @@ def test_a_disk_that_goes_in_training_ends_it_with_one_line(
     assert error.count("\n") == 1 and "Is the disk still there?" in error
 
 
+@pytest.mark.slow
 def test_missing_labels_of_a_few_records_are_reported(tmp_path, capsys):
     image = encoded(np.zeros((8, 8, 3), np.uint8))
     records = [example(image, None if i < 4 else 1) for i in range(20)]

@@ -52,6 +52,7 @@ def test_table_2_matches_numpy_within_1e_4(eager, of_labels, of_centroids):
     assert oracle.relabelled > 8  # else the cases do not differ
 
 
+@pytest.mark.slow
 def test_single_view_and_its_second_stage_match_numpy_within_1e_4():
     # Epoch 0 at rate 0, epoch 1 the second stage's first with hard labels,
     # epoch 2 with soft ones.

@@ -90,6 +90,7 @@ def test_three_steps_and_a_reassignment_match_numpy_within_1e_4():
         )
 
 
+@pytest.mark.slow
 def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     # Six pooled features tell little apart: only a hard Q rounds evenly.
     power = 1000.0
@@ -109,6 +110,7 @@ def test_clusters_are_filled_alike_by_the_oracle_and_by_the_method():
     assert np.abs(counts / 64 - 1).max() <= 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("knobs", "most"),  # of 1.6; masses off by the tolerance leave as much
     [slow({}, 1e-4), ({"label_tolerance": 1e-7}, 1e-7)],

@@ -123,6 +123,7 @@ def test_prototypes_are_learned_and_stay_at_unit_norm():
         np.testing.assert_allclose(norms, 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_images_the_last_epoch_missed_are_ignored(eager):
     method = contract_run.build("sela_v2")
     views = contract_run.views(num_images=40)  # two steps of 16 an epoch

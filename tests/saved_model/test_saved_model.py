@@ -42,6 +42,7 @@ def raw(tmp_path_factory):
     return method, saved_model.save(method, folder, image_size=SIZE)
 
 
+@pytest.mark.slow
 def test_raw_projections_stay_raw(raw):
     method, path = raw
     images = some_images()

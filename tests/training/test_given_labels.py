@@ -121,6 +121,7 @@ def test_own_labels_of_the_images_are_the_supervised_baseline(tmp_path):
     assert said[0] == "Labels are digits:?split=train's own: 10 classes."
 
 
+@pytest.mark.slow
 def test_labels_of_the_images_reach_no_training_on_those_of_a_run(
     deepcluster, tmp_path, monkeypatch
 ):

@@ -74,6 +74,7 @@ def test_windows_follow_one_another_over_files_and_passes(tmp_path, packed):
     assert seen[0] != sorted(seen[0])  # shuffled in the window
 
 
+@pytest.mark.slow
 def test_a_stream_begins_anywhere_as_if_it_had_run_there(tmp_path):
     uri = write_stream(tmp_path, [5, 7, 9])
     views = views_of(uri)

@@ -81,6 +81,7 @@ def test_a_vanished_image_is_replaced_and_listed(failing):
     assert source.failures == {f"{GONE:02d}.png": "No such file or directory"}
 
 
+@pytest.mark.slow
 @FOR_BOTH
 def test_replacements_depend_on_seed_step_and_row_alone(failing):
     source, _ = failing

@@ -249,6 +249,7 @@ def test_flips_happen_by_their_probability():
         assert low <= (left == 0).all(axis=(1, 2)).sum() <= high
 
 
+@pytest.mark.slow
 def test_two_replicas_get_the_rows_of_one_and_the_same_colours():
     code = """
 import numpy as np, tensorflow as tf
