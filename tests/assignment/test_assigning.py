@@ -1,6 +1,7 @@
 """From images to the table, the page and the folders."""
 
 import csv
+import errno
 import json
 import pathlib
 import types
@@ -11,8 +12,9 @@ import pytest
 from tests.support import processes
 from tests.support.assigned import compute, config, model, photos
 from tfclust import data
-from tfclust.assignment import assigning, passing, table
+from tfclust.assignment import assigning, passing, sorting, table
 from tfclust.runs import clusters_file
+from tfclust.runtime import folders
 
 
 def assign(folder, source, *, of=None, **knobs):
@@ -270,6 +272,38 @@ def test_kept_numbers_and_names_stay_with_later_images(source, tmp_path):
     assert {row["outlier"] for row in rows} == {"1"}
 
 
+def test_names_stay_when_the_same_clusters_are_written_again(source, tmp_path):
+    assign(tmp_path, source, num_clusters="3")
+    names = tmp_path / "names.json"
+    names.write_text('{"0": "round"}')
+    assign(tmp_path, source, num_clusters="3", names=str(names))
+    rows, _ = assign(tmp_path, source, num_clusters="3", pick=5)
+    assert {r["cluster_name"] for r in rows if r["cluster"] == "0"} == {"round"}
+
+
+def test_one_new_image_is_measured_by_those_of_the_training(source, tmp_path):
+    workdir = tmp_path / "run"
+    before, _ = assign(workdir, source)
+    (workdir / "a.json").rename(workdir / "clusters.json")
+    (workdir / "a.npz").rename(workdir / "clusters.npz")
+    new = data.Sample(source, [17])
+    (row,), _ = assign(
+        tmp_path / "new", new, workdir=str(workdir), data=source.uri
+    )
+    assert float(row["distance"]) == pytest.approx(
+        float(before[17]["distance"]), abs=1e-5
+    )
+    assert row["second_choice"] == before[17]["second_choice"]
+
+
+def test_a_table_of_huge_numbers_keeps_none(source, tmp_path):
+    other = tmp_path / "other.csv"
+    lines = [f"{n},2000000000,\n" for n in source.manifest().names]
+    other.write_text("name,cluster,cluster_name\n" + "".join(lines))
+    with pytest.raises(ValueError, match="at most 1,000,000"):
+        assign(tmp_path / "new", source, keep_ids=str(other))
+
+
 def test_drift_lists_what_fits_no_cluster_of_the_training(source, tmp_path):
     workdir = tmp_path / "run"
     assign(workdir, source)
@@ -325,6 +359,20 @@ def test_images_are_sorted_into_folders(source, plain, tmp_path, link):
     inside = {argument: str(root / "sorted"), "data": f"folder:{root}"}
     with pytest.raises(ValueError, match="must lie outside data"):
         assign(tmp_path / "out", source, **inside)
+
+
+def test_a_full_disk_leaves_no_sorted_images(
+    source, plain, tmp_path, monkeypatch
+):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sorting.shutil, "copy2", full)
+    target = tmp_path / "sorted"
+    with pytest.raises(folders.DiskError, match="room"):
+        assign(tmp_path / "new", source, copy_into=str(target))
+    assert (tmp_path / "new" / "a.csv").is_file()
+    assert not [p for p in tmp_path.iterdir() if "sorted" in p.name]
 
 
 def test_images_that_are_no_files_are_not_sorted(tmp_path):

@@ -118,6 +118,11 @@ def test_auto_finds_the_number_of_blobs(number):
     assert taken.split()[0] == str(number)
 
 
+def test_auto_refuses_images_that_are_all_alike():
+    with pytest.raises(ValueError, match="no two images that differ"):
+        choosing.tried(unit_features(np.ones([60, 8])), seed=0)
+
+
 def test_auto_needs_some_images():
     with pytest.raises(ValueError, match="at least 30 images"):
         choosing.tried(blobs(2, each=10)[0], seed=0)

@@ -196,9 +196,11 @@ def test_bad_input_is_one_line(workdir, tmp_path, capsys):
         "--num_clusters=65": "64 images cannot fill 65 clusters",
         "--gallery=/proc/x/a.html": "gallery must be in a folder",
         f"--copy_into={tmp_path}": "a new or an empty folder",
+        f"--max_images=9 --output={workdir}/clusters.csv": "must not replace",
     }
     for words, expected in cases.items():
-        assert expected in refused(capsys, run, words), words
+        assert expected in refused(capsys, run, *words.split()), words
+    assert not [*workdir.glob(".*.work")]
     pixels = np.zeros([8, 8, 3], np.uint8)
     records = tmp_path / "a.tfrecord"
     write_records(records, [example(encoded(pixels, "PNG"))])

@@ -20,6 +20,7 @@ from tfclust.assignment import model as models
 from tfclust.assignment.config import AUTO, HDBSCAN, OWN, ClusterConfig
 from tfclust.assignment.store import working_folder
 from tfclust.assignment.unit_features import UnitFeatures
+from tfclust.ops import filling
 from tfclust.runs import clusters_file, folder
 from tfclust.runtime import devices, folders, terminal
 
@@ -67,6 +68,10 @@ def assign(config, output, say):
     model = models.open_model(config)
     _check_clusters(config, model)
     source = passing.open_images(config, model, say)
+    if config.drift:
+        identity.check_drift(config, identity.reference(config, model))
+    if config.num_clusters.isdecimal():
+        filling.check_filling(source.num_images, int(config.num_clusters))
     assign_source(config, model, source, output, say)
 
 
@@ -130,13 +135,14 @@ def assign_source(config, model, source, output, say, most=0):
             path = folders.expanded(config.gallery)
             gallery.write(path, found, written, about)
             say(f"Gallery: {path}")
+        left_out = passing.list_left_out(output, source, store.notes, say)
+        table.write(output, written)
+        # Last, since it says of which step the table is.
+        clusters_file.write(clusters_file.beside(output), about)
         if sort_into is not None:
             link = bool(config.link_into)
             sorting.sort(sort_into, source, found.rows, written, link=link)
             say(f"Sorted into: {sort_into}")
-        left_out = passing.list_left_out(output, source, store.notes, say)
-        clusters_file.write(clusters_file.beside(output), about)
-        table.write(output, written)
         shown = _shown(found, about, most)
         store.remove()
     for line in _in_words(found):
@@ -186,8 +192,12 @@ def _grouped(config, model, source, store, present, work, say):
     """`Assigned`; rows of images that are gone do not count."""
     rows = np.flatnonzero(present)
     features = UnitFeatures(store.column("features"), rows)
-    found = _groups(config, features, store, rows, say)
-    measured = figures.measure(features, found)
+    found, reach = _groups(config, features, store, rows, say), None
+    if config.num_clusters == OWN and config.data:
+        # New images are measured by those of the training, however few.
+        known = identity.reference(config, model)
+        found, reach = identity.by_training(found, known)
+    measured = figures.measure(features, found, reach)
     threshold = config.duplicate_distance
     if threshold is None:
         threshold = duplicates.measured_distance(model, source, rows, features)

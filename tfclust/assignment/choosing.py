@@ -18,6 +18,7 @@ _STEPS: tuple[int, ...] = (
     *(60, 80, 100, 150, 200, 300),
 )
 _ALMOST = 0.95
+_ROUNDING = 1e-5  # of unit features
 _IMAGES_EACH = 10  # fewer in a cluster say little
 
 
@@ -44,7 +45,7 @@ def tried(features, seed):
       features: `UnitFeatures`. seed: int.
 
     Raises:
-      ValueError: if there are too few images.
+      ValueError: if there are too few images, or all are alike.
     """
     rows = features.take(features.sample(_ROWS))
     numbers = [k for k in _STEPS if k * _IMAGES_EACH <= len(rows)]
@@ -53,6 +54,11 @@ def tried(features, seed):
             "num_clusters=auto needs at least "
             f"{_STEPS[1] * _IMAGES_EACH} images. Received: {len(rows)}. Give a "
             "number."
+        )
+    if np.ptp(rows, axis=0).max() < _ROUNDING:
+        raise ValueError(
+            "num_clusters=auto found no two images that differ. Look at the "
+            "images, or give a number."
         )
     width = min(_DIRECTIONS, *rows.shape)
     rows = PCA(width, random_state=0).fit_transform(rows)

@@ -23,14 +23,19 @@ class Figures(NamedTuple):
     reach: np.ndarray
 
 
-def measure(features, groups):
+def measure(features, groups, known_reach=None):
     """The `Figures` of images in clusters.
 
     Args:
       features: `UnitFeatures`. groups: `Groups` of the same images.
+      known_reach: float `[K]`, of other images of these clusters, NaN where
+        there were none; or None.
     """
     distance, second = place(features, groups.centres, groups.labels)
     reach = reaches(distance, groups.labels, len(groups.centres))
+    if known_reach is not None:
+        unknown = np.isnan(known_reach)
+        reach = np.where(unknown, reach, np.float32(known_reach))
     outlier = groups.noise | (distance > reach[groups.labels])
     return Figures(distance, second, outlier, reach)
 
@@ -46,7 +51,7 @@ def place(features, centres, labels):
     empty = ~centres.any(axis=1)
     distance = np.empty(len(features), np.float32)
     second = np.full(len(features), -1, np.int32)
-    for some, rows in features.blocks():
+    for some, rows in features.blocks(len(centres)):
         cosines = rows @ units.T  # [b, K]
         own = labels[some, None]
         distance[some] = 1 - np.take_along_axis(cosines, own, 1)[:, 0]

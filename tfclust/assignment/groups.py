@@ -107,7 +107,7 @@ def nearest(features, centres):
     """The nearest centre of each image, int32 `[n]`, and its cosine `[n]`."""
     bias = -0.5 * np.einsum("kf,kf->k", centres, centres)
     labels = np.empty(len(features), np.int32)
-    for some, rows in features.blocks():
+    for some, rows in features.blocks(len(centres)):
         labels[some] = np.argmax(rows @ centres.T + bias, axis=1)
     return labels, _cosines(features, centres, labels)
 

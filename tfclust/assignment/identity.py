@@ -9,6 +9,7 @@ from tfclust.runs import clusters_file, folder
 from tfclust.runtime import files, folders
 
 _EXEMPLARS = 5
+_LARGEST_ID = 1_000_000  # there is a row of centres for each number
 _OWN = "the model's own"
 
 
@@ -27,8 +28,9 @@ def settle(config, model, output, found, say):
     count = len(found.groups.centres)
     places = np.arange(count)  # the number that each cluster gets
     named: dict[int, str] = {}
-    if config.keep_ids:
-        places, named = _kept(config.keep_ids, found, count, say)
+    earlier = config.keep_ids or _named_before(before, output)
+    if earlier:
+        places, named = _kept(earlier, found, count, say)
     elif before is not None:
         places, named = numbers(before, count), before.names
     if config.names:
@@ -41,6 +43,14 @@ def settle(config, model, output, found, say):
     model_clusters[places] = np.arange(count)
     _renumber(found, places)
     return _file(config, model, found, model_clusters, named, own)
+
+
+def _named_before(before, output):
+    """The table that is replaced, if a person named its clusters; or ""."""
+    if before is not None or not output.exists():
+        return ""
+    found = clusters_file.read(clusters_file.beside(output))
+    return str(output) if found is not None and found.names else ""
 
 
 def reference(config, model):
@@ -61,8 +71,35 @@ def reference(config, model):
     return found if about == (model.digest, _OWN) else None
 
 
-def _tell_drift(config, reference, output, found, say):
-    """Marks and lists the images that fit none of the training's clusters."""
+def by_training(groups, reference):
+    """The model's own clusters, in the middle where the training had them.
+
+    Args:
+      groups: `Groups` of new images. reference: `ClustersFile`, or None.
+
+    Returns:
+      `Groups`, whose centres are the training's where it had images; and the
+      distance from which on an image fitted badly there, `[K]`, NaN where it
+      had none, or None without a reference.
+    """
+    if reference is None or reference.centres is None:
+        return groups, None
+    reach = np.full(len(groups.centres), np.nan)
+    centres = groups.centres.copy()
+    known = {c["model_cluster"]: c for c in reference.clusters}
+    for k in range(len(centres)):
+        if k in known and known[k]["id"] < len(reference.centres):
+            centres[k] = reference.centres[known[k]["id"]]
+            reach[k] = known[k]["reach"]
+    return groups._replace(centres=centres), reach
+
+
+def check_drift(config, reference):
+    """Refuses drift where nothing is known of the training's images.
+
+    Args:
+      config: `ClusterConfig`. reference: `ClustersFile`, or None.
+    """
     if reference is None or reference.centres is None:
         raise ValueError(
             "drift compares with the run's own images, of which nothing is "
@@ -71,6 +108,11 @@ def _tell_drift(config, reference, output, found, say):
             "the run itself first (--workdir, without data), and export "
             "again."
         )
+
+
+def _tell_drift(config, reference, output, found, say):
+    """Marks and lists the images that fit none of the training's clusters."""
+    check_drift(config, reference)
     labels = of_model(reference, found.groups.labels)
     reach = {c["id"]: c["reach"] for c in reference.clusters}
     # A cluster that was empty then has no centre: its images fit nothing.
@@ -112,6 +154,13 @@ def _kept(path, found, count, say):
     """The numbers of an earlier table where clusters are the same."""
     path = folders.expanded(path)
     old = table.read(path / folder.CLUSTERS if path.is_dir() else path)
+    largest = int(old[1].max(initial=0))
+    if largest > _LARGEST_ID:
+        raise ValueError(
+            f"numbers of clusters must be at most {_LARGEST_ID:,} to be kept. "
+            f"Received: {largest:,} in keep_ids={path}. Give a table of "
+            "tfclust.cluster."
+        )
     same = comparing.kept_ids(old, (found.names, found.groups.labels))
     places = np.full(count, -1)
     for new, before in same.items():

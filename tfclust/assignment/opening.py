@@ -21,6 +21,7 @@ def run(config, say):
         return
     _check_model(config)
     output = _output(config)
+    _check_own(config, output)
     clusters_file.check(clusters_file.beside(output))
     if config.names:
         clusters_file.read_names(config.names)
@@ -69,6 +70,20 @@ def _output(config):
     path = folders.writable_file("output", path)
     table.check(path)
     return path
+
+
+def _check_own(config, output):
+    """Refuses to replace a run's own clusters by others than its own."""
+    if not config.workdir:
+        return
+    own = folders.expanded(config.workdir) / folder.CLUSTERS_FILE
+    other = config.data or config.max_images or config.num_clusters
+    if other and clusters_file.beside(output).resolve() == own.resolve():
+        raise ValueError(
+            f"output must not replace {own}, which has the run's own clusters "
+            f"and their names. Received: output={output} with other images or "
+            "clusters. Give another output."
+        )
 
 
 def _compare(config, say):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-# Farthest first looks at each image of a cluster once per choice.
-_MOST_OF_CLUSTER = 20_000
+# Farthest first looks at each image of a cluster once per choice, and all
+# clusters' are in memory together.
+_MOST_OF_CLUSTER, _MOST_OF_ALL = 20_000, 50_000
 
 
 def pick(features, labels, distance, left_out, count):
@@ -24,9 +25,10 @@ def pick(features, labels, distance, left_out, count):
     """
     chosen: list[int] = []
     for candidates in (np.flatnonzero(~left_out), np.flatnonzero(left_out)):
+        clusters = _by_cluster(candidates, labels)
+        most = _most_rows(len(candidates), len(clusters), count)
         queues = [
-            _farthest_first(features, rows, distance)
-            for rows in _by_cluster(candidates, labels)
+            _farthest_first(features, rows, distance, most) for rows in clusters
         ]
         while queues and len(chosen) < count:
             left = []
@@ -39,6 +41,15 @@ def pick(features, labels, distance, left_out, count):
     return np.array(chosen, np.int64)
 
 
+def _most_rows(num_candidates, num_clusters, count):
+    """Images of a cluster that are looked at: all, if there are few in all."""
+    if num_candidates <= _MOST_OF_ALL:
+        return _MOST_OF_CLUSTER
+    # Ten times what each cluster gives if all give alike.
+    each = max(_MOST_OF_ALL, 10 * count) // num_clusters
+    return min(_MOST_OF_CLUSTER, max(1, each))
+
+
 def _by_cluster(candidates, labels):
     """Positions of each cluster, the largest cluster first."""
     values, counts = np.unique(labels[candidates], return_counts=True)
@@ -46,10 +57,10 @@ def _by_cluster(candidates, labels):
     return [candidates[labels[candidates] == k] for k in values[order]]
 
 
-def _farthest_first(features, rows, distance):
-    """Yields positions, the nearest to the centre first."""
-    if len(rows) > _MOST_OF_CLUSTER:
-        rows = rows[np.arange(_MOST_OF_CLUSTER) * len(rows) // _MOST_OF_CLUSTER]
+def _farthest_first(features, rows, distance, most):
+    """Yields at most so many positions, the nearest to the centre first."""
+    if len(rows) > most:
+        rows = rows[np.arange(most) * len(rows) // most]
     chosen = int(np.argmin(distance[rows]))
     yield int(rows[chosen])
     units = features.take(rows)

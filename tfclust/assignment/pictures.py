@@ -6,7 +6,10 @@ import tensorflow as tf
 from tfclust import data
 from tfclust.runtime import pages
 
-_SIDE = 56  # pixels; about 1.5 kB each
+# Pixels, the largest for which all pictures of a page have room: 56 of a photo
+# are 2 kB.
+_SIDES = (56, 48, 40, 32, 24)
+_MOST_BYTES = 6_500_000
 _BATCH = 128
 
 
@@ -21,10 +24,13 @@ def pictures(source, indices):
     Raises:
       OSError: if images are gone, and their replacements too.
     """
-    return {
-        i: pages.thumbnail(image, _SIDE)
-        for i, image in small_images(source, indices, _SIDE)
-    }
+    images = dict(small_images(source, indices, _SIDES[0]))
+    found: dict[int, str] = {}
+    for side in _SIDES:
+        found = {i: pages.thumbnail(image, side) for i, image in images.items()}
+        if sum(map(len, found.values())) <= _MOST_BYTES:
+            break
+    return found
 
 
 def small_images(source, indices, side, resize_size=None):

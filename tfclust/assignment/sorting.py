@@ -58,16 +58,26 @@ def sort(target, source, rows, table, *, link):
     hidden = target.with_name(f".{target.name}.sorting")
     shutil.rmtree(hidden, ignore_errors=True)  # a killed one's
     what = f"the sorted images in {target}"
-    with (
-        folders.writing(what, _WAY_OUT),
-        progress.line("Sorting", len(rows)) as line,
-    ):
-        hidden.mkdir()
+    try:
+        with folders.writing(what, _WAY_OUT):
+            _fill(hidden, source, rows, table, link)
+            if target.is_dir():
+                target.rmdir()
+            os.replace(hidden, target)
+    except BaseException:  # copies would fill the disk for good
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+
+
+def _fill(folder, source, rows, table, link):
+    """Makes the folder, with one for each cluster."""
+    folder.mkdir()
+    with progress.line("Sorting", len(rows)) as line:
         for row, cluster, name in zip(
             rows.tolist(), table.cluster, table.cluster_name, strict=True
         ):
             path = pathlib.Path(source.path(row)).absolute()
-            place = hidden / folder_name(int(cluster), name)
+            place = folder / folder_name(int(cluster), name)
             place.mkdir(exist_ok=True)
             new = _free(place / path.name)
             if link:
@@ -75,11 +85,8 @@ def sort(target, source, rows, table, *, link):
             else:
                 shutil.copy2(path, new)
             line.update(1)
-        for place in hidden.iterdir():
-            files.flush(place)
-        if target.is_dir():
-            target.rmdir()
-        os.replace(hidden, target)
+    for place in folder.iterdir():
+        files.flush(place)
 
 
 def folder_name(cluster, name):

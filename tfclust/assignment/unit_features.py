@@ -29,9 +29,13 @@ class UnitFeatures:
         rows = np.asarray(self._features[self._rows[positions]], np.float32)
         return unit_rows(rows, otherwise=rows)
 
-    def blocks(self):
-        """Yields a slice of [0, n) and its rows, in order."""
-        size = max(1, _BLOCK_FLOATS // self.width)
+    def blocks(self, columns=0):
+        """Yields a slice of [0, n) and its rows, in order.
+
+        Args:
+          columns: int, of a product with the rows, which bounds them too.
+        """
+        size = max(1, _BLOCK_FLOATS // max(self.width, columns))
         for begin in range(0, len(self), size):
             some = slice(begin, min(begin + size, len(self)))
             yield some, self.take(some)

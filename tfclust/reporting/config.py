@@ -28,6 +28,7 @@ class ReportConfig:
         "At most so many of the run's images, evenly spaced, are assigned to "
         "clusters for the page; 0 for a page without images.",
         lower=0,
+        upper=MOST_IMAGES,
     )
     map: str = option(
         "tsne",
