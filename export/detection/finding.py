@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from tfclust import data, saved_model
 from tfclust.data.reading import decoding
 from tfclust.runtime import files, pages, progress, terminal
+from tfclust.saved_model.damage import telling_damage
 
 _WAY_OUT = "Train again, or give another version."
 _PAGE = pathlib.Path(__file__).with_name("page.html")
@@ -56,16 +57,9 @@ def load(path):
     """
     path = saved_model.newest_version(path)
     names = _class_names(path)
-    try:
+    with telling_damage(f"detector={path}", _WAY_OUT):
         loaded = tf.saved_model.load(str(path))
         call = loaded.signatures["serving_default"]
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged files raise many classes
-        lines = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"detector={path} cannot be loaded: {lines[0]}. {_WAY_OUT}"
-        ) from error
     missing = {"boxes", "classes", "scores"} - set(call.structured_outputs)
     if missing:
         raise ValueError(

@@ -7,6 +7,7 @@ import numpy as np
 from export.serving.faults import ServingError, Unsendable
 from export.serving.transport import DEFAULT_SIGNATURE
 from tfclust.saved_model import newest_version
+from tfclust.saved_model.damage import telling_damage
 
 INPUT = "image_bytes"
 
@@ -27,15 +28,8 @@ class Model:
 
         self.name = name
         path = newest_version(folder)
-        try:
+        with telling_damage(f"models={path}", "Export it again."):
             self._loaded = tf.saved_model.load(str(path))
-        except MemoryError:
-            raise
-        except Exception as error:  # damaged files raise many classes
-            lines = str(error).strip().splitlines() or [repr(error)]
-            raise ValueError(
-                f"models={path} cannot be loaded: {lines[0]}. Export it again."
-            ) from error
         signatures = self._loaded.signatures
         self._compute = signatures.get(DEFAULT_SIGNATURE)
         inputs = self._compute and self._compute.structured_input_signature[1]

@@ -9,6 +9,7 @@ import keras
 from tfclust import backbones
 from tfclust.backbones.copying import copy_of
 from tfclust.runtime.machine import PRECISIONS
+from tfclust.saved_model.damage import telling_damage
 from tfclust.saved_model.versions import BACKBONE_FILE, newest_version
 
 _WAY_OUT = "Write it again with tfclust.export, or give another version."
@@ -84,13 +85,6 @@ def _loaded(path):
             f"saved_model={path} must have {BACKBONE_FILE}, the backbone as a "
             f"Keras graph. Received: none. {_WAY_OUT}"
         )
-    try:
+    with telling_damage(str(file), _WAY_OUT):
         # Only layers of Keras: no code comes with it.
         return keras.models.load_model(file, compile=False, safe_mode=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged files raise many classes
-        lines = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"{file} cannot be loaded: {lines[0]}. {_WAY_OUT}"
-        ) from error

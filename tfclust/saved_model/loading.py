@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfclust.saved_model.damage import telling_damage
 from tfclust.saved_model.versions import CARD_FILE, newest_version
 
 _WAY_OUT = "Write it again with tfclust.export, or give another version."
@@ -41,7 +42,7 @@ def load(path):
     sizes = card["preprocessing"]
     image_size, resize_size = sizes["centre_crop"], sizes["resize_short_side"]
     images = tf.zeros([1, image_size, image_size, 3])
-    try:
+    with telling_damage(f"saved_model={path}", _WAY_OUT):
         # `load` writes a traceback for a damaged one, and continues.
         with contextlib.suppress(FileNotFoundError):
             tf.saved_model.experimental.read_fingerprint(str(path))
@@ -49,13 +50,6 @@ def load(path):
         features = model(images, training=False)
         found = f"features {features.dtype.name} {list(features.shape)}"
         fits = features.dtype == tf.float32 and features.shape.rank == 2
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged files raise many classes
-        lines = str(error).strip().splitlines() or [repr(error)]
-        raise ValueError(
-            f"saved_model={path} cannot be loaded: {lines[0]}. {_WAY_OUT}"
-        ) from error
     if not fits or not bool(tf.reduce_all(tf.math.is_finite(features))):
         raise ValueError(
             f"saved_model={path} must return finite float32 features [1, F] "
