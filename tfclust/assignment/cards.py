@@ -67,6 +67,20 @@ def cards(
     return sorted(found, key=lambda cluster: (-cluster.size, cluster.number))
 
 
+def with_pictures(found):
+    """Positions of the images whose pictures the `cards` need.
+
+    Args:
+      found: list of `Cluster`, as `cards` gives it; only the first
+        `MOST_PICTURES` have any.
+    """
+    return [
+        i
+        for card in found[:MOST_PICTURES]
+        for i in (*card.nearest, *card.random, *card.farthest)
+    ]
+
+
 def class_name(label, class_names):
     """A label in words."""
     if class_names is not None and 0 <= label < len(class_names):

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from tfclust.assignment.cards import MOST_PICTURES, cards
+from tfclust.assignment.cards import MOST_PICTURES, cards, with_pictures
 from tfclust.assignment.pictures import pictures
 from tfclust.runtime import folders, pages, terminal
 
@@ -26,7 +26,7 @@ def write(path, found, table, about):
         outlier=table.outlier,
     )
     listed = clusters[:MOST_PICTURES]
-    shown = [i for c in listed for i in (*c.nearest, *c.random, *c.farthest)]
+    shown = with_pictures(listed)
     small = pictures(found.source, found.rows[shown])
     count = len(table.name)
     kept = range(count) if count <= _MOST_NAMES else sorted(shown)

@@ -7,7 +7,7 @@ import numpy as np
 from tfclust import data
 from tfclust.assignment import identity, passing
 from tfclust.assignment.assigning import Shown
-from tfclust.assignment.cards import MOST_PICTURES, cards, class_name
+from tfclust.assignment.cards import cards, class_name, with_pictures
 from tfclust.assignment.config import ModelImages
 from tfclust.assignment.model import of_method
 from tfclust.assignment.pictures import pictures
@@ -225,12 +225,8 @@ def of_images(assigned, num_clusters, kind="tsne"):
             [int(i), round(float(x), 4), round(float(y), 4)]
             for i, (x, y) in zip(on_map, places, strict=True)
         ]
-    shown = [
-        i
-        for c in found[:MOST_PICTURES]
-        for i in (*c.nearest, *c.random, *c.farthest)
-    ]
-    small = pictures(source, [*shown, *(i for i, _, _ in points)])
+    shown = [*with_pictures(found), *(i for i, _, _ in points)]
+    small = pictures(source, shown)
     has_labels = source.labels is not None
     number = num_clusters[0] if found and num_clusters else len(found)
     return {
