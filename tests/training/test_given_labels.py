@@ -112,6 +112,21 @@ def test_final_labels_within_an_epoch_prefer_the_current_ones(tmp_path):
     np.testing.assert_array_equal(found, np.where(current < 0, before, current))
 
 
+def test_labels_of_a_file_train_as_those_of_the_run_do(deepcluster, tmp_path):
+    labels = deepcluster.method.labels.rows.numpy()
+    table = tmp_path / "labels.csv"
+    np.savetxt(table, labels, fmt="%d", delimiter=",")
+    of_run, _ = quietly(fixed(tmp_path / "run", str(deepcluster.workdir)))
+    of_file, said = quietly(
+        fixed(tmp_path / "file", str(table), num_clusters=(5, 7))
+    )
+    assert "2 heads of" in said[0]
+    for one, other in zip(
+        of_run.method.weights, of_file.method.weights, strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_own_labels_of_the_images_are_the_supervised_baseline(tmp_path):
     trained, said = quietly(fixed(tmp_path, "source"))
     source = data.open_source("digits:?split=train", max_images=64)

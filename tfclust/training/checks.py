@@ -41,7 +41,8 @@ def check_alone(recipe, needed=tuple(_EXAMPLES)):
     if recipe.method.labels_from == "":
         raise ValueError(
             "pseudo_labels must be given: the folder of a run on the same "
-            "images, such as --pseudo_labels=runs/first, or the word source."
+            "images, such as --pseudo_labels=runs/first, a .csv file with "
+            "their labels, or the word source."
         )
     if run.epochs is None and run.steps is None:
         raise ValueError(

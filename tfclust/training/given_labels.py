@@ -1,4 +1,4 @@
-"""Labels that a run is given: another run's final ones, or the images' own.
+"""Labels that a run is given: another run's, a file's, or the images' own.
 
 The knob `pseudo_labels` of `fixed_labels` says which; no other method is given
 labels. A resumed run has them in its state and reads nothing here.
@@ -13,6 +13,7 @@ from tfclust import options
 from tfclust.engine.monitor import final_labels
 from tfclust.runs import checkpoints
 from tfclust.runtime import folders, terminal
+from tfclust.training import label_files
 
 SOURCE = "source"
 # Label memories are int32, and a classifier has a column for each lower label.
@@ -42,14 +43,15 @@ def open_run(recipe, say=terminal.say):
       DamagedCheckpoint, UnreadableCheckpoint: as `checkpoints.latest`.
     """
     words = recipe.method.labels_from
-    if words in (None, SOURCE):
+    if words in (None, SOURCE) or words.endswith(label_files.SUFFIX):
         return None
     saved = checkpoints.latest(folders.expanded(words), say=say)
     if saved is None:
         raise FileNotFoundError(
             f"pseudo_labels={words} holds no run: expected "
             "checkpoints/<step>/manifest.json. Give the workdir of a run on "
-            f"the same images, or the word {SOURCE} for the images' own labels."
+            f"the same images, a {label_files.SUFFIX} file, or the word "
+            f"{SOURCE} for the images' own labels."
         )
     return saved
 
@@ -71,7 +73,12 @@ def read(recipe, run, source):
         num_clusters.
     """
     words = recipe.method.labels_from
-    given = _of_source(source) if run is None else _of_run(words, run, source)
+    if run is not None:
+        given = _of_run(words, run, source)
+    elif words == SOURCE:
+        given = _of_source(source)
+    else:
+        given = _of_file(words, source)
     _check_classes(words, given, recipe.method.num_clusters)
     return given
 
@@ -112,17 +119,28 @@ def _of_source(source):
             "labels. Give class folders or TFRecords with image/class/label, "
             "or the folder of a run."
         )
-    highest = int(source.labels.max())
-    if highest > _HIGHEST_LABEL:
-        raise ValueError(
-            f"pseudo_labels={SOURCE} takes labels up to {_HIGHEST_LABEL:,}. "
-            f"Received: label {highest} in {source.uri}. Number the classes "
-            "from 0 on."
-        )
-    labels = np.maximum(source.labels, -1)[:, None].astype(np.int32)  # [N, 1]
+    labels = _in_range(SOURCE, source.labels[:, None], source.uri)  # [N, 1]
     names = source.class_names or ()
     count = max(len(names), int(labels.max()) + 1)
     return GivenLabels(labels, (count,), f"{source.uri}'s own")
+
+
+def _of_file(words, source):
+    labels = _in_range(words, label_files.read(words, source), words)
+    counts = tuple(int(most) + 1 for most in labels.max(axis=0))
+    return GivenLabels(labels, counts, f"those of {words}")
+
+
+def _in_range(words, labels, where):
+    """Labels as int32, -1 for none."""
+    highest = int(labels.max())
+    if highest > _HIGHEST_LABEL:
+        raise ValueError(
+            f"pseudo_labels={words} takes labels up to {_HIGHEST_LABEL:,}. "
+            f"Received: label {highest} in {where}. Number the classes from 0 "
+            "on."
+        )
+    return np.maximum(labels, -1).astype(np.int32)
 
 
 def _of_run(words, run, source):

@@ -30,8 +30,9 @@ class FixedLabelsConfig(ClusteringConfig):
     pseudo_labels: str = option(
         "",
         "Where labels come from: the folder of a run on the same images, for "
-        "its final labels; or the word source, for the images' own labels "
-        "(the supervised baseline).",
+        "its final labels; a .csv file, as SeLa's published ones or a run's "
+        "clusters.csv; or the word source, for the images' own labels (the "
+        "supervised baseline).",
         source="SeLa, sec. 4",
         resume="never",
         why_never="it is read only at a run's start",
