@@ -10,6 +10,7 @@ from tfclust import options
 from tfclust.cli import flags, recipe_flags
 from tfclust.options import option
 from tfclust.runtime import folders, quiet, terminal
+from tfclust.training import checks
 from tfclust.training.planning.config import MINUTES, PlanConfig
 
 
@@ -32,14 +33,17 @@ def main():
     that train reads. Its time is measured on a few real steps.
     """
     command, config = flags.read(AdviseConfig), flags.read(PlanConfig)
-    given = recipe_flags.given()
+    given, run = recipe_flags.given(), recipe_flags.read().run
+    checks.check_run(run, needed=("data",))
+    checks.check_uris(run)
+    config.check_length(run)
+    path = folders.writable_file("output", command.output)
     quiet.import_tensorflow()
     from tfclust.training.planning import plan, telling
 
     made = plan.make(given, minutes=config.minutes or MINUTES)
     for line in telling.in_words(made).splitlines():
         terminal.say(line)
-    path = folders.expanded(command.output)
     train = "python -m tfclust.train --flagfile=" + shlex.quote(str(path))
     telling.write(path, made, f"{train} --workdir=runs/mine")
     terminal.say(f"Written: {path}")

@@ -22,19 +22,22 @@ def main():
     command resumes; metrics.jsonl; tensorboard/; at the end clusters.csv, the
     cluster of each image, and report.html, a page about the run.
     """
-    recipe, minutes = recipe_flags.read(), flags.read(PlanConfig).minutes
+    recipe, plan = recipe_flags.read(), flags.read(PlanConfig)
     planned = recipe.run.epochs is None and recipe.run.steps is None
-    if planned:
+    if (planned or not flags.has_flagfile()) and _parse_run(recipe.run):
+        recipe = recipe_flags.read()
+        if plan.minutes is not None:
+            terminal.say(
+                f"The run in {recipe.run.workdir} keeps its length; minutes is "
+                "for the plan of a new one, in another workdir."
+            )
+    elif planned:
         code = _plan(recipe.run)
         if code:
             return code
         recipe = recipe_flags.read()
-    elif minutes is not None:
-        raise ValueError(
-            "minutes is for a plan, which settles a run's length. Received: "
-            f"minutes={minutes:g} beside epochs={recipe.run.epochs}, "
-            f"steps={recipe.run.steps}. Leave minutes out, or the length."
-        )
+    else:
+        plan.check_length(recipe.run)
     checks.check_alone(recipe)
     if not planned and not flags.has_flagfile():
         terminal.say(
@@ -87,8 +90,23 @@ def _written(command, name, write, trained, *more):
         return None
 
 
+def _parse_run(run):
+    """Reads the flags after those of the workdir's run; whether it has one.
+
+    Args:
+      run: `RunConfig`.
+    """
+    checks.check_run(run, needed=("workdir",))
+    workdir = folders.expanded(run.workdir)
+    config = workdir / folder.CONFIG
+    found = folder.has_run(workdir) and config.exists()
+    if found:
+        flags.parse_after(config)
+    return found
+
+
 def _plan(run):
-    """Reads the flags after those of the workdir's run, or of a new plan.
+    """Makes a plan and reads the flags after it.
 
     Args:
       run: `RunConfig`.
@@ -96,13 +114,9 @@ def _plan(run):
     Returns:
       The exit code of the plan.
     """
-    checks.check_run(run, needed=("workdir",))
-    workdir = folders.expanded(run.workdir)
-    config = workdir / folder.CONFIG
-    if folder.has_run(workdir) and config.exists():
-        flags.parse_after(config)
-        return flags.DONE
     checks.check_run(run)
+    checks.check_uris(run)
+    workdir = folders.expanded(run.workdir)
     folders.writable("workdir", workdir)
     plan = workdir / folder.PLAN
     # A process of its own leaves TensorFlow here as it is at a run's start,

@@ -60,8 +60,19 @@ def test_the_same_command_goes_on_by_the_plan_that_it_made(planned, capsys):
     step = last_step(workdir)
     (workdir / "plan.flags").unlink()
     assert status("train", f"--workdir={workdir}", "--minutes=9") == 0
-    assert f"Finished already: {step} steps" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"Finished already: {step} steps" in said
+    assert f"The run in {workdir} keeps its length; minutes is for" in said
     assert not (workdir / "plan.flags").exists()
+
+
+@pytest.mark.slow
+def test_another_length_is_the_only_flag_that_differs(planned, capsys):
+    _, workdir = planned
+    assert status("train", f"--workdir={workdir}", "--epochs=99") == 2
+    error = capsys.readouterr().err
+    assert "holds another run. Received: epochs=99 (was " in error
+    assert "batch_size" not in error
 
 
 @pytest.mark.slow

@@ -41,6 +41,12 @@ REFUSED = [
     (("train", *RUN[1:]), "data must be given"),
     (("train", RUN[0], RUN[2]), "workdir must be given"),
     (("train", *RUN[:2]), "workdir must be a folder that can be written"),
+    (("train", "--data=fodler:a", RUN[1]), "data must be a folder that exists"),
+    (("advise",), "data must be given"),
+    (("advise", "--data=fodler:a"), "data must be a folder that exists"),
+    (("advise", RUN[0], f"--output={ABSENT}"), "output must be in a folder"),
+    (("advise", *RUN, "--minutes=5"), "minutes is for a plan"),
+    (("advise", RUN[0], "--output=/tmp"), "Received: the folder /tmp"),
     (
         ("train", *RUN, "--data=fodler:a"),
         "data must be a folder that exists, or a URI such as",

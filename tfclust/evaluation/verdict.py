@@ -26,8 +26,8 @@ def of_knn(results):
         return told + "no clear difference here; the other lines say more."
     return told + (
         "nothing that tells these classes apart has been learnt so far. Train "
-        "longer (--minutes); with fewer than a thousand images, start from "
-        "published weights (--init_from, docs/backbones.md)."
+        "longer (--minutes, in another workdir); with fewer than a thousand "
+        "images, start from published weights (--init_from, docs/backbones.md)."
     )
 
 

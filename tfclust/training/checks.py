@@ -37,7 +37,7 @@ def check_alone(recipe, needed=tuple(_EXAMPLES)):
     """
     run = recipe.run
     check_run(run, needed)
-    _check_uris(run)
+    check_uris(run)
     if recipe.method.labels_from == "":
         raise ValueError(
             "pseudo_labels must be given: the folder of a run on the same "
@@ -61,7 +61,12 @@ def check_alone(recipe, needed=tuple(_EXAMPLES)):
     check_stored_size(recipe.views.stored_size, sizes[0])
 
 
-def _check_uris(run):
+def check_uris(run):
+    """Refuses images that are missing, before anything is imported or read.
+
+    Args:
+      run: a `RunConfig`.
+    """
     if os.environ.get("TF_CONFIG"):
         return  # a host that ends before all have met leaves the others waiting
     for name in ("data", "eval_data"):

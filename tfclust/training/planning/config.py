@@ -22,3 +22,13 @@ class PlanConfig:
 
     def __post_init__(self):
         options.check(self)
+
+    def check_length(self, run):
+        """Refuses minutes where a `RunConfig` has a length already."""
+        if self.minutes is None or (run.epochs is None and run.steps is None):
+            return
+        raise ValueError(
+            "minutes is for a plan, which settles a run's length. Received: "
+            f"minutes={self.minutes:g} beside epochs={run.epochs}, "
+            f"steps={run.steps}. Leave minutes out, or the length."
+        )
