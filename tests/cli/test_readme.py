@@ -52,3 +52,24 @@ def test_readmes_lines_serve_own_images(
     assert "weighted 20-NN, top-1 %" in printed["evaluate"].out
     figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert figures["trained"]["linear"]["top1"] > 0.3  # 0.1 by chance
+
+
+@pytest.mark.slow
+def test_readmes_python_says_and_learns(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = readme.split("## From Python")[1].split("```")[1]
+    words = words.removeprefix("python\n")
+    write_digits(tmp_path / "images", count=150, by_class=False)
+    words = words.replace("/my/images", str(tmp_path / "images"))
+    # Digits have 8 pixels; as many steps as freezing takes, and some.
+    words = words.replace("(64, 40)", "(16, 8)").replace("image_size=64", "image_size=16")
+    words = words.replace("stored_size=90", "stored_size=24")
+    words = words.replace("epochs=100", "epochs=40").replace("=60", "=15")
+    found = {}
+    exec(words, found)  # the README's words, not a user's
+    said = capsys.readouterr().out
+    assert "epoch 40 ·" in said and "of 15 clusters in use" in said
+    assert "stay as they start" not in said  # as with ImageNet's freeze
+    assert len(found["names"]) == len(found["clusters"]) == 150
+    assert (tmp_path / "exports/mine").is_dir()

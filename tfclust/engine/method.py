@@ -28,7 +28,7 @@ from tfclust.engine.monitor import Monitor
 from tfclust.engine.preparing import check, check_optimizer
 from tfclust.engine.teacher import Teacher
 from tfclust.layers import projectors
-from tfclust.runtime import replicas
+from tfclust.runtime import replicas, terminal
 
 
 class Method(keras.Model):
@@ -266,8 +266,9 @@ class Method(keras.Model):
           steps: int, optimizer steps in total.
           start_step: int, the step to resume at; `load_state` comes first.
           callbacks: Keras callbacks.
-          verbose: 0 for silence; else a line per epoch, and a sentence where
-            something goes wrong.
+          verbose: 0 for silence; else a sentence on each setting that is
+            rarely meant, a line per epoch, and a sentence where something
+            goes wrong.
 
         Returns:
           A `keras.callbacks.History`.
@@ -277,6 +278,8 @@ class Method(keras.Model):
         if verbose:
             history, facts = EpochHistory(), facts_of(views, total_steps)
             console = Console(history, self.config, facts, start_step)
+            for notice in self.config.notices(facts):
+                terminal.say(notice)
             callbacks = [*callbacks, history, console]
         return loop.run(
             self,

@@ -133,11 +133,14 @@ def test_a_tiff_of_floats_is_left_out_with_the_reason(tmp_path):
 
 
 def test_heic_that_cannot_be_read_is_counted_with_the_way_out(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, heic
 ):
+    photo = stored("HEIF")
     monkeypatch.setattr(decoding, "reads_heic", lambda: False)
-    for number in range(8):
-        (tmp_path / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    for number in range(7):
+        (tmp_path / f"IMG_{number}.HEIC").write_bytes(photo)
+    write(tmp_path, "renamed.heic", kind="JPEG")
+    (tmp_path / "renamed.dat").write_bytes(photo)
     for name in ("list.txt", "a.CR2", "b.cr2", "noending"):
         (tmp_path / name).write_bytes(b"other")
     write(tmp_path, "good.png")
@@ -145,8 +148,12 @@ def test_heic_that_cannot_be_read_is_counted_with_the_way_out(
     assert source.num_images == 1
     assert source.passed_over == (
         "8 .heic (install tfclust[photos] to read it), 2 .cr2, 1 .txt, "
-        "1 without an ending"
+        "1 without an ending, 1 .dat"
     )
+    assert source.skipped == [
+        ("renamed.dat", "a HEIC with another file extension"),
+        ("renamed.heic", "a JPEG with another file extension"),
+    ]
 
 
 def test_jfif_is_a_jpeg(tmp_path):

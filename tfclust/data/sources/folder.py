@@ -191,7 +191,9 @@ def _images_by_another_ending(folder, names):
         except OSError:
             continue
         header = read_header(begin)
-        if header is not None:
+        # A HEIC under its own name is counted among the endings.
+        named = name.lower().endswith(HEIC_SUFFIXES)
+        if header is not None and not (named and header.kind == "HEIC"):
             reason = f"a {header.kind} with another file extension"
             found.append((one_line(name), reason))
     return found
