@@ -84,6 +84,7 @@ REFUSED = [
     (("embed", RUN[1], "--output=a.npz"), "holds no run"),
     (("report",), "give either workdir"),
     (("report", RUN[1]), "holds no run"),
+    (("report", "--workdirs=a,b,a"), "workdirs must name each run once"),
     (("report", "--workdirs=a,b"), "output must be given with workdirs"),
     (("__main__", "trian"), "one of advise, train, evaluate, report,"),
     (("__main__", "--data=a"), "Received: --data=a."),

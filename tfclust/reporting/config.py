@@ -55,6 +55,11 @@ class ReportConfig:
                 "map=umap needs umap-learn, which is not installed. Install "
                 "it (pip install tfclust[umap]), or leave map out."
             )
+        if len(set(self.workdirs)) < len(self.workdirs):
+            raise ValueError(
+                "workdirs must name each run once. Received: "
+                f"workdirs={','.join(self.workdirs)}. Leave the second out."
+            )
         if self.workdirs and not self.output:
             raise ValueError(
                 "output must be given with workdirs: the page, such as "
