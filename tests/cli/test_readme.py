@@ -63,8 +63,8 @@ def test_readmes_python_says_and_learns(tmp_path, capsys, monkeypatch):
     write_digits(tmp_path / "images", count=150, by_class=False)
     words = words.replace("/my/images", str(tmp_path / "images"))
     # Digits have 8 pixels; as many steps as freezing takes, and some.
-    words = words.replace("(64, 40)", "(16, 8)").replace("image_size=64", "image_size=16")
-    words = words.replace("stored_size=90", "stored_size=24")
+    words = words.replace("(32, 20)", "(16, 8)").replace("size=32", "size=16")
+    words = words.replace("stored_size=59", "stored_size=24")
     words = words.replace("epochs=100", "epochs=40").replace("=60", "=15")
     found = {}
     exec(words, found)  # the README's words, not a user's
