@@ -24,7 +24,8 @@ def main():
     """
     recipe, plan = recipe_flags.read(), flags.read(PlanConfig)
     planned = recipe.run.epochs is None and recipe.run.steps is None
-    if (planned or not flags.has_flagfile()) and _parse_run(recipe.run):
+    goes_on = (planned or not flags.has_flagfile()) and _parse_run(recipe.run)
+    if goes_on:
         recipe = recipe_flags.read()
         if plan.minutes is not None:
             terminal.say(
@@ -56,7 +57,9 @@ def main():
             f"python -m tfclust.train --flagfile={folder.CONFIG}",
         )
 
-    trained = pretraining.pretrain(recipe, accepted=write_config)
+    trained = pretraining.pretrain(
+        recipe, accepted=write_config, noticed=planned and not goes_on
+    )
     if trained.interrupted:
         return flags.INTERRUPTED
     _write_results(trained)

@@ -31,6 +31,7 @@ def planned(digits):
         f"--data={digits}",
         f"--workdir={workdir}",
         "--minutes=0.1",
+        "--freeze_steps=100000",  # of which the first lines say something
         *TINY,
         fresh=True,
     )
@@ -49,6 +50,7 @@ def test_a_run_without_a_recipe_says_what_it_settled_and_trains(planned):
     assert said.index("80 images grey") < said.index("--num_clusters=")
     assert "80 images are few to learn from nothing" in said
     assert said.index("Expected: ") < said.index("epoch 1 ·")
+    assert said.count("The prototypes stay as they start") == 1
     config = (workdir / "config.flags").read_text()
     assert "--epsilon=\n" in config
     assert "--augmentation=none" in config

@@ -1,7 +1,5 @@
 """What a run's first lines say of settings that were seen to fail."""
 
-import types
-
 import pytest
 
 from tests.support import small_runs
@@ -10,7 +8,9 @@ from tfclust.training.notices import notices
 
 
 def told(workdir, *, jitter_strength=0.0, side=32, batch=64, **knobs):
-    recipe = small_runs.recipe(workdir, batch_size=batch, **knobs)
+    recipe = small_runs.recipe(
+        workdir, batch_size=batch, image_size=side, **knobs
+    )
     facts = RunFacts(
         num_images=6400,
         batch_size=batch,
@@ -19,9 +19,7 @@ def told(workdir, *, jitter_strength=0.0, side=32, batch=64, **knobs):
         learning_rate=recipe.optimizer.learning_rate,
         jitter_strength=jitter_strength,
     )
-    views = types.SimpleNamespace(view_sizes=(side,))
-    session = types.SimpleNamespace(recipe=recipe, facts=facts, views=views)
-    return " ".join(notices(session))
+    return " ".join(notices(recipe, facts))
 
 
 def test_usual_settings_are_not_remarked_on(tmp_path):
@@ -40,10 +38,13 @@ def test_strong_colours_are_remarked_on_at_few_pixels(tmp_path, side, warns):
         (4.8, 4096, "lars", False),
         (4.8, 256, "lars", True),
         (0.6, 64, "lars", False),
-        (4.8, 256, "adamw", False),
+        (0.8, 64, "sgd", False),  # a plan's, which learnt more than 0.3
+        (0.001, 64, "adamw", False),
+        (0.4, 64, "adamw", True),
+        (0.4, 64, "lamb", True),
     ],
 )
-def test_a_rate_of_a_larger_batch_is_remarked_on(
+def test_a_rate_of_a_larger_batch_or_another_optimizer_is_remarked_on(
     tmp_path, rate, batch, optimizer, warns
 ):
     knobs = {"learning_rate": rate, "batch": batch, "optimizer": optimizer}

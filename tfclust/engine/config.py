@@ -263,8 +263,9 @@ def few_images_for_kmeans(config, facts, enough=IMAGES_A_CLUSTER):
       facts: `RunFacts`.
       enough: int, images per cluster.
     """
-    images = facts.num_images / max(config.num_clusters)
-    if images >= enough:
+    largest = max(config.num_clusters)
+    images = facts.num_images / largest
+    if images >= enough or largest <= 2:  # fewer than two are none
         return []
     return [
         f"k-means has {images:.0f} images per cluster, and it should have "

@@ -11,6 +11,10 @@ _WARMUP_SHARE = 0.05  # of a run's steps; 1 epoch of 12 to 18 in CIFAR's recipes
 _FEW_STEPS = 20  # a warm-up shorter than this is none
 _SMALLEST_PAIR = 16  # pixels, of large views beside which small ones show much
 _AT_BATCH = 64
+_PUBLISHED_BATCH = 256
+# Of published recipes at that batch (SwAV), and Keras's defaults.
+_PUBLISHED_RATES = {"adamw": 1e-3, "lamb": 1e-3}
+_PUBLISHED_RATE = 0.6
 _AS_IN_CIFARS = "as in CIFAR's recipe"
 _TRAINED_SHARE = 0.1  # of the learning rate, from trained weights
 
@@ -48,12 +52,13 @@ class PlanFacts(NamedTuple):
         most = max(2, self.num_images // images_a_cluster)
         return min(round(roots * math.sqrt(self.num_images)), most)
 
-    def heads(self, count, images_a_cluster, roots=2):
-        """The `Setting` of `count` heads of K each."""
-        return Setting(
-            (self.clusters(images_a_cluster, roots),) * count,
-            f"{roots} sqrt(N), and {images_a_cluster} images each at least",
-        )
+    def heads(self, count, images_a_cluster, roots=2, most=None):
+        """The `Setting` of `count` heads of K each, `most` or fewer."""
+        clusters = self.clusters(images_a_cluster, roots)
+        why = f"{roots} sqrt(N), and {images_a_cluster} images each at least"
+        if most is not None and clusters > most:
+            clusters, why = most, "as many as a batch's codes can tell apart"
+        return Setting((clusters,) * count, why)
 
 
 def multi_crop(facts, num_large, num_small):
@@ -81,6 +86,16 @@ def one_size(facts, num_views, smallest=0.3):
             "shares of an image of few pixels that still show what it is",
         ),
     }
+
+
+def usual_rate(optimizer, batch_size):
+    """A learning rate that suits an optimizer, by its name, and a batch.
+
+    Published rates belong to batches of 256 and more; by the square root of the
+    batch they reach those of recipes at 64 that were tried here.
+    """
+    rate = _PUBLISHED_RATES.get(optimizer, _PUBLISHED_RATE)
+    return rate * math.sqrt(batch_size / _PUBLISHED_BATCH)
 
 
 def rates(facts, rate, *, weight_decay, why=_AS_IN_CIFARS):

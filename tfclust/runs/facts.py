@@ -12,7 +12,8 @@ def facts(recipe, views):
 
     Args:
       recipe: a `Recipe`.
-      views: `data.Views`, or `RememberedViews`.
+      views: `data.Views`, or what else knows their numbers:
+        `RememberedViews`, a plan's `PlanFacts`.
     """
     optimizer, colours = recipe.optimizer, chain(recipe.views)
     first = optimizer.idle_epochs + optimizer.warmup_epochs

@@ -29,12 +29,13 @@ class Trained(NamedTuple):
     chief: bool = True
 
 
-def fit(session, callbacks=()):
+def fit(session, callbacks=(), *, noticed=False):
     """Trains a method from its current step; saves and reports.
 
     Args:
       session: the `Session`.
       callbacks: more Keras callbacks.
+      noticed: whether the notices on its settings have been told.
 
     Returns:
       `Trained`.
@@ -52,7 +53,7 @@ def fit(session, callbacks=()):
             + next_steps.after_training(run.workdir)
         )
         return _trained(session, start, total, False)
-    _announce(session)
+    _announce(session, noticed)
     stop = StopRequest()
     history, figures = _figures(session)
     watches = _watches(session, history)
@@ -166,7 +167,7 @@ def _figures(session):
     return metrics.history, [*found, metrics.history, metrics, console]
 
 
-def _announce(session):
+def _announce(session, noticed):
     method, views, start = session.method, session.views, session.start_step
     weights = sum(v.value.shape.num_elements() for v in method.backbone.weights)
     replicas = method.distribute_strategy.num_replicas_in_sync
@@ -180,8 +181,9 @@ def _announce(session):
         f"{weights:,} weights"
         + (f", {replicas} replicas." if replicas > 1 else ".")
     )
-    for sentence in notices(session):
-        session.say(f"  {sentence}")
+    if not noticed:
+        for sentence in notices(session.recipe, session.facts):
+            session.say(f"  {sentence}")
     if session.run.on_trouble == "stop":
         watched = trouble.in_words(session.recipe.method, session.facts)
         session.say(f"  {watched}")

@@ -51,7 +51,9 @@ __all__ = [
 ]
 
 
-def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
+def pretrain(
+    recipe, *, accepted=None, callbacks=(), noticed=False, say=terminal.say
+):
     """Trains as `recipe` says; resumes where the workdir's run stopped.
 
     Args:
@@ -59,6 +61,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
       accepted: called without arguments once all checks have passed, before the
         first step.
       callbacks: more Keras callbacks.
+      noticed: whether a plan has told the notices on the settings.
       say: called with sentences on the run.
 
     Returns:
@@ -88,7 +91,7 @@ def pretrain(recipe, *, accepted=None, callbacks=(), say=terminal.say):
         session = _begun(recipe, strategy, threads, chief, say)
         if accepted is not None and chief:
             accepted()
-        return fitting.fit(session, callbacks)
+        return fitting.fit(session, callbacks, noticed=noticed)
 
 
 def _begun(recipe, strategy, threads, chief, say):

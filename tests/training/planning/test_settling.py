@@ -9,7 +9,9 @@ from tfclust import options
 from tfclust.engine.planning import Setting
 from tfclust.methods.configs.table import CONFIGS
 from tfclust.runs import recipes
+from tfclust.runs.facts import facts as run_facts
 from tfclust.training import checks
+from tfclust.training.notices import notices
 from tfclust.training.planning import settling
 from tfclust.training.planning.looking import Look
 from tfclust.training.planning.timing import Timing
@@ -23,6 +25,9 @@ TIMING = Timing(
 )
 
 
+CPU, GPU = (settling.Machine(gpu=gpu) for gpu in (False, True))
+
+
 def looked_at(num_images, short_side=100, grey=False):
     return Look(num_images, short_side, 2 * short_side, grey, 0.3)
 
@@ -32,20 +37,26 @@ def given_for(method, **knobs):
     return {"method": method, "data": "digits:", **labels, **knobs}
 
 
-def planned(look, minutes=15.0, **given):
+def planned(look, minutes=15.0, machine=CPU, **given):
     """The recipe of a plan, and its settings, from figures made up here."""
+    return planned_with_facts(look, minutes, machine, **given)[:2]
+
+
+def planned_with_facts(look, minutes=15.0, machine=CPU, **given):
+    """The same and the `PlanFacts`."""
     draft = recipes.make_recipe(
         **given, **({} if "epochs" in given else {"steps": 9})
     )
-    facts = settling.facts(draft, look, given, 2000)
+    known = settling.Known(draft, given, look, machine)
+    facts = settling.facts(known, 2000)
     length = settling.length(facts, TIMING, minutes, given)
     facts = facts._replace(total_steps=length.steps)
     settings = {
-        **settling.settle(draft, facts, look, given),
+        **settling.settle(known, facts),
         **settling.by_time(facts, TIMING, length),
     }
     values = {name: setting.value for name, setting in settings.items()}
-    return recipes.make_recipe(**{**values, **given}), settings
+    return recipes.make_recipe(**{**values, **given}), settings, facts
 
 
 @pytest.mark.parametrize("num_images", [40, 320, 4_000, 1_281_167])
@@ -58,6 +69,17 @@ def test_every_method_has_a_plan_that_passes_all_checks(method, num_images):
     assert recipe.run.batch_size <= num_images // 4
     for name, setting in settings.items():
         assert isinstance(setting, Setting) and setting.why, name
+
+
+@pytest.mark.parametrize("machine", [CPU, GPU], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("num_images", [16, 40, 100, 100_000, 1_000_000])
+@pytest.mark.parametrize("method", CONFIGS)
+def test_a_run_remarks_on_nothing_that_a_plan_settled(
+    method, num_images, machine
+):
+    look, given = looked_at(num_images, short_side=300), given_for(method)
+    recipe, _, facts = planned_with_facts(look, machine=machine, **given)
+    assert notices(recipe, run_facts(recipe, facts)) == []
 
 
 @pytest.mark.parametrize("method", CONFIGS)

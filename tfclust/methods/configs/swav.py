@@ -173,9 +173,10 @@ class SwAVConfig(ClusteringConfig):
     @classmethod
     def plan(cls, facts):
         steps = min(_FREEZE_STEPS, round(_FREEZE_SHARE * facts.total_steps))
+        most = _CROWDED * facts.batch_size
         return {
             **super().plan(facts),
-            "num_clusters": facts.heads(1, images_a_cluster=10),
+            "num_clusters": facts.heads(1, images_a_cluster=10, most=most),
             "epsilon": Setting(None, "fitted to the spread of the scores"),
             "freeze_steps": Setting(
                 steps, f"{_FREEZE_SHARE:.0%} of the steps, at most SwAV's epoch"

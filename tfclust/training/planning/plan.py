@@ -3,10 +3,14 @@
 import tempfile
 from typing import NamedTuple
 
+import tensorflow as tf
+
 from tfclust.engine.planning import Setting
+from tfclust.runs.facts import facts as run_facts
 from tfclust.runs.recipes import Recipe, make_recipe
 from tfclust.runtime import devices, folders, terminal
 from tfclust.training import checks, images
+from tfclust.training.notices import notices
 from tfclust.training.planning import settling
 from tfclust.training.planning.looking import Look, look
 from tfclust.training.planning.timing import Timing, measure
@@ -26,6 +30,7 @@ class Plan(NamedTuple):
     timing: Timing
     total_steps: int
     seconds: float  # expected, of the whole run
+    notices: list[str]  # on what is given, as a run's first lines have them
 
 
 def make(given, *, minutes, say=terminal.say):
@@ -56,9 +61,10 @@ def _made(given, minutes, say, spare):
     devices.set_threads(draft.run.threads)
     devices.seed_everything(draft.run.seed, draft.run.deterministic)
     source = _open(draft, say, spare)
-    seen = look(source)
-    facts = settling.facts(draft, seen, given, _GUESSED_STEPS)
-    settings = settling.settle(draft, facts, seen, given)
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    known = settling.Known(draft, given, look(source), settling.Machine(gpu))
+    facts = settling.facts(known, _GUESSED_STEPS)
+    settings = settling.settle(known, facts)
     rough = _recipe(given, {**settings, **_GUESS})
     checks.check_alone(rough, needed=())
     if rough.method.num_clusters:  # fixed labels bring their own
@@ -68,7 +74,7 @@ def _made(given, minutes, say, spare):
     length = settling.length(facts, timing, minutes, given)
     facts = facts._replace(total_steps=length.steps)
     settings = {
-        **settling.settle(draft, facts, seen, given),
+        **settling.settle(known, facts),
         **settling.by_time(facts, timing, length),
     }
     recipe = _recipe(given, settings)
@@ -77,12 +83,13 @@ def _made(given, minutes, say, spare):
         recipe,
         {n: s for n, s in settings.items() if n not in given},
         given,
-        seen,
+        known.look,
         timing,
         length.steps,
         timing.seconds(
             length.steps, length.epochs, recipe.run.checkpoint_epochs
         ),
+        notices(recipe, run_facts(recipe, facts)),
     )
 
 

@@ -1,13 +1,13 @@
 """What a plan settles: knobs that suit the images, the machine and the time."""
 
 import math
-from typing import NamedTuple
-
-import tensorflow as tf
+from typing import Any, NamedTuple
 
 from tfclust.data.views.sizes import stored_size_needed
 from tfclust.engine.planning import PlanFacts, Setting
+from tfclust.runs.recipes import Recipe
 from tfclust.runtime import cores
+from tfclust.training.planning.looking import Look
 
 # Each has an entry for each size of views, so they are given together.
 _VIEWS = ("view_sizes", "num_views", "view_scales")
@@ -28,6 +28,21 @@ _FIRST_STAGES = {
 }
 
 
+class Machine(NamedTuple):
+    """What trains."""
+
+    gpu: bool
+
+
+class Known(NamedTuple):
+    """What is known before anything is settled."""
+
+    draft: Recipe  # of what is given
+    given: dict[str, Any]  # by knob
+    look: Look  # at the images
+    machine: Machine
+
+
 class Length(NamedTuple):
     """How long a run is."""
 
@@ -36,16 +51,14 @@ class Length(NamedTuple):
     why: str
 
 
-def facts(draft, look, given, total_steps):
-    """The `PlanFacts` of images and of what is given.
+def facts(known, total_steps):
+    """The `PlanFacts` of a run of so many steps.
 
     Args:
-      draft: the `Recipe` of what is given.
-      look: the `Look` at the images.
-      given: `{knob: value}`.
-      total_steps: int, of the run.
+      known: `Known`.
+      total_steps: int.
     """
-    gpu = bool(tf.config.list_physical_devices("GPU"))
+    draft, given, look, (gpu,) = known
     sides = given.get("view_sizes") or (given.get("image_size"),)
     trained = bool(draft.backbone.init_from)
     largest = _SMALL_SIDE
@@ -64,12 +77,13 @@ def facts(draft, look, given, total_steps):
     )
 
 
-def settle(draft, facts, look, given):
+def settle(known, facts):
     """`{knob: Setting}` of everything but the length.
 
     Args:
-      draft, facts, look, given: as for `facts`.
+      known: `Known`. facts: `PlanFacts`.
     """
+    draft, given, look, _ = known
     settings = {
         **_network(facts, look),
         **type(draft.method).plan(facts),

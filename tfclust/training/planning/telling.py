@@ -18,6 +18,8 @@ def in_words(plan):
     if given:
         told = f"As given: {', '.join(given)}."
         lines += ["", textwrap.fill(told, _WIDTH)]
+    for notice in plan.notices:
+        lines += ["", textwrap.fill(notice, _WIDTH)]
     return "\n".join([*lines, "", *_few(plan), expected(plan)])
 
 
