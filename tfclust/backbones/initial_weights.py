@@ -93,7 +93,7 @@ def load_weights(backbone, init_from, *, stages=None, application=None):
         path = pathlib.Path(HUB)
         found, told, head = _read_preset(application)
     else:
-        path = _find(folders.expanded(init_from))
+        path = find(folders.expanded(init_from))
         found, told, head = _read(path, backbone)
     pairs = [
         (variable, saved)
@@ -111,8 +111,16 @@ def load_weights(backbone, init_from, *, stages=None, application=None):
     return Loaded(path, len(pairs), len(backbone.weights), told, head)
 
 
-def _find(path):
-    """The file that holds the weights."""
+def find(path):
+    """The file that holds the weights.
+
+    Args:
+      path: `pathlib.Path`, an `init_from` that is no word.
+
+    Raises:
+      FileNotFoundError: if nothing readable is there.
+      ValueError: if it is a file of another kind.
+    """
     if path.is_file():
         if path.name.endswith((*_KERAS_ENDINGS, *pretrained.ENDINGS)):
             return path

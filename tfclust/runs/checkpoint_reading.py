@@ -61,6 +61,20 @@ def load(path):
     return Checkpoint(path, body["step"], arrays, body["about"])
 
 
+def read_about(path):
+    """What a checkpoint says about its run, dict; reads no array.
+
+    Args:
+      path: folder of the checkpoint.
+
+    Raises:
+      DamagedCheckpoint, UnreadableCheckpoint: as `load`.
+    """
+    path = pathlib.Path(path)
+    with telling(path):
+        return _read_manifest(path)["about"]
+
+
 @contextlib.contextmanager
 def telling(path):
     """A context that turns the system's refusals into a sentence.

@@ -81,10 +81,10 @@ def from_words(words):
       ValueError: if the words are not a recipe of this version.
     """
     try:
-        run = _config_of(RunConfig, words["run"])
+        run = config_of(RunConfig, words["run"])
         classes = {**CONFIGS, "method": METHOD_CONFIGS[run.method]}
         parts = {
-            part: _config_of(of, words[part]) for part, of in classes.items()
+            part: config_of(of, words[part]) for part, of in classes.items()
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -156,7 +156,8 @@ def _refuse_unknown(given, known, method):
         )
 
 
-def _config_of(config_class, words):
+def config_of(config_class, words):
+    """A config from `{knob: text}`; missing knobs keep their default."""
     kinds = options.kinds(config_class)
     return config_class(
         **{

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         decode_with,
     )
     from tfclust.saved_model.graph import Graph, load_graph
-    from tfclust.saved_model.loading import Loaded, load
+    from tfclust.saved_model.loading import Loaded, load, read_card
     from tfclust.saved_model.saving import (
         Differences,
         Extras,
@@ -55,6 +55,7 @@ __all__ = [
     "load",
     "load_graph",
     "newest_version",
+    "read_card",
     "save",
     "write_next",
 ]

@@ -38,7 +38,7 @@ def load(path):
       ValueError: if one of its files is missing or damaged.
     """
     path = newest_version(path)
-    card = _card(path / CARD_FILE)
+    card = read_card(path / CARD_FILE)
     sizes = card["preprocessing"]
     image_size, resize_size = sizes["centre_crop"], sizes["resize_short_side"]
     images = tf.zeros([1, image_size, image_size, 3])
@@ -58,7 +58,7 @@ def load(path):
     return Loaded(path, model, card, image_size, resize_size)
 
 
-def _card(path):
+def read_card(path):
     """The model card, with the parts that a user of the model needs."""
     card = _read(path)
     kind = card.get("kind")

@@ -14,6 +14,7 @@ from tfclust.training import checks
 from tfclust.training.notices import notices
 from tfclust.training.planning import settling
 from tfclust.training.planning.looking import Look
+from tfclust.training.planning.starting import Start
 from tfclust.training.planning.timing import Timing
 
 TIMING = Timing(
@@ -37,17 +38,17 @@ def given_for(method, **knobs):
     return {"method": method, "data": "digits:", **labels, **knobs}
 
 
-def planned(look, minutes=15.0, machine=CPU, **given):
+def planned(look, *args, **given):
     """The recipe of a plan, and its settings, from figures made up here."""
-    return planned_with_facts(look, minutes, machine, **given)[:2]
+    return planned_with_facts(look, *args, **given)[:2]
 
 
-def planned_with_facts(look, minutes=15.0, machine=CPU, **given):
+def planned_with_facts(look, minutes=15.0, machine=CPU, start=None, **given):
     """The same and the `PlanFacts`."""
     draft = recipes.make_recipe(
         **given, **({} if "epochs" in given else {"steps": 9})
     )
-    known = settling.Known(draft, given, look, machine)
+    known = settling.Known(draft, given, look, machine, start)
     facts = settling.facts(known, 2000)
     length = settling.length(facts, TIMING, minutes, given)
     facts = facts._replace(total_steps=length.steps)
@@ -138,7 +139,7 @@ def test_tiny_images_are_not_enlarged():
 def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages():
     fresh, _ = planned(looked_at(500), **given_for("swav"))
     trained, _ = planned(
-        looked_at(500), **given_for("swav", init_from="runs/a")
+        looked_at(500), start=Start({}), **given_for("swav", init_from="runs/a")
     )
     assert (fresh.backbone.frozen_stages, trained.backbone.frozen_stages) == (
         0,
@@ -146,6 +147,28 @@ def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages():
     )
     rates = [r.optimizer.learning_rate for r in (fresh, trained)]
     assert math.isclose(rates[1], rates[0] / 10, rel_tol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "machine", "views"),
+    [
+        (32, CPU, (32, 20)),
+        (32, GPU, (32, 20)),
+        (224, CPU, (96, 40)),  # what a CPU carries
+        (224, GPU, (224, 96)),
+        (None, CPU, (96, 40)),
+    ],
+)
+def test_given_weights_see_images_of_the_size_that_they_know(
+    image_size, machine, views
+):
+    given = given_for("swav", init_from="runs/a")
+    start = Start({"backbone": "resnet18", "width": 2}, image_size)
+    look = looked_at(500, short_side=300)
+    recipe, _ = planned(look, machine=machine, start=start, **given)
+    assert recipe.views.view_sizes == views
+    assert recipe.backbone.backbone == "resnet18"
+    assert recipe.backbone.width == 2
 
 
 def test_a_plan_settles_nothing_that_it_need_not():

@@ -11,7 +11,7 @@ from tfclust.runs.recipes import Recipe, make_recipe
 from tfclust.runtime import devices, folders, terminal
 from tfclust.training import checks, images
 from tfclust.training.notices import notices
-from tfclust.training.planning import settling
+from tfclust.training.planning import settling, starting
 from tfclust.training.planning.looking import Look, look
 from tfclust.training.planning.timing import Timing, measure
 
@@ -57,12 +57,14 @@ def make(given, *, minutes, say=terminal.say):
 def _made(given, minutes, say, spare):
     draft = _recipe(given, _GUESS)
     checks.check_alone(draft, needed=("data",))
+    start = starting.start(draft.backbone, given)
     # As in training, which this is to time.
     devices.set_threads(draft.run.threads)
     devices.seed_everything(draft.run.seed, draft.run.deterministic)
     source = _open(draft, say, spare)
     gpu = bool(tf.config.list_physical_devices("GPU"))
-    known = settling.Known(draft, given, look(source), settling.Machine(gpu))
+    machine = settling.Machine(gpu)
+    known = settling.Known(draft, given, look(source), machine, start)
     facts = settling.facts(known, _GUESSED_STEPS)
     settings = settling.settle(known, facts)
     rough = _recipe(given, {**settings, **_GUESS})

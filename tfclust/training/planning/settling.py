@@ -8,6 +8,7 @@ from tfclust.engine.planning import PlanFacts, Setting
 from tfclust.runs.recipes import Recipe
 from tfclust.runtime import cores
 from tfclust.training.planning.looking import Look
+from tfclust.training.planning.starting import Start
 
 # Each has an entry for each size of views, so they are given together.
 _VIEWS = ("view_sizes", "num_views", "view_scales")
@@ -19,13 +20,6 @@ _STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
 _MOST_STORED = 50_000  # images
 _MOST_EPOCHS = 400
 _OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
-
-
-_FIRST_STAGES = {
-    "frozen_stages": Setting(
-        2, "few images cannot improve edges and colours that millions taught"
-    )
-}
 
 
 class Machine(NamedTuple):
@@ -41,6 +35,7 @@ class Known(NamedTuple):
     given: dict[str, Any]  # by knob
     look: Look  # at the images
     machine: Machine
+    start: Start | None = None  # from given weights
 
 
 class Length(NamedTuple):
@@ -58,12 +53,13 @@ def facts(known, total_steps):
       known: `Known`.
       total_steps: int.
     """
-    draft, given, look, (gpu,) = known
+    _, given, look, (gpu,), start = known
     sides = given.get("view_sizes") or (given.get("image_size"),)
-    trained = bool(draft.backbone.init_from)
     largest = _SMALL_SIDE
-    if gpu or trained:
+    if gpu or start:
         largest = _LARGE_SIDE if gpu else _TRAINED_SIDE
+    if start and start.image_size:
+        largest = min(largest, start.image_size)
     side = min(largest, max(8, look.short_side // 4 * 4))
     batch = _LARGE_BATCH if gpu else _SMALL_BATCH
     batch = min(batch, max(2, look.num_images // 4))
@@ -73,7 +69,7 @@ def facts(known, total_steps):
         view_size=sides[0] or side,
         total_steps=total_steps,
         accelerated=gpu,
-        trained=trained,
+        trained=start is not None,
     )
 
 
@@ -83,9 +79,10 @@ def settle(known, facts):
     Args:
       known: `Known`. facts: `PlanFacts`.
     """
-    draft, given, look, _ = known
+    draft, given, look, _, start = known
     settings = {
         **_network(facts, look),
+        **(_given_network(draft.backbone.init_from, start) if start else {}),
         **type(draft.method).plan(facts),
         **_colours(facts, look),
         "on_trouble": Setting(
@@ -151,7 +148,16 @@ def _network(facts, look):
             facts.batch_size, f"{facts.steps_per_epoch:,} steps an epoch"
         ),
         "mixed_precision": _precision(gpu),
-        **(_FIRST_STAGES if facts.trained else {}),
+    }
+
+
+def _given_network(init_from, start):
+    why = f"what {init_from} holds weights of"
+    return {
+        **{name: Setting(value, why) for name, value in start.knobs.items()},
+        "frozen_stages": Setting(
+            2, "edges and colours, which given weights know already"
+        ),
     }
 
 
