@@ -147,6 +147,18 @@ def test_idle_epochs_have_rate_zero_and_only_shift_the_rest():
     )
 
 
+@pytest.mark.parametrize(("idle", "warmup"), [(1, 0), (0.5, 0.5), (3, 0)])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_a_run_that_ends_before_its_rate_has_risen_is_refused(
+    idle, warmup, schedule
+):
+    config = OptimizerConfig(
+        idle_epochs=idle, warmup_epochs=warmup, schedule=schedule
+    )
+    with pytest.raises(ValueError, match="must leave some of the 8 steps"):
+        optimizers.learning_rate(config, steps_per_epoch=8, total_steps=8)
+
+
 def test_drops_of_a_recipe_are_epochs_of_the_run():
     config = OptimizerConfig(
         learning_rate=0.05,

@@ -55,6 +55,7 @@ def test_a_clustering_that_finds_its_number_takes_any_limit(tmp_path):
         ({"image_size": 65}, "views of 65 px are more than 8 times larger"),
         ({"resize_size": 7}, "resize_size=7, image_size=8"),
         ({"warmup_epochs": 3.0}, "warmup_epochs=3, epochs=2"),
+        ({"idle_epochs": 2.0}, "must leave some epochs.*idle_epochs=2"),
         ({"num_replicas": 2, "strategy": "one"}, "num_replicas=2"),
         ({"strategy": "multi_worker"}, "TF_CONFIG"),
         ({"num_views": (1,)}, "num_views must sum to at least 2"),

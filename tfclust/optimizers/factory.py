@@ -19,7 +19,8 @@ def build(config, *, steps_per_epoch, total_steps):
       A Keras optimizer of this package.
 
     Raises:
-      ValueError: if the warm-up is longer than the run.
+      ValueError: if the warm-up is longer than the run, or idle epochs and
+        the warm-up fill it.
     """
     rate = learning_rate(
         config, steps_per_epoch=steps_per_epoch, total_steps=total_steps
@@ -44,8 +45,17 @@ def build(config, *, steps_per_epoch, total_steps):
 def learning_rate(config, *, steps_per_epoch, total_steps):
     """The schedule that `config` describes; arguments as in `build`."""
     idle_steps = round(config.idle_epochs * steps_per_epoch)
+    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    if idle_steps and idle_steps + warmup_steps >= total_steps:
+        raise ValueError(
+            "idle_epochs, in which the learning rate is 0, and warmup_epochs "
+            f"must leave some of the {total_steps} steps. Received: "
+            f"idle_epochs={config.idle_epochs:g}, warmup_epochs="
+            f"{config.warmup_epochs:g} of {steps_per_epoch} steps. Lower them, "
+            "or train for longer."
+        )
     warmup = {
-        "warmup_steps": round(config.warmup_epochs * steps_per_epoch),
+        "warmup_steps": warmup_steps,
         "start_rate": config.start_learning_rate,
     }
     if config.schedule == "constant":
@@ -61,7 +71,7 @@ def learning_rate(config, *, steps_per_epoch, total_steps):
             final = _FINAL_SHARE * config.learning_rate
         schedule = WarmupCosine(
             config.learning_rate,
-            total_steps=max(1, total_steps - idle_steps),
+            total_steps=total_steps - idle_steps,
             final_rate=final,
             **warmup,
         )

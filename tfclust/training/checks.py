@@ -49,16 +49,31 @@ def check_alone(recipe, needed=tuple(_EXAMPLES)):
             "the length of the run must be given: epochs or steps, such as "
             "--epochs=50."
         )
-    if run.epochs is not None and recipe.optimizer.warmup_epochs > run.epochs:
-        raise ValueError(
-            "warmup_epochs must be at most epochs. Received: warmup_epochs="
-            f"{recipe.optimizer.warmup_epochs:g}, epochs={run.epochs}."
-        )
+    _check_warmup(recipe.optimizer, run.epochs)
     sizes = recipe.views.view_sizes or (run.image_size,)
     backbones.check_image_sizes(
         recipe.backbone.backbone, (*sizes, run.image_size)
     )
     check_stored_size(recipe.views.stored_size, sizes[0])
+
+
+def _check_warmup(optimizer, epochs):
+    """Refuses a run that ends before its learning rate has risen."""
+    if epochs is None:
+        return  # known as steps alone: `optimizers.learning_rate` checks
+    idle, warmup = optimizer.idle_epochs, optimizer.warmup_epochs
+    if warmup > epochs:
+        raise ValueError(
+            "warmup_epochs must be at most epochs. Received: warmup_epochs="
+            f"{warmup:g}, epochs={epochs}."
+        )
+    if idle and idle + warmup >= epochs:
+        raise ValueError(
+            "idle_epochs, in which the learning rate is 0, and warmup_epochs "
+            "must leave some epochs. Received: idle_epochs="
+            f"{idle:g}, warmup_epochs={warmup:g}, epochs={epochs}. Lower them, "
+            "or train for more epochs."
+        )
 
 
 def check_uris(run):

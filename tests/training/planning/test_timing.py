@@ -1,40 +1,85 @@
-"""What a plan counts as the time of labels."""
+"""What a plan counts and measures as the time and memory of a run."""
 
-import time
-import types
+import math
 
+import numpy as np
 import pytest
-import tensorflow as tf
 
+from tests.support.small_runs import recipe
+from tfclust import data
+from tfclust.engine.planning import PlanFacts
+from tfclust.methods.sela import label_steps
 from tfclust.training.planning import timing
 
+FACTS = PlanFacts(
+    num_images=64_000, batch_size=64, view_size=32, total_steps=30_000
+)
+ANY = {"num_clusters": (9,), "freeze_steps": None, "hidden_width": None}
 
-def labeller(due, seconds=0.05, steps_per_epoch=4):
-    """A stand-in for a method that labels before the steps `due`."""
-    method = types.SimpleNamespace(
-        views=types.SimpleNamespace(steps_per_epoch=steps_per_epoch),
-        epoch=tf.Variable(0, dtype=tf.int64),
-        extract=None,
-        reassign_due=lambda step: step in due,
-        reassign=lambda extract: time.sleep(seconds),
-    )
-    return method
+
+def passes(method, facts=FACTS, **knobs):
+    made = recipe("unused", **{**ANY, "method": method, **knobs})
+    return timing.label_passes(made, facts)
 
 
 @pytest.mark.parametrize(
-    ("due", "passes_an_epoch"),
-    [(range(0, 40, 4), 0.9), (range(0, 40, 8), 0.4), ((0, 20), 0.1)],
+    ("method", "knobs", "expected"),
+    [
+        ("swav", {}, 0),
+        ("coke", {}, 0),
+        ("odc", {}, 0),  # once, at the start
+        ("deepcluster_v2", {}, 29),  # thirty epochs, the first at the start
+        ("sela_v2", {}, 29),
+        ("deepcluster", {}, 29),
+        ("deepcluster", {"reassign_epochs": 4}, 7),
+    ],
 )
-def test_labels_cost_what_their_passes_take_spread_over_epochs(
-    due, passes_an_epoch
+@pytest.mark.parametrize("num_images", [640, 64_000, 1_000_000])
+def test_labels_are_counted_by_their_methods_rule(
+    method, knobs, expected, num_images
 ):
-    method = labeller(due)
-    seconds = timing._label_seconds(method, total_steps=40)
-    # sleep() may oversleep, on a busy machine by a lot; never undersleeps.
-    assert 0.05 <= seconds / passes_an_epoch < 0.5
-    assert int(method.epoch.numpy()) == 1  # DeepCluster-v2 fills its bank in 0
+    facts = FACTS._replace(num_images=num_images)
+    facts = facts._replace(total_steps=30 * facts.steps_per_epoch)
+    assert passes(method, facts, **knobs) == expected
 
 
-def test_labels_that_are_made_once_cost_nothing_an_epoch():
-    # ODC's; they are part of the start.
-    assert timing._label_seconds(labeller((0,)), total_steps=40) == 0.0
+@pytest.mark.parametrize("schedule", ["even", "quadratic"])
+@pytest.mark.parametrize("count", [10, 100])
+def test_selas_labels_are_counted_as_they_fall(schedule, count):
+    due = label_steps(
+        count, schedule, epochs=30, num_images=64_000, batch_size=64
+    )
+    knobs = {"num_label_steps": count, "label_schedule": schedule}
+    expected = len([step for step in due if 0 < step < 30_000])
+    # Of a hundred, some fall together between two of a miniature's steps.
+    assert math.isclose(passes("sela", **knobs), expected, abs_tol=1)
+
+
+def test_a_part_of_an_epoch_has_no_later_labels():
+    facts = FACTS._replace(total_steps=900)
+    assert passes("deepcluster_v2", facts) == 0
+
+
+def test_a_part_of_the_images_stands_for_all(monkeypatch, tmp_path):
+    taken = {0: 3000.0, 1: 200.0}  # seconds of labels before an epoch
+    for name, value in {
+        "_SAMPLE": 16,  # of 64 images
+        "_SECONDS": 0.0,  # as few steps as there can be
+        "_MOST_SECONDS": 0.0,
+        "_reading_seconds": lambda views: 1000.0,
+        "_label_seconds": lambda method, epoch: taken[epoch],
+        "_peak_bytes": lambda: 0,
+    }.items():
+        monkeypatch.setattr(timing, name, value)
+    knobs = {**ANY, "batch_size": 8, "stored_size": 8, "steps": 1000}
+    made = recipe(tmp_path, **knobs, epochs=None, method="deepcluster_v2")
+    source = data.open_source("digits:", max_images=64)
+    facts = FACTS._replace(num_images=64, batch_size=8)
+    measured = timing.measure(made, source, facts)
+    # Three times more of what is done once with each image.
+    assert 3 * 4000 <= measured.start_seconds < 3 * 4000 + 500
+    assert measured.label_seconds == 4 * 200
+    # Pixels; a label and the last cluster; projections of two views, and of
+    # one as labels are made.
+    an_image = 3 * 8 * 8 + 4 + 4 + (2 + 1) * 4 * 8
+    assert np.isclose(measured.peak_bytes, 48 * an_image, rtol=0.05)

@@ -11,6 +11,7 @@ Pillow's `thumbnail` does, then reduced by its antialiased bilinear.
 """
 
 import functools
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -34,6 +35,7 @@ class ShrunkSource(Source):
       num_bytes: int, memory for all pixels.
       is_kept: whether they are kept, after they have been read once; otherwise
         each is read and shrunk again at each use.
+      reading_seconds: float, what reading them has taken; 0 before.
     """
 
     def __init__(self, source, short_side):
@@ -51,6 +53,7 @@ class ShrunkSource(Source):
         self.num_bytes = stored_bytes(*sides, short_side)
         limit = min(STORE_LIMIT_BYTES, cores.memory_bytes() // _SHARE_OF_MEMORY)
         self.is_kept = self.num_bytes <= limit
+        self.reading_seconds = 0.0
         self._source, self._short_side = source, short_side
         ratios = _dct_ratios(source, short_side)
         sizes = np.stack([heights, widths], axis=1)  # [N, 2]
@@ -111,6 +114,7 @@ class ShrunkSource(Source):
 
     def _read_all(self):
         """uint8 `[num_bytes]`, offsets int64 `[N]`; notes what is missing."""
+        began = time.perf_counter()
         lengths = 3 * self.heights.astype(np.int64) * self.widths
         offsets = np.cumsum(lengths) - lengths
         pixels = np.zeros(self.num_bytes, np.uint8)
@@ -124,6 +128,7 @@ class ShrunkSource(Source):
                     part = slice(offsets[i], offsets[i] + lengths[i])
                     pixels[part] = image.numpy()
                 line.update(1)
+        self.reading_seconds += time.perf_counter() - began
         if self.missing.all():
             raise self._source._lost(0, self.num_images - 1)
         return pixels, offsets

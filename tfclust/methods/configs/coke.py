@@ -7,6 +7,8 @@ from tfclust.engine.planning import Setting, one_size, rates
 from tfclust.engine.remedies import Remedy, rounded, with_remedies
 from tfclust.options import SHAPES, option, text
 
+_IDLE_SHARE = 0.05  # of a planned run, at most an epoch
+
 
 @dataclasses.dataclass(frozen=True)
 class CoKeConfig(ClusteringConfig):
@@ -130,6 +132,7 @@ class CoKeConfig(ClusteringConfig):
     @classmethod
     def plan(cls, facts):
         few = facts.clusters(images_a_cluster=20)
+        epochs = facts.total_steps / facts.steps_per_epoch
         counts = (few, few * 4 // 3, few * 5 // 3)
         return {
             **super().plan(facts),
@@ -138,5 +141,8 @@ class CoKeConfig(ClusteringConfig):
             "label_weight": Setting(0.5, "as in CIFAR's recipe"),
             **one_size(facts, 2),
             **rates(facts, 0.3, weight_decay=1e-4),
-            "idle_epochs": Setting(1.0, "clusters form first (CoKe)"),
+            "idle_epochs": Setting(
+                min(1.0, round(_IDLE_SHARE * epochs, 3)),
+                "clusters form first (CoKe), for a twentieth of a short run",
+            ),
         }

@@ -11,13 +11,12 @@ from tfclust.runs.recipes import Recipe, make_recipe
 from tfclust.runtime import devices, folders, terminal
 from tfclust.training import checks, images
 from tfclust.training.notices import notices
-from tfclust.training.planning import settling, starting
+from tfclust.training.planning import lengths, settling, starting
 from tfclust.training.planning.looking import Look, look
-from tfclust.training.planning.timing import Timing, measure
+from tfclust.training.planning.timing import Timing, label_passes, measure
 
 _LENGTHS = ("epochs", "steps")
-_GUESSED_STEPS = 2000
-_GUESS = {"steps": Setting(_GUESSED_STEPS, "until a step's time is known")}
+_GUESSED_STEPS, _GUESSED_EPOCHS = 2000, 20  # the longer of the two
 
 
 class Plan(NamedTuple):
@@ -55,7 +54,7 @@ def make(given, *, minutes, say=terminal.say):
 
 
 def _made(given, minutes, say, spare):
-    draft = _recipe(given, _GUESS)
+    draft = _recipe(given, _guess(_GUESSED_STEPS))
     checks.check_alone(draft, needed=("data",))
     start = starting.start(draft.backbone, given)
     # As in training, which this is to time.
@@ -65,19 +64,21 @@ def _made(given, minutes, say, spare):
     gpu = bool(tf.config.list_physical_devices("GPU"))
     machine = settling.Machine(gpu)
     known = settling.Known(draft, given, look(source), machine, start)
-    facts = settling.facts(known, _GUESSED_STEPS)
+    facts = _rough_facts(known)
     settings = settling.settle(known, facts)
-    rough = _recipe(given, {**settings, **_GUESS})
+    rough = _recipe(given, {**settings, **_guess(facts.total_steps)})
     checks.check_alone(rough, needed=())
     if rough.method.num_clusters:  # fixed labels bring their own
         batch = rough.run.batch_size
         rough.method.check_images(source.num_images, batch)
-    timing = measure(rough, source)
-    length = settling.length(facts, timing, minutes, given)
+    timing = measure(rough, source, facts)
+    passes = label_passes(rough, facts)
+    passes *= facts.steps_per_epoch / facts.total_steps  # of an epoch
+    length = lengths.length(facts, timing, minutes, given, passes)
     facts = facts._replace(total_steps=length.steps)
     settings = {
         **settling.settle(known, facts),
-        **settling.by_time(facts, timing, length),
+        **lengths.by_time(facts, timing, length),
     }
     recipe = _recipe(given, settings)
     checks.check_alone(recipe, needed=())
@@ -89,10 +90,24 @@ def _made(given, minutes, say, spare):
         timing,
         length.steps,
         timing.seconds(
-            length.steps, length.epochs, recipe.run.checkpoint_epochs
+            length.steps,
+            label_passes(recipe, facts),
+            length.epochs / recipe.run.checkpoint_epochs,
         ),
         notices(recipe, run_facts(recipe, facts)),
     )
+
+
+def _rough_facts(known):
+    """`PlanFacts` of a run of whole epochs, until a step's time is known."""
+    facts = settling.facts(known, total_steps=0)
+    per_epoch = facts.steps_per_epoch
+    epochs = max(_GUESSED_EPOCHS, round(_GUESSED_STEPS / per_epoch))
+    return facts._replace(total_steps=epochs * per_epoch)
+
+
+def _guess(steps):
+    return {"steps": Setting(steps, "until a step's time is known")}
 
 
 def _recipe(given, settings):

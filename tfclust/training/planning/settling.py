@@ -1,6 +1,5 @@
 """What a plan settles: knobs that suit the images, the machine and the time."""
 
-import math
 from typing import Any, NamedTuple
 
 from tfclust.data.views.sizes import stored_size_needed
@@ -18,8 +17,6 @@ _SMALL_BATCH, _LARGE_BATCH = 64, 256
 _BLUR_SIDE = 96  # pixels
 _STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
 _MOST_STORED = 50_000  # images
-_MOST_EPOCHS = 400
-_OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
 
 
 class Machine(NamedTuple):
@@ -36,14 +33,6 @@ class Known(NamedTuple):
     look: Look  # at the images
     machine: Machine
     start: Start | None = None  # from given weights
-
-
-class Length(NamedTuple):
-    """How long a run is."""
-
-    steps: int
-    epochs: float
-    why: str
 
 
 def facts(known, total_steps):
@@ -94,41 +83,6 @@ def settle(known, facts):
     else:
         settings |= _stored(settings, look)
     return settings
-
-
-def length(facts, timing, minutes, given):
-    """The `Length` of a run: what is given, or what fills the minutes."""
-    per_epoch = facts.steps_per_epoch
-    if given.get("steps"):
-        steps = given["steps"]
-        return Length(steps, steps / per_epoch, "as given")
-    if given.get("epochs"):
-        epochs = given["epochs"]
-        return Length(epochs * per_epoch, epochs, "as given")
-    left = 60 * minutes - timing.start_seconds
-    # What an epoch has beside its steps is kept to a tenth (`by_time`).
-    an_epoch = per_epoch * timing.step_seconds * (1 + _OVERHEAD)
-    an_epoch += timing.label_seconds
-    epochs = max(1, math.floor(left / an_epoch))
-    why = f"what {minutes:g} minutes have time for"
-    if epochs > _MOST_EPOCHS:
-        epochs, why = _MOST_EPOCHS, "more has not helped where it was tried"
-    return Length(epochs * per_epoch, epochs, why)
-
-
-def by_time(facts, timing, length):
-    """Settings that depend on how long steps take."""
-    per_epoch = facts.steps_per_epoch
-    seconds = per_epoch * timing.step_seconds
-    every = max(1, math.ceil(timing.figures_seconds / (_OVERHEAD * seconds)))
-    why = "so that they take at most a tenth of the time of steps"
-    return {
-        "epochs": Setting(
-            length.epochs, f"{length.steps:,} steps: {length.why}"
-        ),
-        "checkpoint_epochs": Setting(every, why),
-        "knn_epochs": Setting(every, why),
-    }
 
 
 def _network(facts, look):

@@ -3,14 +3,17 @@
 import resource
 import sys
 import time
+import types
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import evaluation
+from tfclust import evaluation, methods
 from tfclust.data import Sample
+from tfclust.data.sources.shrunk import ShrunkSource
+from tfclust.engine import state
 from tfclust.runs.loading import build_method
 from tfclust.runtime import devices
 from tfclust.training import given_labels, images
@@ -20,6 +23,7 @@ _MOST_SECONDS = 15.0  # not longer than this
 _LEAST_STEPS, _MOST_STEPS = 4, 200
 _WARM_STEPS = 2  # the first traces, the second fills pipelines
 _SAMPLE = 4096  # images that stand for all
+_MINIATURE = 64  # steps of an epoch in which label steps are counted
 _KNN_SAMPLE = 512  # images on which the online kNN is timed
 _CHECKPOINT_SECONDS = 0.3  # and an epoch's figures
 
@@ -29,36 +33,40 @@ class Timing(NamedTuple):
 
     start_seconds: float  # until the first step is done
     step_seconds: float
-    label_seconds: float  # of the labels that an epoch needs
+    label_seconds: float  # of a pass that labels all images, not the first
     figures_seconds: float  # of a checkpoint and a kNN
-    peak_bytes: int  # of the process that measured
+    peak_bytes: int  # of a process that trains on all images
 
-    def seconds(self, steps, epochs, every):
+    def seconds(self, steps, passes, figures):
         """A run's time.
 
         Args:
-          steps: int. epochs: float.
-          every: int, epochs between two checkpoints and kNN.
+          steps: int.
+          passes: int, `label_passes`.
+          figures: float, how often there are a checkpoint and a kNN; at the
+            end in any case.
         """
         return (
             self.start_seconds
             + steps * self.step_seconds
-            + epochs * self.label_seconds
-            + epochs / every * self.figures_seconds
+            + passes * self.label_seconds
+            + max(1.0, figures) * self.figures_seconds
         )
 
 
-def measure(recipe, source):
+def measure(recipe, source, facts):
     """The `Timing` of a recipe: builds it and trains for some seconds.
 
-    Labels before an epoch and the kNN are measured on at most 4,096 images, and
-    their time is taken to grow with the images.
+    What is done with each image (reading it into memory, labels, the kNN) is
+    measured on at most 4,096 images. Its time, and the memory for it, are taken
+    to grow with the images; what is traced and compiled is not.
 
     Args:
       recipe: a `Recipe` whose length does not matter.
       source: `data.Source`.
+      facts: `PlanFacts` of that recipe.
     """
-    whole = source.num_images
+    all_images, whole = source, source.num_images
     rows = np.arange(min(whole, _SAMPLE)) * whole // min(whole, _SAMPLE)
     labels = None
     if recipe.method.labels_from is not None:
@@ -83,16 +91,43 @@ def measure(recipe, source):
         verbose=0,
     )
     start_seconds = watch.first_step - began
-    total = run.steps or run.epochs * (whole // run.batch_size)
-    label_seconds = _label_seconds(method, max(2, int(total / grown)))
+    if grown > 1:
+        once = _reading_seconds(views)
+        if method.reassign_due(0):
+            once += _label_seconds(method, epoch=0)
+        start_seconds += (grown - 1) * once
+    label_seconds = 0.0
+    if label_passes(recipe, facts):
+        label_seconds = grown * _label_seconds(method, epoch=1)
     return Timing(
         start_seconds=start_seconds,
         step_seconds=watch.step_seconds(),
-        label_seconds=grown * label_seconds,
+        label_seconds=label_seconds,
         figures_seconds=_CHECKPOINT_SECONDS
         + min(whole, run.knn_images) * _knn_image_seconds(method, source),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=_peak_bytes() + _more_bytes(method, all_images),
     )
+
+
+def label_passes(recipe, facts):
+    """Times that a run labels its images after its start, by its method's rule.
+
+    Args:
+      recipe: a `Recipe`.
+      facts: `PlanFacts`.
+    """
+    # In miniature: rules count in epochs, and SeLa's takes some time a step.
+    per_epoch = min(facts.steps_per_epoch, _MINIATURE)
+    total = facts.total_steps * per_epoch // facts.steps_per_epoch
+    run = types.SimpleNamespace(
+        config=recipe.method,
+        total_steps=total,
+        views=types.SimpleNamespace(
+            steps_per_epoch=per_epoch, num_images=per_epoch, batch_size=1
+        ),
+    )
+    due = methods.METHODS[recipe.run.method].reassign_due
+    return sum(due(run, step) for step in range(1, total))
 
 
 class _Stopwatch(keras.callbacks.Callback):
@@ -128,25 +163,50 @@ class _Stopwatch(keras.callbacks.Callback):
         return float(np.mean(kept)) if kept else 0.0
 
 
-def _label_seconds(method, total_steps):
-    """What labels take in an epoch that is not the first.
+def _label_seconds(method, epoch):
+    """What labels of all its images take before an epoch.
 
-    The first also compiles, and DeepCluster-v2's fills its bank.
+    Before epoch 0 DeepCluster-v2 fills its bank, which no later epoch does. The
+    first labels of all also compile, and were made when training began.
 
     Args:
       method: a `Method` that has been trained for some steps.
-      total_steps: int, of the run whose labels are counted.
+      epoch: int.
     """
-    per_epoch = method.views.steps_per_epoch
-    method.total_steps = total_steps
-    times = sum(method.reassign_due(step) for step in range(1, total_steps))
-    if not times:
-        return 0.0
-    method.epoch.assign(1)
+    method.epoch.assign(epoch)
     began = time.perf_counter()
     method.reassign(method.extract)
-    seconds = time.perf_counter() - began
-    return seconds * times * per_epoch / total_steps
+    return time.perf_counter() - began
+
+
+def _reading_seconds(views):
+    """What reading the images into memory took; 0 if they are not kept."""
+    return 0.0 if views.stored is None else views.stored.reading_seconds
+
+
+def _more_bytes(method, source):
+    """Memory for the images that were not in what was measured.
+
+    Args:
+      method: a trained `Method`.
+      source: `data.Source` of all images.
+    """
+    views = method.views
+    measured = views.num_images
+    if measured == source.num_images or _has_gpu():  # whose memory is counted
+        return 0
+    rows = [
+        array
+        for array in state.arrays_of(method).values()
+        if array.shape[:1] == (measured,)
+    ]
+    an_image = sum(array.nbytes for array in rows) // measured
+    an_image += 4 * method.projection_width  # as labels are made from them
+    more = (source.num_images - measured) * an_image
+    if views.stored is None:
+        return more
+    kept = ShrunkSource(source, views.config.stored_size)
+    return more + kept.is_kept * (kept.num_bytes - views.stored.num_bytes)
 
 
 def _knn_image_seconds(method, source):
@@ -170,7 +230,11 @@ def _knn_image_seconds(method, source):
 
 def _peak_bytes():
     """The most memory that this process has had, or its GPU."""
-    if tf.config.list_physical_devices("GPU"):
+    if _has_gpu():
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _has_gpu():
+    return bool(tf.config.list_physical_devices("GPU"))

@@ -1,0 +1,79 @@
+"""How long a planned run is, and how often it measures and saves."""
+
+import math
+from typing import NamedTuple
+
+from tfclust.engine.planning import Setting
+
+_MOST_EPOCHS = 400
+_FEWEST_STEPS = 100  # of a run shorter than an epoch
+_OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
+
+
+class Length(NamedTuple):
+    """How long a run is."""
+
+    steps: int
+    epochs: float
+    why: str
+    knob: str = "epochs"  # or steps: the one that says it
+
+
+def length(facts, timing, minutes, given, passes):
+    """The `Length` of a run: what is given, or what fills the minutes.
+
+    Args:
+      facts: `PlanFacts`.
+      timing: `Timing`.
+      minutes: float.
+      given: `{knob: value}`.
+      passes: float, label passes of an epoch.
+    """
+    per_epoch = facts.steps_per_epoch
+    if given.get("steps"):
+        steps = given["steps"]
+        return Length(steps, steps / per_epoch, "as given", "steps")
+    if given.get("epochs"):
+        epochs = given["epochs"]
+        return Length(epochs * per_epoch, epochs, "as given")
+    left = 60 * minutes - timing.start_seconds
+    # What an epoch has beside its steps is kept to a tenth (`by_time`).
+    step_seconds = timing.step_seconds * (1 + _OVERHEAD)
+    an_epoch = per_epoch * step_seconds + passes * timing.label_seconds
+    epochs = math.floor(left / an_epoch)
+    if epochs < 1:
+        return _part(per_epoch, left / step_seconds, minutes)
+    why = f"what {minutes:g} minutes have time for"
+    if epochs > _MOST_EPOCHS:
+        epochs, why = _MOST_EPOCHS, "more has not helped where it was tried"
+    return Length(epochs * per_epoch, epochs, why)
+
+
+def _part(per_epoch, fitting, minutes):
+    """The `Length` where less than an epoch has time: `fitting` steps."""
+    steps = min(per_epoch, max(_FEWEST_STEPS, math.floor(fitting)))
+    why = f"what {minutes:g} minutes have time for, less than an epoch"
+    if fitting < steps:
+        why = (
+            f"the fewest that teach anything, though {minutes:g} minutes have "
+            "no time for them; --max_images takes fewer images"
+        )
+    if steps == per_epoch:
+        return Length(steps, 1, why)
+    return Length(steps, steps / per_epoch, why, "steps")
+
+
+def by_time(facts, timing, length):
+    """Settings that depend on how long steps take."""
+    per_epoch = facts.steps_per_epoch
+    seconds = per_epoch * timing.step_seconds
+    every = max(1, math.ceil(timing.figures_seconds / (_OVERHEAD * seconds)))
+    why = "so that they take at most a tenth of the time of steps"
+    told = Setting(length.epochs, f"{length.steps:,} steps: {length.why}")
+    if length.knob == "steps":
+        told = Setting(length.steps, length.why)
+    return {
+        length.knob: told,
+        "checkpoint_epochs": Setting(every, why),
+        "knn_epochs": Setting(every, why),
+    }
