@@ -35,6 +35,7 @@ class PlanFacts(NamedTuple):
     total_steps: int  # optimizer steps of the run
     accelerated: bool = False  # whether there is a GPU
     trained: bool = False  # whether the backbone starts from trained weights
+    given: dict[str, Any] = {}  # what the user has settled, by knob
 
     @property
     def steps_per_epoch(self):
@@ -107,19 +108,27 @@ def rates(facts, rate, *, weight_decay, why=_AS_IN_CIFARS):
       weight_decay: float.
       why: str, the reason for both.
     """
+    given, batch = facts.given, facts.batch_size
+    optimizer = given.get("optimizer", "sgd")
     told = f"{rate:g} at a batch of {_AT_BATCH}, {why}"
-    scaled = rate * math.sqrt(facts.batch_size / _AT_BATCH)
+    scaled = rate * math.sqrt(batch / _AT_BATCH)
+    if optimizer != "sgd":
+        scaled = usual_rate(optimizer, batch)
+        told = f"usual for {optimizer} and batches of {batch}"
     if facts.trained:
         scaled *= _TRAINED_SHARE
         told += f", times {_TRAINED_SHARE:g} since the weights are trained"
     steps = round(_WARMUP_SHARE * facts.total_steps)
     steps = steps if steps >= _FEW_STEPS else 0
     warmup = round(steps / facts.steps_per_epoch, 3)
+    start = given.get("learning_rate", scaled) / 20
+    if not given.get("warmup_epochs", warmup):
+        start = 0.0
     return {
         "optimizer": Setting("sgd", "at small batches LARS has no advantage"),
         "learning_rate": Setting(_short(scaled), told),
         "start_learning_rate": Setting(
-            _short(scaled / 20) if steps else 0.0, "where the warm-up starts"
+            _short(start), "where the warm-up starts"
         ),
         "warmup_epochs": Setting(
             warmup, f"{steps:,} steps, a twentieth of the run"

@@ -28,12 +28,13 @@ def check_run(run, needed=tuple(_EXAMPLES)):
             )
 
 
-def check_alone(recipe, needed=tuple(_EXAMPLES)):
+def check_alone(recipe, needed=tuple(_EXAMPLES), *, sizes=True):
     """Refuses what makes no sense, whatever the images are.
 
     Args:
       recipe: a `Recipe`.
       needed: as for `check_run`.
+      sizes: whether those of images are settled, and to be checked too.
     """
     run = recipe.run
     check_run(run, needed)
@@ -50,10 +51,15 @@ def check_alone(recipe, needed=tuple(_EXAMPLES)):
             "--epochs=50."
         )
     _check_warmup(recipe.optimizer, run.epochs)
-    sizes = recipe.views.view_sizes or (run.image_size,)
-    backbones.check_image_sizes(
-        recipe.backbone.backbone, (*sizes, run.image_size)
-    )
+    if sizes:
+        _check_sizes(recipe)
+
+
+def _check_sizes(recipe):
+    """Refuses views that do not suit the network, or the images kept."""
+    size = recipe.run.image_size
+    sizes = recipe.views.view_sizes or (size,)
+    backbones.check_image_sizes(recipe.backbone.backbone, (*sizes, size))
     check_stored_size(recipe.views.stored_size, sizes[0])
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tfclust import optimizers, options
 from tfclust.engine.planning import Setting
+from tfclust.methods import deepcluster
 from tfclust.methods.configs.table import CONFIGS
 from tfclust.runs import recipes
 from tfclust.runs.facts import facts as run_facts
@@ -59,11 +60,13 @@ def planned_with_facts(look, minutes=15.0, machine=CPU, start=None, **given):
     return recipes.make_recipe(**{**values, **given}), settings, facts
 
 
-@pytest.mark.parametrize("num_images", [40, 320, 4_000, 1_281_167])
+@pytest.mark.parametrize("num_images", [16, 40, 320, 4_000, 1_281_167])
 @pytest.mark.parametrize("method", CONFIGS)
 def test_every_method_has_a_plan_that_passes_all_checks(method, num_images):
     recipe, settings = planned(looked_at(num_images), **given_for(method))
     checks.check_alone(recipe, needed=())
+    if method == "deepcluster":
+        deepcluster._check_sizes(recipe.method, num_images, width=128)
     if recipe.method.num_clusters:  # fixed labels bring their own
         recipe.method.check_images(num_images, recipe.run.batch_size)
     assert recipe.run.batch_size <= num_images // 4
@@ -89,6 +92,58 @@ def test_what_is_given_stays(method):
     assert recipe.run.image_size == recipe.views.view_sizes[0] == 24
     assert recipe.run.batch_size == 16
     assert recipe.optimizer.learning_rate == 0.07
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "settled"),
+    [
+        # Each made a run of settings that nobody gave, or none at all.
+        ("swav", {"learning_rate": 0.01}, {"start_learning_rate": 0.0005}),
+        ("swav", {"warmup_epochs": 0.0}, {"start_learning_rate": 0.0}),
+        ("swav", {"optimizer": "adamw"}, {"learning_rate": 0.0005}),
+        ("swav", {"optimizer": "lars"}, {"learning_rate": 0.3}),
+        ("swav", {"stored_size": 90}, {"view_sizes": (32, 20)}),
+        ("swav", {"queue_rows": 0}, {"batch_size": 64}),
+        ("deepcluster", {"schedule": "cosine"}, {"rate_drops": None}),
+        ("deepcluster", {"projection_width": 8}, {"pca_width": 8}),
+        ("swav", {"augmentation": "none"}, {"flip_probability": None}),
+        ("swav", {"color_jitter": (0.1,) * 4}, {"jitter_strength": None}),
+    ],
+)
+def test_what_depends_on_a_given_knob_follows_it(method, given, settled):
+    recipe, settings = planned(looked_at(2_000), **given_for(method, **given))
+    checks.check_alone(recipe, needed=())
+    for name, value in settled.items():
+        assert (name in settings) == (value is not None)
+        if value is not None:
+            assert settings[name].value == value
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+def test_sizes_are_checked_once_they_are_settled(method):
+    given = given_for(method, stored_size=90, steps=9)
+    checks.check_alone(recipes.make_recipe(**given), ("data",), sizes=False)
+
+
+def test_given_labels_may_tell_by_colour():
+    _, settings = planned(looked_at(2_000), **given_for("fixed_labels"))
+    assert settings["grey_probability"].value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("num_images", "told"), [(2_000, True), (40_000, False)]
+)
+def test_a_plan_tells_that_deepcluster_is_not_watched(num_images, told):
+    given = given_for("deepcluster")
+    recipe, settings, facts = planned_with_facts(looked_at(num_images), **given)
+    watched = recipe.method.watched(run_facts(recipe, facts))
+    assert bool(watched) != told
+    assert ("stops nothing" in settings["on_trouble"].why) == told
+
+
+def test_a_plan_tells_why_there_is_no_queue():
+    _, settings = planned(looked_at(2_000), **given_for("swav"))
+    assert settings["queue_rows"].value == 0
 
 
 def test_views_of_ones_own_replace_all_of_the_plans():

@@ -11,6 +11,7 @@ from tfclust.options import SHAPES, option, text
 FITTED_STEPS = 500  # in which a classifier that starts afresh learns its labels
 FAST_CLASSIFIER = 10.0
 
+_PCA_WIDTH = 64  # of a plan
 _FEWEST_STEPS = 100  # of a plan, between two label steps
 
 
@@ -138,7 +139,7 @@ class DeepClusterConfig(ClusteringConfig):
 
     @classmethod
     def plan(cls, facts):
-        epochs = max(1, facts.total_steps // facts.steps_per_epoch)
+        given = facts.given
         falling = rates(facts, 0.05, weight_decay=5e-4)
         keep = ("optimizer", "learning_rate", "weight_decay")
         # A classifier that starts afresh needs some steps to say anything.
@@ -148,15 +149,44 @@ class DeepClusterConfig(ClusteringConfig):
                 (facts.clusters(images_a_cluster=39),),
                 "2 sqrt(N), and what k-means needs of images each",
             ),
-            "pca_width": Setting(64, "as in CIFAR's recipe"),
+            "pca_width": Setting(
+                # As many directions as there are at most.
+                min(
+                    given.get("projection_width") or _PCA_WIDTH,
+                    _PCA_WIDTH,
+                    facts.num_images - 1,
+                ),
+                "as in CIFAR's recipe",
+            ),
             "classifier_rate": Setting(10.0, "few steps an epoch"),
             "reassign_epochs": Setting(
                 lasting, f"{_FEWEST_STEPS} steps or more for a classifier"
             ),
             **one_size(facts, 1, smallest=0.2),
             **{name: falling[name] for name in keep},
-            "schedule": Setting("constant", "DeepCluster's own"),
-            "rate_drops": Setting(
-                ((float(round(0.8 * epochs)), 0.3),), "as in CIFAR's recipe"
-            ),
+            **_schedule(facts),
+            **_unwatched(facts, given.get("reassign_epochs", lasting)),
         }
+
+
+def _schedule(facts):
+    """DeepCluster's constant rate with one drop, unless another is given."""
+    if facts.given.get("schedule", "constant") != "constant":
+        return {}
+    epochs = max(1, facts.total_steps // facts.steps_per_epoch)
+    drops = ((float(round(0.8 * epochs)), 0.3),)
+    return {
+        "schedule": Setting("constant", "DeepCluster's own"),
+        "rate_drops": Setting(drops, "as in CIFAR's recipe"),
+    }
+
+
+def _unwatched(facts, reassign_epochs):
+    """What to say where no classifier lasts long enough to show trouble."""
+    if reassign_epochs * facts.steps_per_epoch >= FITTED_STEPS:
+        return {}
+    why = (
+        "stops nothing here: a classifier that starts afresh within "
+        f"{FITTED_STEPS} steps shows no trouble (docs/plans.md)"
+    )
+    return {"on_trouble": Setting("stop", why)}

@@ -173,11 +173,17 @@ class SwAVConfig(ClusteringConfig):
     @classmethod
     def plan(cls, facts):
         steps = min(_FREEZE_STEPS, round(_FREEZE_SHARE * facts.total_steps))
-        most = _CROWDED * facts.batch_size
+        rows = facts.batch_size + facts.given.get("queue_rows", 0)
+        most = _CROWDED * rows
         return {
             **super().plan(facts),
             "num_clusters": facts.heads(1, images_a_cluster=10, most=most),
             "epsilon": Setting(None, "fitted to the spread of the scores"),
+            "queue_rows": Setting(
+                0,
+                "a queue helps where a batch is well below K and a run has a "
+                "hundred epochs; it harms short ones (docs/methods/swav.md)",
+            ),
             "freeze_steps": Setting(
                 steps, f"{_FREEZE_SHARE:.0%} of the steps, at most SwAV's epoch"
             ),

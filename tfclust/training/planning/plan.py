@@ -55,7 +55,7 @@ def make(given, *, minutes, say=terminal.say):
 
 def _made(given, minutes, say, spare):
     draft = _recipe(given, _guess(_GUESSED_STEPS))
-    checks.check_alone(draft, needed=("data",))
+    checks.check_alone(draft, needed=("data",), sizes=False)
     start = starting.start(draft.backbone, given)
     # As in training, which this is to time.
     devices.set_threads(draft.run.threads)

@@ -59,6 +59,7 @@ def facts(known, total_steps):
         total_steps=total_steps,
         accelerated=gpu,
         trained=start is not None,
+        given=given,
     )
 
 
@@ -72,11 +73,12 @@ def settle(known, facts):
     settings = {
         **_network(facts, look),
         **(_given_network(draft.backbone.init_from, start) if start else {}),
-        **type(draft.method).plan(facts),
         **_colours(facts, look),
         "on_trouble": Setting(
             "stop", "nobody need watch a run that learns nothing"
         ),
+        # A method may settle any of these otherwise.
+        **type(draft.method).plan(facts),
     }
     if set(_VIEWS) & set(given):
         settings = {n: s for n, s in settings.items() if n not in _VIEWS}
@@ -134,14 +136,25 @@ def _precision(gpu):
 
 
 def _colours(facts, look):
-    small = facts.view_size < _BLUR_SIDE
-    settings = {
-        "jitter_strength": Setting(
+    small, given = facts.view_size < _BLUR_SIDE, facts.given
+    settings = {}
+    if small:
+        settings["antialias_from"] = Setting(2.0, "twice as fast to cut")
+    if "augmentation" in given:
+        return settings  # changes as they are there
+    if small:
+        settings["blur_probability"] = Setting(
+            (0.0,), f"below {_BLUR_SIDE} pixels nothing is sharp (SimCLR, B.9)"
+        )
+    if "color_jitter" not in given:  # of which it is a factor
+        settings["jitter_strength"] = Setting(
             0.5 if small else 1.0,
             "half of SwAV's at few pixels (SimCLR, B.9)"
             if small
             else "SwAV's own",
-        ),
+        )
+    return {
+        **settings,
         "flip_probability": Setting(
             0.5,
             "nobody can know from the images whether a mirrored one means "
@@ -155,9 +168,3 @@ def _colours(facts, look):
             "--grey_probability=0 --jitter_strength=0.2",
         ),
     }
-    if small:
-        settings["blur_probability"] = Setting(
-            (0.0,), f"below {_BLUR_SIDE} pixels nothing is sharp (SimCLR, B.9)"
-        )
-        settings["antialias_from"] = Setting(2.0, "twice as fast to cut")
-    return settings
