@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.support.disk import full_disk
 from tests.support.marks import slow
@@ -17,7 +18,7 @@ from tests.support.small_runs import (
     without_times,
 )
 from tfclust.runs import checkpoints, metrics
-from tfclust.runtime import folders, locks
+from tfclust.runtime import devices, folders, locks
 
 pytestmark = pytest.mark.usefixtures("one_block")
 
@@ -121,3 +122,13 @@ def test_run_on_a_full_disk_ends_and_goes_on_when_there_is_room(tmp_path):
     resumed, said = quietly(recipe(tmp_path))
     assert "from step 4" in said[0] and resumed.step == 8
     assert [f["epoch"] for f in metrics.read_metrics(tmp_path)] == [1, 2]
+
+
+def test_a_full_memory_ends_a_run_with_a_batch_to_try(tmp_path):
+    def fail():
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "OOM when allocating"
+        )
+
+    with pytest.raises(devices.FullMemory, match="Give --batch_size=8"):
+        quietly(recipe(tmp_path), callbacks=[At(1, fail)])

@@ -8,7 +8,7 @@ import keras
 
 from tfclust.backbones import graph
 
-_LARGEST = 2048  # pixels; no larger size is tried
+_LEAST, _LARGEST = 8, 2048  # pixels; no other size is tried
 
 
 def check_size(backbone, argument, size):
@@ -46,6 +46,17 @@ def check_size(backbone, argument, size):
         f"backbone {backbone.name} is too deep for images of {size} px. "
         f"Received: {argument}={size}. {way_out}"
     ) from error
+
+
+def smallest_size(backbone):
+    """The smallest size that a backbone takes, at least 8 pixels.
+
+    Args:
+      backbone: as for `check_size`, of any size above some limit.
+    """
+    if _failure(backbone, _LEAST) is None:
+        return _LEAST
+    return _smallest(backbone, _LEAST) or _LARGEST
 
 
 def _failure(backbone, size):

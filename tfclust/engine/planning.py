@@ -35,6 +35,8 @@ class PlanFacts(NamedTuple):
     total_steps: int  # optimizer steps of the run
     accelerated: bool = False  # whether there is a GPU
     trained: bool = False  # whether the backbone starts from trained weights
+    least_size: int = 4  # pixels, of the smallest views that the network takes
+    one_size: bool = False  # whether it takes one size only
     given: dict[str, Any] = {}  # what the user has settled, by knob
 
     @property
@@ -63,8 +65,13 @@ class PlanFacts(NamedTuple):
 
 
 def multi_crop(facts, num_large, num_small):
-    """Settings of views: `num_large` of the whole size, `num_small` smaller."""
-    if facts.view_size < _SMALLEST_PAIR:
+    """Settings of views: `num_large` of the whole size, `num_small` smaller.
+
+    All have one size where the network takes no smaller one, or images are
+    tiny.
+    """
+    too_small = facts.local_size < facts.least_size
+    if facts.view_size < _SMALLEST_PAIR or facts.one_size or too_small:
         return one_size(facts, num_large)
     why = "small views are cheap and worth points (SwAV, 3.3)"
     return {

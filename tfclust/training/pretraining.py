@@ -75,6 +75,7 @@ def pretrain(
         read now.
       FileNotFoundError: if the images are missing.
       OSError: if the disk is full, or the images' disk disappears.
+      FullMemory: if a step needs more memory than there is.
     """
     checks.check_alone(recipe)
     run = recipe.run
@@ -86,6 +87,7 @@ def pretrain(
     chief = devices.is_chief(strategy)
     with (
         devices.telling_lost_hosts(strategy),
+        devices.telling_full_memory(run.batch_size),
         locks.lock(folders.expanded(run.workdir), really=chief),
     ):
         session = _begun(recipe, strategy, threads, chief, say)

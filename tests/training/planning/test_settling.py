@@ -14,6 +14,7 @@ from tfclust.runs.facts import facts as run_facts
 from tfclust.training import checks
 from tfclust.training.notices import notices
 from tfclust.training.planning import lengths, settling
+from tfclust.training.planning.limits import Limits
 from tfclust.training.planning.looking import Look
 from tfclust.training.planning.starting import Start
 from tfclust.training.planning.timing import Timing
@@ -27,6 +28,7 @@ TIMING = Timing(
 )
 
 
+ANY_SIZE = Limits()
 CPU, GPU = (settling.Machine(gpu=gpu) for gpu in (False, True))
 
 
@@ -44,11 +46,13 @@ def planned(look, *args, **given):
     return planned_with_facts(look, *args, **given)[:2]
 
 
-def planned_with_facts(look, minutes=15.0, machine=CPU, start=None, **given):
+def planned_with_facts(
+    look, minutes=15.0, machine=CPU, start=None, limits=ANY_SIZE, **given
+):
     """The same and the `PlanFacts`."""
     some = {} if {"epochs", "steps"} & set(given) else {"steps": 9}
     draft = recipes.make_recipe(**given, **some)
-    known = settling.Known(draft, given, look, machine, start)
+    known = settling.Known(draft, given, look, machine, start, limits)
     facts = settling.facts(known, 2000)
     length = lengths.length(facts, TIMING, minutes, given, passes=1.0)
     facts = facts._replace(total_steps=length.steps)
@@ -221,6 +225,45 @@ def test_a_length_that_is_given_is_kept():
 def test_grey_images_are_not_made_grey():
     recipe, _ = planned(looked_at(500, grey=True), **given_for("swav"))
     assert recipe.views.grey_probability == 0.0
+
+
+@pytest.mark.parametrize(
+    ("gpu", "replicas", "num_images", "batch"),
+    [
+        (False, 1, 334, 64),
+        (True, 2, 334, 82),  # 83 are a quarter of them
+        (True, 3, 10_000, 255),
+        (True, 6, 10_000, 252),
+        (True, 8, 20, 8),
+    ],
+)
+def test_replicas_share_a_batch_evenly(gpu, replicas, num_images, batch):
+    machine = settling.Machine(gpu, replicas)
+    recipe, _ = planned(
+        looked_at(num_images), machine=machine, **given_for("swav")
+    )
+    assert recipe.run.batch_size == batch
+
+
+@pytest.mark.parametrize("method", CONFIGS)
+@pytest.mark.parametrize(
+    ("limits", "short_side", "sides"),
+    [
+        (Limits(63, one_size=True), 300, {63}),  # AlexNet
+        (Limits(48, 48, one_size=True), 300, {48}),  # a transformer
+        (Limits(75), 300, {75}),  # InceptionV3
+        (Limits(75), 40, {75}),
+        (Limits(16), 300, {32, 20}),
+    ],
+)
+def test_views_have_sizes_that_the_network_takes(
+    method, limits, short_side, sides
+):
+    look = looked_at(2_000, short_side)
+    recipe, settings = planned(look, limits=limits, **given_for(method))
+    checks.check_alone(recipe, needed=())
+    assert set(recipe.views.view_sizes) <= sides
+    assert recipe.run.image_size == max(sides)
 
 
 def test_tiny_images_are_not_enlarged():

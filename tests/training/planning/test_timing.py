@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.support.small_runs import recipe
 from tfclust import data
@@ -75,7 +76,7 @@ def test_a_part_of_the_images_stands_for_all(monkeypatch, tmp_path):
     made = recipe(tmp_path, **knobs, epochs=None, method="deepcluster_v2")
     source = data.open_source("digits:", max_images=64)
     facts = FACTS._replace(num_images=64, batch_size=8)
-    measured = timing.measure(made, source, facts)
+    measured = timing.measure(made, source, facts, tf.distribute.get_strategy())
     # Three times more of what is done once with each image.
     assert 3 * 4000 <= measured.start_seconds < 3 * 4000 + 500
     assert measured.label_seconds == 4 * 200

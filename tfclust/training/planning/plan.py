@@ -1,5 +1,6 @@
 """Makes a plan: looks at the images, times some steps, settles the knobs."""
 
+import gc
 import tempfile
 from typing import NamedTuple
 
@@ -12,9 +13,11 @@ from tfclust.runtime import devices, folders, terminal
 from tfclust.training import checks, images
 from tfclust.training.notices import notices
 from tfclust.training.planning import lengths, settling, starting
+from tfclust.training.planning.limits import limits
 from tfclust.training.planning.looking import Look, look
 from tfclust.training.planning.timing import Timing, label_passes, measure
 
+_LEAST_BATCH = 16  # a smaller one teaches little, if memory is short
 _LENGTHS = ("epochs", "steps")
 _GUESSED_STEPS, _GUESSED_EPOCHS = 2000, 20  # the longer of the two
 
@@ -57,21 +60,20 @@ def _made(given, minutes, say, spare):
     draft = _recipe(given, _guess(_GUESSED_STEPS))
     checks.check_alone(draft, needed=("data",), sizes=False)
     start = starting.start(draft.backbone, given)
-    # As in training, which this is to time.
-    devices.set_threads(draft.run.threads)
-    devices.seed_everything(draft.run.seed, draft.run.deterministic)
+    strategy = _strategy(draft.run)
     source = _open(draft, say, spare)
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    machine = settling.Machine(gpu)
-    known = settling.Known(draft, given, look(source), machine, start)
-    facts = _rough_facts(known)
-    settings = settling.settle(known, facts)
-    rough = _recipe(given, {**settings, **_guess(facts.total_steps)})
-    checks.check_alone(rough, needed=())
-    if rough.method.num_clusters:  # fixed labels bring their own
-        batch = rough.run.batch_size
-        rough.method.check_images(source.num_images, batch)
-    timing = measure(rough, source, facts)
+    known = settling.Known(
+        draft,
+        given,
+        look(source),
+        settling.Machine(
+            bool(tf.config.list_physical_devices("GPU")),
+            strategy.num_replicas_in_sync,
+        ),
+        start,
+        limits(draft.backbone, start),
+    )
+    known, rough, facts, timing = _measured(known, source, strategy)
     passes = label_passes(rough, facts)
     passes *= facts.steps_per_epoch / facts.total_steps  # of an epoch
     length = lengths.length(facts, timing, minutes, given, passes)
@@ -96,6 +98,50 @@ def _made(given, minutes, say, spare):
         ),
         notices(recipe, run_facts(recipe, facts)),
     )
+
+
+def _strategy(run):
+    """What trains on this host, with seeds and threads as in training."""
+    if devices.joins_hosts(run.strategy):
+        raise ValueError(
+            "a plan is made on one host, since each would measure other times "
+            "and stop at another step. Received: TF_CONFIG. Make it there "
+            "without that, by env -u TF_CONFIG python -m tfclust.advise, and "
+            "give it to all hosts: --flagfile=plan.flags."
+        )
+    strategy = devices.make_strategy(run.strategy, run.num_replicas)
+    devices.set_threads(run.threads)
+    devices.seed_everything(run.seed, run.deterministic)
+    return strategy
+
+
+def _measured(known, source, strategy):
+    """The `Known`, a rough `Recipe`, its `PlanFacts` and its `Timing`.
+
+    Where memory is short, with the largest halved batch that fits.
+    """
+    while True:
+        facts = _rough_facts(known)
+        settings = settling.settle(known, facts)
+        rough = _recipe(known.given, {**settings, **_guess(facts.total_steps)})
+        checks.check_alone(rough, needed=())
+        checks.check_replicas(rough, strategy)
+        if rough.method.num_clusters:  # fixed labels bring their own
+            rough.method.check_images(source.num_images, facts.batch_size)
+        try:
+            with devices.telling_full_memory(facts.batch_size):
+                timing = measure(rough, source, facts, strategy)
+        except devices.FullMemory:
+            half = facts.batch_size // 2
+            if "batch_size" in known.given or half < max(
+                _LEAST_BATCH, strategy.num_replicas_in_sync
+            ):
+                raise
+        else:
+            return known, rough, facts, timing
+        gc.collect()  # what a failed step has left
+        machine = known.machine._replace(most_rows=half)
+        known = known._replace(machine=machine)
 
 
 def _rough_facts(known):

@@ -6,6 +6,7 @@ from tfclust.data.views.sizes import stored_size_needed
 from tfclust.engine.planning import PlanFacts, Setting
 from tfclust.runs.recipes import Recipe
 from tfclust.runtime import cores
+from tfclust.training.planning.limits import Limits
 from tfclust.training.planning.looking import Look
 from tfclust.training.planning.starting import Start
 
@@ -23,6 +24,8 @@ class Machine(NamedTuple):
     """What trains."""
 
     gpu: bool
+    replicas: int = 1  # that share a batch evenly
+    most_rows: int | None = None  # of a batch, if memory has been seen to end
 
 
 class Known(NamedTuple):
@@ -33,6 +36,7 @@ class Known(NamedTuple):
     look: Look  # at the images
     machine: Machine
     start: Start | None = None  # from given weights
+    limits: Limits = Limits()
 
 
 def facts(known, total_steps):
@@ -42,25 +46,39 @@ def facts(known, total_steps):
       known: `Known`.
       total_steps: int.
     """
-    _, given, look, (gpu,), start = known
+    given, look, limits = known.given, known.look, known.limits
     sides = given.get("view_sizes") or (given.get("image_size"),)
+    return PlanFacts(
+        num_images=look.num_images,
+        batch_size=given.get("batch_size", _batch(known)),
+        view_size=sides[0] or limits.within(_side(known)),
+        total_steps=total_steps,
+        accelerated=known.machine.gpu,
+        trained=known.start is not None,
+        least_size=limits.least,
+        one_size=limits.one_size,
+        given=given,
+    )
+
+
+def _side(known):
+    """Pixels that the images have and the machine carries."""
+    gpu, start = known.machine.gpu, known.start
     largest = _SMALL_SIDE
     if gpu or start:
         largest = _LARGE_SIDE if gpu else _TRAINED_SIDE
     if start and start.image_size:
         largest = min(largest, start.image_size)
-    side = min(largest, max(8, look.short_side // 4 * 4))
-    batch = _LARGE_BATCH if gpu else _SMALL_BATCH
-    batch = min(batch, max(2, look.num_images // 4))
-    return PlanFacts(
-        num_images=look.num_images,
-        batch_size=given.get("batch_size", batch),
-        view_size=sides[0] or side,
-        total_steps=total_steps,
-        accelerated=gpu,
-        trained=start is not None,
-        given=given,
-    )
+    return min(largest, max(8, known.look.short_side // 4 * 4))
+
+
+def _batch(known):
+    """Images that the machine carries in a step, a whole number a replica."""
+    machine = known.machine
+    batch = _LARGE_BATCH if machine.gpu else _SMALL_BATCH
+    batch = min(batch, max(2, known.look.num_images // 4))
+    batch = min(batch, machine.most_rows or batch)
+    return max(1, batch // machine.replicas) * machine.replicas
 
 
 def settle(known, facts):
@@ -69,10 +87,10 @@ def settle(known, facts):
     Args:
       known: `Known`. facts: `PlanFacts`.
     """
-    draft, given, look, _, start = known
+    draft, given, look = known.draft, known.given, known.look
     settings = {
-        **_network(facts, look),
-        **(_given_network(draft.backbone.init_from, start) if start else {}),
+        **_network(facts, known),
+        **_given_network(draft.backbone.init_from, known.start),
         **_colours(facts, look),
         "on_trouble": Setting(
             "stop", "nobody need watch a run that learns nothing"
@@ -87,27 +105,30 @@ def settle(known, facts):
     return settings
 
 
-def _network(facts, look):
+def _network(facts, known):
     size, gpu = facts.view_size, facts.accelerated
     where = "a GPU" if gpu else "a CPU"
+    short = known.look.short_side
+    carried = f"what {where} carries of a short side of {short:,} pixels"
+    if size == known.limits.least:
+        carried = "the least that the network takes"
+    rows = f"{facts.steps_per_epoch:,} steps an epoch"
+    if known.machine.most_rows:
+        rows += "; more images did not fit into the memory"
     backbone = "small"
     if gpu:
         backbone = "resnet18" if size <= _STEM_SIDE else "resnet50"
     return {
         "backbone": Setting(backbone, f"what {where} trains at {size} pixels"),
-        "image_size": Setting(
-            size,
-            f"what {where} carries of a short side of {look.short_side:,} "
-            "pixels",
-        ),
-        "batch_size": Setting(
-            facts.batch_size, f"{facts.steps_per_epoch:,} steps an epoch"
-        ),
+        "image_size": Setting(size, carried),
+        "batch_size": Setting(facts.batch_size, rows),
         "mixed_precision": _precision(gpu),
     }
 
 
 def _given_network(init_from, start):
+    if start is None:
+        return {}
     why = f"what {init_from} holds weights of"
     return {
         **{name: Setting(value, why) for name, value in start.knobs.items()},

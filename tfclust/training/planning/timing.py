@@ -4,7 +4,7 @@ import resource
 import sys
 import time
 import types
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,7 +15,6 @@ from tfclust.data import Sample
 from tfclust.data.sources.shrunk import ShrunkSource
 from tfclust.engine import state
 from tfclust.runs.loading import build_method
-from tfclust.runtime import devices
 from tfclust.training import given_labels, images
 
 _SECONDS = 6.0  # of steps that are timed, to the end of the epoch if it is
@@ -54,7 +53,7 @@ class Timing(NamedTuple):
         )
 
 
-def measure(recipe, source, facts):
+def measure(recipe, source, facts, strategy):
     """The `Timing` of a recipe: builds it and trains for some seconds.
 
     What is done with each image (reading it into memory, labels, the kNN) is
@@ -65,6 +64,7 @@ def measure(recipe, source, facts):
       recipe: a `Recipe` whose length does not matter.
       source: `data.Source`.
       facts: `PlanFacts` of that recipe.
+      strategy: `tf.distribute.Strategy`.
     """
     all_images, whole = source, source.num_images
     rows = np.arange(min(whole, _SAMPLE)) * whole // min(whole, _SAMPLE)
@@ -77,7 +77,6 @@ def measure(recipe, source, facts):
     if whole > _SAMPLE:
         source = Sample(source, rows)
     run, grown = recipe.run, whole / source.num_images
-    strategy = devices.make_strategy(run.strategy, run.num_replicas)
     began = time.perf_counter()
     views = images.make_views(recipe, source, say=lambda words: None)
     method = build_method(recipe, views, strategy)
@@ -119,7 +118,7 @@ def label_passes(recipe, facts):
     # In miniature: rules count in epochs, and SeLa's takes some time a step.
     per_epoch = min(facts.steps_per_epoch, _MINIATURE)
     total = facts.total_steps * per_epoch // facts.steps_per_epoch
-    run = types.SimpleNamespace(
+    run: Any = types.SimpleNamespace(
         config=recipe.method,
         total_steps=total,
         views=types.SimpleNamespace(
