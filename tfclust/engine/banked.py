@@ -20,6 +20,7 @@ class BankedMethod(ClusteringMethod):
     """A method whose `Config` has a `temperature`, and whose labels live an
     epoch."""
 
+    labels_from_memory = True
     # Whether the loss moves prototypes; else `label` computes them.
     learns_prototypes = True
 

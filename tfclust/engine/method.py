@@ -49,6 +49,9 @@ class Method(keras.Model):
     unit_projections = True
     view_grouping = "size"  # or "view": own batch statistics for each view
     takes_streams = False  # whether it keeps nothing per image
+    # Whether labels after the first are made from a memory that steps have
+    # filled, without a pass over the images.
+    labels_from_memory = False
     has_teacher = False  # MoCo, BYOL, DINO: see `teacher_decay`
     # Names in its state for which NaN is not an error but means "not yet".
     unknown_as_nan: tuple[str, ...] = ()

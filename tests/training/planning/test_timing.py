@@ -1,6 +1,8 @@
 """What a plan counts and measures as the time and memory of a run."""
 
 import math
+import time
+import types
 
 import numpy as np
 import pytest
@@ -61,22 +63,49 @@ def test_a_part_of_an_epoch_has_no_later_labels():
     assert passes("deepcluster_v2", facts) == 0
 
 
+@pytest.mark.parametrize("from_memory", [False, True])
+def test_later_labels_need_no_pass_over_images_where_they_have_a_memory(
+    from_memory,
+):
+    def reassign(extract):
+        assert int(method.epoch.numpy()) == 0  # later, memories may be empty
+        extract("units")
+        time.sleep(0.02)
+
+    method = types.SimpleNamespace(
+        epoch=tf.Variable(5, dtype=tf.int64),
+        labels_from_memory=from_memory,
+        extract=lambda what: time.sleep(0.05),
+        reassign_due=lambda step: step == 0,
+        reassign=reassign,
+    )
+    first, later = timing._label_seconds(method)
+    # sleep() may oversleep; never undersleeps.
+    assert first >= 0.07 and later >= 0.02
+    assert (first - later >= 0.05) == from_memory
+
+
 def test_a_part_of_the_images_stands_for_all(monkeypatch, tmp_path):
-    taken = {0: 3000.0, 1: 200.0}  # seconds of labels before an epoch
     for name, value in {
         "_SAMPLE": 16,  # of 64 images
         "_SECONDS": 0.0,  # as few steps as there can be
         "_MOST_SECONDS": 0.0,
         "_reading_seconds": lambda views: 1000.0,
-        "_label_seconds": lambda method, epoch: taken[epoch],
+        "_label_seconds": lambda method: (3000.0, 200.0),
         "_peak_bytes": lambda: 0,
     }.items():
         monkeypatch.setattr(timing, name, value)
-    knobs = {**ANY, "batch_size": 8, "stored_size": 8, "steps": 1000}
+    knobs = {
+        **ANY,
+        "num_clusters": (40,),
+        "batch_size": 8,
+        "stored_size": 8,
+        "steps": 1000,
+    }
     made = recipe(tmp_path, **knobs, epochs=None, method="deepcluster_v2")
     source = data.open_source("digits:", max_images=64)
-    facts = FACTS._replace(num_images=64, batch_size=8)
-    measured = timing.measure(made, source, facts, tf.distribute.get_strategy())
+    strategy = tf.distribute.get_strategy()
+    measured = timing.measure(made, source, strategy)
     # Three times more of what is done once with each image.
     assert 3 * 4000 <= measured.start_seconds < 3 * 4000 + 500
     assert measured.label_seconds == 4 * 200

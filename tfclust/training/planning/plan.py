@@ -130,7 +130,7 @@ def _measured(known, source, strategy):
             rough.method.check_images(source.num_images, facts.batch_size)
         try:
             with devices.telling_full_memory(facts.batch_size):
-                timing = measure(rough, source, facts, strategy)
+                timing = measure(rough, source, strategy)
         except devices.FullMemory:
             half = facts.batch_size // 2
             if "batch_size" in known.given or half < max(

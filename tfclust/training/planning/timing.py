@@ -1,5 +1,6 @@
 """How long a recipe's steps take here, by doing some."""
 
+import dataclasses
 import resource
 import sys
 import time
@@ -53,7 +54,7 @@ class Timing(NamedTuple):
         )
 
 
-def measure(recipe, source, facts, strategy):
+def measure(recipe, source, strategy):
     """The `Timing` of a recipe: builds it and trains for some seconds.
 
     What is done with each image (reading it into memory, labels, the kNN) is
@@ -63,7 +64,6 @@ def measure(recipe, source, facts, strategy):
     Args:
       recipe: a `Recipe` whose length does not matter.
       source: `data.Source`.
-      facts: `PlanFacts` of that recipe.
       strategy: `tf.distribute.Strategy`.
     """
     all_images, whole = source, source.num_images
@@ -76,6 +76,8 @@ def measure(recipe, source, facts, strategy):
         labels = given.labels[rows]
     if whole > _SAMPLE:
         source = Sample(source, rows)
+        if labels is None:
+            recipe = _fewer_clusters(recipe, source.num_images // 2)
     run, grown = recipe.run, whole / source.num_images
     began = time.perf_counter()
     views = images.make_views(recipe, source, say=lambda words: None)
@@ -90,22 +92,23 @@ def measure(recipe, source, facts, strategy):
         verbose=0,
     )
     start_seconds = watch.first_step - began
-    if grown > 1:
-        once = _reading_seconds(views)
-        if method.reassign_due(0):
-            once += _label_seconds(method, epoch=0)
-        start_seconds += (grown - 1) * once
-    label_seconds = 0.0
-    if label_passes(recipe, facts):
-        label_seconds = grown * _label_seconds(method, epoch=1)
+    first_labels, labels = _label_seconds(method)
+    start_seconds += (grown - 1) * (_reading_seconds(views) + first_labels)
     return Timing(
         start_seconds=start_seconds,
         step_seconds=watch.step_seconds(),
-        label_seconds=label_seconds,
+        label_seconds=grown * labels,
         figures_seconds=_CHECKPOINT_SECONDS
         + min(whole, run.knn_images) * _knn_image_seconds(method, source),
         peak_bytes=_peak_bytes() + _more_bytes(method, all_images),
     )
+
+
+def _fewer_clusters(recipe, most):
+    """The recipe with no more clusters than a part of the images can fill."""
+    counts = tuple(min(k, most) for k in recipe.method.num_clusters)
+    method = dataclasses.replace(recipe.method, num_clusters=counts)
+    return recipe._replace(method=method)
 
 
 def label_passes(recipe, facts):
@@ -162,20 +165,31 @@ class _Stopwatch(keras.callbacks.Callback):
         return float(np.mean(kept)) if kept else 0.0
 
 
-def _label_seconds(method, epoch):
-    """What labels of all its images take before an epoch.
+def _label_seconds(method):
+    """What labels of all its images take: the first ones, and later ones.
 
-    Before epoch 0 DeepCluster-v2 fills its bank, which no later epoch does. The
-    first labels of all also compile, and were made when training began.
+    Made as before the first epoch, when what compiles has been compiled: steps
+    since may have left too few rows in a bank.
 
     Args:
       method: a `Method` that has been trained for some steps.
-      epoch: int.
     """
-    method.epoch.assign(epoch)
+    if not method.reassign_due(0):
+        return 0.0, 0.0
+    extracting = 0.0
+
+    def extract(*args, **kwargs):
+        nonlocal extracting
+        began = time.perf_counter()
+        rows = method.extract(*args, **kwargs)
+        extracting += time.perf_counter() - began
+        return rows
+
+    method.epoch.assign(0)
     began = time.perf_counter()
-    method.reassign(method.extract)
-    return time.perf_counter() - began
+    method.reassign(extract)
+    first = time.perf_counter() - began
+    return first, first - extracting if method.labels_from_memory else first
 
 
 def _reading_seconds(views):
