@@ -41,6 +41,16 @@ def test_a_batch_is_halved_until_memory_takes_it(memory):
     assert "did not fit" in made.settings["batch_size"].why
 
 
+@pytest.mark.parametrize("given", [{"epochs": 1}, {"steps": 9}])
+@pytest.mark.parametrize("method", ["swav", "coke"])
+def test_a_short_run_that_is_asked_for_has_a_plan(memory, method, given):
+    memory(rows=64)
+    given = {**GIVEN, "method": method, **given}
+    made = plan.make(given, minutes=5.0, say=lambda words: None)
+    assert made.total_steps == given.get("steps", 1433 // 64)
+    assert made.recipe.optimizer.warmup_epochs == 0.0
+
+
 @pytest.mark.parametrize("given", [{}, {"batch_size": 64}])
 def test_a_memory_that_takes_no_batch_ends_in_a_sentence(memory, given):
     memory(rows=15)

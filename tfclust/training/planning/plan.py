@@ -145,11 +145,13 @@ def _measured(known, source, strategy):
 
 
 def _rough_facts(known):
-    """`PlanFacts` of a run of whole epochs, until a step's time is known."""
+    """`PlanFacts` of a run as long as is given, or of whole epochs until a
+    step's time is known."""
     facts = settling.facts(known, total_steps=0)
-    per_epoch = facts.steps_per_epoch
-    epochs = max(_GUESSED_EPOCHS, round(_GUESSED_STEPS / per_epoch))
-    return facts._replace(total_steps=epochs * per_epoch)
+    per_epoch, given = facts.steps_per_epoch, known.given
+    guessed = max(_GUESSED_EPOCHS, round(_GUESSED_STEPS / per_epoch))
+    epochs = given.get("epochs") or guessed
+    return facts._replace(total_steps=given.get("steps") or epochs * per_epoch)
 
 
 def _guess(steps):
