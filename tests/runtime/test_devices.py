@@ -55,21 +55,6 @@ def test_precision_is_given_back_after_an_error():
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("OOM when allocating tensor with shape[64,9]", devices.FullMemory),
-        ("Out of memory while trying to allocate", devices.FullMemory),
-        ("No space left on device", tf.errors.ResourceExhaustedError),
-    ],
-)
-def test_a_full_memory_is_told_from_a_full_disk(words, expected):
-    with pytest.raises(expected) as caught, devices.telling_full_memory(64):
-        raise tf.errors.ResourceExhaustedError(None, None, words)
-    told = "Received: batch_size=64. Give --batch_size=32"
-    assert (told in str(caught.value)) == (expected is devices.FullMemory)
-
-
 def test_threads_default_to_the_usable_processors():
     assert devices.set_threads() >= 1
     assert cores.usable_cpus() == len(os.sched_getaffinity(0))

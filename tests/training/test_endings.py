@@ -18,7 +18,7 @@ from tests.support.small_runs import (
     without_times,
 )
 from tfclust.runs import checkpoints, metrics
-from tfclust.runtime import devices, folders, locks
+from tfclust.runtime import folders, full_memory, locks
 
 pytestmark = pytest.mark.usefixtures("one_block")
 
@@ -130,5 +130,5 @@ def test_a_full_memory_ends_a_run_with_a_batch_to_try(tmp_path):
             None, None, "OOM when allocating"
         )
 
-    with pytest.raises(devices.FullMemory, match="Give --batch_size=8"):
+    with pytest.raises(full_memory.FullMemory, match="Give --batch_size=8"):
         quietly(recipe(tmp_path), callbacks=[At(1, fail)])

@@ -17,7 +17,6 @@ from tfclust.runtime.machine import PRECISIONS
 
 # In TF_CONFIG's cluster: the kinds of host that train, and "host:port".
 _KINDS = ("chief", "worker")
-_MEMORY = re.compile("OOM|[Mm]emory")
 _ADDRESS = re.compile(r"(grpc://)?(\[[^\]\s]+\]|[^:\s]+):[0-9]{1,5}")
 
 
@@ -172,33 +171,6 @@ def telling_lost_hosts(strategy):
             "another host of TF_CONFIG has ended or cannot be reached, so this "
             "one ends too. Start the same command on all hosts: it resumes "
             "from the last checkpoint."
-        ) from error
-
-
-class FullMemory(RuntimeError):
-    """A step needs more memory than there is."""
-
-
-@contextlib.contextmanager
-def telling_full_memory(batch_size):
-    """A context that turns TensorFlow's failure into "memory is full".
-
-    Args:
-      batch_size: int, images of a step.
-
-    Raises:
-      FullMemory: instead of TensorFlow's error.
-    """
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        if not _MEMORY.search(str(error)):
-            raise  # a full disk
-        raise FullMemory(
-            "the memory of the GPU, or of the computer, is full: a step needs "
-            f"more. Received: batch_size={batch_size}. Give --batch_size="
-            f"{max(1, batch_size // 2)}, or a smaller --image_size or "
-            "--backbone."
         ) from error
 
 

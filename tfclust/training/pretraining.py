@@ -28,7 +28,7 @@ from tfclust.runs.loading import (
     without_init,
 )
 from tfclust.runs.recipes import Recipe, make_recipe
-from tfclust.runtime import devices, folders, locks, terminal
+from tfclust.runtime import devices, folders, full_memory, locks, terminal
 from tfclust.training import (
     checks,
     fitting,
@@ -87,7 +87,7 @@ def pretrain(
     chief = devices.is_chief(strategy)
     with (
         devices.telling_lost_hosts(strategy),
-        devices.telling_full_memory(run.batch_size),
+        full_memory.telling(run.batch_size),
         locks.lock(folders.expanded(run.workdir), really=chief),
     ):
         session = _begun(recipe, strategy, threads, chief, say)

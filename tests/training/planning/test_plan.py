@@ -5,8 +5,8 @@ import json
 import pytest
 import tensorflow as tf
 
-from tests.training.planning.test_settling import TIMING
-from tfclust.runtime import devices
+from tests.support.plans import TIMING
+from tfclust.runtime.full_memory import FullMemory
 from tfclust.training.planning import plan
 
 GIVEN = {"data": "digits:", "backbone": "small"}
@@ -54,7 +54,7 @@ def test_a_short_run_that_is_asked_for_has_a_plan(memory, method, given):
 @pytest.mark.parametrize("given", [{}, {"batch_size": 64}])
 def test_a_memory_that_takes_no_batch_ends_in_a_sentence(memory, given):
     memory(rows=15)
-    with pytest.raises(devices.FullMemory, match="Give --batch_size="):
+    with pytest.raises(FullMemory, match="Give --batch_size="):
         plan.make({**GIVEN, **given}, minutes=5.0, say=lambda words: None)
 
 

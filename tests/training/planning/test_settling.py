@@ -5,7 +5,15 @@ import math
 
 import pytest
 
-from tfclust import optimizers, options
+from tests.support.plans import (
+    CPU,
+    GPU,
+    given_for,
+    looked_at,
+    planned,
+    planned_with_facts,
+)
+from tfclust import options
 from tfclust.engine.planning import Setting
 from tfclust.methods import deepcluster
 from tfclust.methods.configs.table import CONFIGS
@@ -13,55 +21,9 @@ from tfclust.runs import recipes
 from tfclust.runs.facts import facts as run_facts
 from tfclust.training import checks
 from tfclust.training.notices import notices
-from tfclust.training.planning import lengths, settling
+from tfclust.training.planning import settling
 from tfclust.training.planning.limits import Limits
-from tfclust.training.planning.looking import Look
 from tfclust.training.planning.starting import Start
-from tfclust.training.planning.timing import Timing
-
-TIMING = Timing(
-    start_seconds=20.0,
-    step_seconds=0.2,
-    label_seconds=1.0,  # a pass
-    figures_seconds=2.0,
-    peak_bytes=2**30,
-)
-
-
-ANY_SIZE = Limits()
-CPU, GPU = (settling.Machine(gpu=gpu) for gpu in (False, True))
-
-
-def looked_at(num_images, short_side=100, grey=False):
-    return Look(num_images, short_side, 2 * short_side, grey, 0.3)
-
-
-def given_for(method, **knobs):
-    labels = {"pseudo_labels": "source"} if method == "fixed_labels" else {}
-    return {"method": method, "data": "digits:", **labels, **knobs}
-
-
-def planned(look, *args, **given):
-    """The recipe of a plan, and its settings, from figures made up here."""
-    return planned_with_facts(look, *args, **given)[:2]
-
-
-def planned_with_facts(
-    look, minutes=15.0, machine=CPU, start=None, limits=ANY_SIZE, **given
-):
-    """The same and the `PlanFacts`."""
-    some = {} if {"epochs", "steps"} & set(given) else {"steps": 9}
-    draft = recipes.make_recipe(**given, **some)
-    known = settling.Known(draft, given, look, machine, start, limits)
-    facts = settling.facts(known, 2000)
-    length = lengths.length(facts, TIMING, minutes, given, passes=1.0)
-    facts = facts._replace(total_steps=length.steps)
-    settings = {
-        **settling.settle(known, facts),
-        **lengths.by_time(facts, TIMING, length),
-    }
-    values = {name: setting.value for name, setting in settings.items()}
-    return recipes.make_recipe(**{**values, **given}), settings, facts
 
 
 @pytest.mark.parametrize("num_images", [16, 40, 320, 4_000, 1_281_167])
@@ -153,73 +115,6 @@ def test_a_plan_tells_why_there_is_no_queue():
 def test_views_of_ones_own_replace_all_of_the_plans():
     recipe, _ = planned(looked_at(500), **given_for("swav", num_views=(2,)))
     assert (recipe.views.num_views, recipe.views.view_sizes) == ((2,), ())
-
-
-@pytest.mark.parametrize("minutes", [5, 15, 60])
-def test_a_plan_fills_the_minutes(minutes):
-    look = looked_at(20_000)
-    recipe, _ = planned(look, minutes, **given_for("swav"))
-    epochs = recipe.run.epochs
-    steps = epochs * (look.num_images // recipe.run.batch_size)
-    figures = epochs / recipe.run.checkpoint_epochs
-    seconds = TIMING.seconds(steps, epochs, figures)
-    an_epoch = TIMING.seconds(steps // epochs, 1, 1)
-    assert seconds <= 60 * minutes
-    assert seconds > 0.9 * 60 * minutes - an_epoch  # whole epochs
-
-
-@pytest.mark.parametrize("method", CONFIGS)
-def test_images_that_are_too_many_for_an_epoch_fill_the_minutes_by_steps(
-    method,
-):
-    look = looked_at(1_000_000)  # 52 minutes an epoch
-    recipe, settings = planned(look, 15, **given_for(method))
-    seconds = TIMING.seconds(recipe.run.steps, 0, 1)
-    assert recipe.run.epochs is None and "epochs" not in settings
-    assert 0.9 * 15 * 60 < seconds <= 15 * 60
-    assert "less than an epoch" in settings["steps"].why
-    per_epoch = 1_000_000 // recipe.run.batch_size
-    rate = optimizers.learning_rate(
-        recipe.optimizer,
-        steps_per_epoch=per_epoch,
-        total_steps=recipe.run.steps,
-    )
-    # Clusters may form first, for a part of the run.
-    assert float(rate(recipe.run.steps // 5)) > 0.5 * float(
-        recipe.optimizer.learning_rate
-    )
-
-
-@pytest.mark.parametrize(
-    ("num_images", "length"),
-    [(80, {"epochs": 1}), (1_000_000, {"steps": 100})],
-)
-def test_minutes_that_are_too_few_are_told(num_images, length):
-    recipe, settings = planned(looked_at(num_images), 0.1, **given_for("swav"))
-    ((knob, value),) = length.items()
-    assert getattr(recipe.run, knob) == value
-    assert "0.1 minutes have no time for them" in settings[knob].why
-
-
-@pytest.mark.parametrize("given", [{"epochs": 2}, {"steps": 31}])
-def test_a_plan_has_one_length(given):
-    _, settings = planned(looked_at(2_000), **given_for("swav", **given))
-    assert {"epochs", "steps"} & set(settings) == set(given)
-
-
-def test_figures_take_a_tenth_of_a_tiny_epochs_time():
-    recipe, _ = planned(looked_at(320), **given_for("swav"))
-    steps = recipe.run.knn_epochs * (320 // recipe.run.batch_size)
-    share = TIMING.figures_seconds / (steps * TIMING.step_seconds)
-    assert share <= 0.1
-    assert recipe.run.checkpoint_epochs == recipe.run.knn_epochs
-
-
-def test_a_length_that_is_given_is_kept():
-    given = given_for("swav", epochs=7)
-    recipe, settings = planned(looked_at(640), **given)
-    assert recipe.run.epochs == 7
-    assert "as given" in settings["epochs"].why
 
 
 def test_grey_images_are_not_made_grey():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfclust.engine.planning import Setting
 from tfclust.runs.facts import facts as run_facts
 from tfclust.runs.recipes import Recipe, make_recipe
-from tfclust.runtime import devices, folders, terminal
+from tfclust.runtime import devices, folders, full_memory, terminal
 from tfclust.training import checks, images
 from tfclust.training.notices import notices
 from tfclust.training.planning import lengths, settling, starting
@@ -62,17 +62,9 @@ def _made(given, minutes, say, spare):
     start = starting.start(draft.backbone, given)
     strategy = _strategy(draft.run)
     source = _open(draft, say, spare)
-    known = settling.Known(
-        draft,
-        given,
-        look(source),
-        settling.Machine(
-            bool(tf.config.list_physical_devices("GPU")),
-            strategy.num_replicas_in_sync,
-        ),
-        start,
-        limits(draft.backbone, start),
-    )
+    machine, seen = _machine(strategy), look(source)
+    taken = limits(draft.backbone, start)
+    known = settling.Known(draft, given, seen, machine, start, taken)
     known, rough, facts, timing = _measured(known, source, strategy)
     passes = label_passes(rough, facts)
     passes *= facts.steps_per_epoch / facts.total_steps  # of an epoch
@@ -88,7 +80,7 @@ def _made(given, minutes, say, spare):
         recipe,
         {n: s for n, s in settings.items() if n not in given},
         given,
-        known.look,
+        seen,
         timing,
         length.steps,
         timing.seconds(
@@ -115,6 +107,11 @@ def _strategy(run):
     return strategy
 
 
+def _machine(strategy):
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    return settling.Machine(gpu, strategy.num_replicas_in_sync)
+
+
 def _measured(known, source, strategy):
     """The `Known`, a rough `Recipe`, its `PlanFacts` and its `Timing`.
 
@@ -129,9 +126,9 @@ def _measured(known, source, strategy):
         if rough.method.num_clusters:  # fixed labels bring their own
             rough.method.check_images(source.num_images, facts.batch_size)
         try:
-            with devices.telling_full_memory(facts.batch_size):
+            with full_memory.telling(facts.batch_size):
                 timing = measure(rough, source, strategy)
-        except devices.FullMemory:
+        except full_memory.FullMemory:
             half = facts.batch_size // 2
             if "batch_size" in known.given or half < max(
                 _LEAST_BATCH, strategy.num_replicas_in_sync

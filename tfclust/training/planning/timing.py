@@ -67,17 +67,7 @@ def measure(recipe, source, strategy):
       strategy: `tf.distribute.Strategy`.
     """
     all_images, whole = source, source.num_images
-    rows = np.arange(min(whole, _SAMPLE)) * whole // min(whole, _SAMPLE)
-    labels = None
-    if recipe.method.labels_from is not None:
-        other = given_labels.open_run(recipe)
-        given = given_labels.read(recipe, other, source)
-        recipe = given_labels.with_classes(recipe, given.num_clusters)
-        labels = given.labels[rows]
-    if whole > _SAMPLE:
-        source = Sample(source, rows)
-        if labels is None:
-            recipe = _fewer_clusters(recipe, source.num_images // 2)
+    recipe, source, labels = _sampled(recipe, source)
     run, grown = recipe.run, whole / source.num_images
     began = time.perf_counter()
     views = images.make_views(recipe, source, say=lambda words: None)
@@ -104,13 +94,6 @@ def measure(recipe, source, strategy):
     )
 
 
-def _fewer_clusters(recipe, most):
-    """The recipe with no more clusters than a part of the images can fill."""
-    counts = tuple(min(k, most) for k in recipe.method.num_clusters)
-    method = dataclasses.replace(recipe.method, num_clusters=counts)
-    return recipe._replace(method=method)
-
-
 def label_passes(recipe, facts):
     """Times that a run labels its images after its start, by its method's rule.
 
@@ -130,6 +113,27 @@ def label_passes(recipe, facts):
     )
     due = methods.METHODS[recipe.run.method].reassign_due
     return sum(due(run, step) for step in range(1, total))
+
+
+def _sampled(recipe, source):
+    """The recipe for at most 4,096 of the images, these, and given labels."""
+    whole = source.num_images
+    count = min(whole, _SAMPLE)
+    rows = np.arange(count) * whole // count
+    labels, method = None, recipe.method
+    if method.labels_from is not None:
+        other = given_labels.open_run(recipe)
+        given = given_labels.read(recipe, other, source)
+        recipe = given_labels.with_classes(recipe, given.num_clusters)
+        labels = given.labels[rows]
+    if count == whole:
+        return recipe, source, labels
+    if labels is None:
+        # No more than a part of the images can fill.
+        few = tuple(min(k, count // 2) for k in method.num_clusters)
+        method = dataclasses.replace(method, num_clusters=few)
+        recipe = recipe._replace(method=method)
+    return recipe, Sample(source, rows), labels
 
 
 class _Stopwatch(keras.callbacks.Callback):
