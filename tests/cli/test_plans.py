@@ -1,6 +1,9 @@
 """A plan from the command line: made, read, kept when a run goes on."""
 
 import json
+import pathlib
+import re
+import shutil
 
 import pytest
 
@@ -145,3 +148,19 @@ def test_images_that_cannot_be_planned_for_end_in_one_line(
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "plan.flags").exists()
+
+
+def test_list_of_images_that_cannot_be_read_outlives_the_refused_plan(
+    tmp_path, capsys
+):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    output = f"--output={tmp_path / 'plan.flags'}"
+    assert status("advise", f"--data={tmp_path}", output) == 2
+    listed = re.search(r"All are listed in (\S+)\.$", capsys.readouterr().err)
+    listed = pathlib.Path(listed[1])
+    assert [s.split("\t")[0] for s in listed.read_text().splitlines()] == [
+        "a.jpg",
+        "b.jpg",
+    ]
+    shutil.rmtree(listed.parent)

@@ -1,6 +1,8 @@
 """Makes a plan: looks at the images, times some steps, settles the knobs."""
 
 import gc
+import pathlib
+import shutil
 import tempfile
 from typing import NamedTuple
 
@@ -8,6 +10,7 @@ import tensorflow as tf
 
 from tfclust.engine.planning import Setting
 from tfclust.runs.facts import facts as run_facts
+from tfclust.runs.folder import SKIPPED
 from tfclust.runs.recipes import Recipe, make_recipe
 from tfclust.runtime import devices, folders, full_memory, terminal
 from tfclust.training import checks, images
@@ -52,8 +55,16 @@ def make(given, *, minutes, say=terminal.say):
       FileNotFoundError: if the images are missing.
     """
     # For what a run keeps of its check of the images, where there is no run.
-    with tempfile.TemporaryDirectory() as spare:
+    spare = pathlib.Path(tempfile.mkdtemp(prefix="tfclust-plan-"))
+    listed = False
+    try:
         return _made(given, minutes, say, spare)
+    except ValueError:
+        listed = (spare / SKIPPED).exists()  # the error names the list
+        raise
+    finally:
+        if not listed:
+            shutil.rmtree(spare)
 
 
 def _made(given, minutes, say, spare):
