@@ -158,6 +158,16 @@ def test_layer_that_is_not_there_is_refused_before_any_pass():
         )
 
 
+def test_network_that_has_diverged_is_refused():
+    images = keras.Input([8, 8, 3])
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="one")(images)
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+    kernel, bias = model.get_weights()
+    model.set_weights([kernel, np.full_like(bias, np.nan)])
+    with pytest.raises(ValueError, match="NaN or infinity in one/bias"):
+        evaluation.keras_network(model)
+
+
 def test_function_of_images_is_refused_before_any_pass():
     def never_called(images):
         raise AssertionError("a forward pass before the checks")

@@ -311,6 +311,11 @@ def test_jitter_changes_what_is_learnt():
     assert np.abs(plain - jittered).max() > 1e-3
 
 
+def test_probe_that_diverges_has_no_figure():
+    with pytest.raises(ValueError, match="3 of 3 test images. Lower the lear"):
+        probed(linear_rate=1e30, linear_epochs=9)
+
+
 def test_one_class_is_refused():
     train = data.ArraySource(np.zeros([4, 8, 8], np.uint8), np.zeros(4, int))
     with pytest.raises(ValueError, match="at least two classes"):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfclust.evaluation.network import (
         Network,
         PseudoLabels,
+        check_weights,
         keras_network,
     )
     from tfclust.evaluation.probes.logistic import (
@@ -70,6 +71,7 @@ __all__ = [
     "Subject",
     "check_source",
     "check_sources",
+    "check_weights",
     "colours",
     "compared",
     "csv_text",

@@ -67,13 +67,32 @@ def keras_network(model, *, head=(), words="", **others):
       head: tensors on which `clusters` depends as well.
       words: str, what else that depends on.
       **others: attributes of `Network`.
+
+    Raises:
+      ValueError: if a weight is not finite.
     """
+    check_weights(model)
     return Network(
         lambda images: model(images, training=False),
         digest=_digest(model, head, words),
         keras_model=lambda: model,
         **others,
     )
+
+
+def check_weights(model):
+    """Refuses a model that has diverged.
+
+    Its features do not always tell: a convolution and its ReLU in one kernel of
+    a CPU turn NaN into 0.
+    """
+    for weight in model.weights:
+        if not np.isfinite(weight.numpy()).all():
+            raise ValueError(
+                "weights must be finite. Received: NaN or infinity in "
+                f"{weight.path} of the network. The training has diverged: "
+                "lower learning_rate, or evaluate an older checkpoint."
+            )
 
 
 def _digest(model, head, words):

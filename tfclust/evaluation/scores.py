@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, top_k_accuracy_score
 
 from tfclust.evaluation.intervals import of_figures, of_share
+from tfclust.evaluation.rows import num_bad
 from tfclust.evaluation.targets import UNKNOWN
 from tfclust.ops.average_precision import area_below, eleven_points
 
@@ -25,12 +26,7 @@ def figures(scores, targets, *, resamples=0, seed=0):
       ValueError: if a score is not finite.
     """
     scores = np.asarray(scores)
-    bad = int((~np.isfinite(scores)).any(axis=1).sum())
-    if bad:
-        raise ValueError(
-            f"scores must be finite. Received: NaN or infinity for {bad} of "
-            f"{len(scores)} test images. Lower the learning rates."
-        )
+    check_finite(scores)
     if targets.are_sets:
         return {
             **mean_average_precision(scores, targets.test),
@@ -38,6 +34,16 @@ def figures(scores, targets, *, resamples=0, seed=0):
         }
     rows = targets.test >= 0
     return top_shares(scores[rows], targets.test[rows])
+
+
+def check_finite(scores):
+    """Refuses scores `[Q, C]` of which NaN would make an answer."""
+    bad = num_bad(scores)
+    if bad:
+        raise ValueError(
+            f"scores must be finite. Received: NaN or infinity for {bad} of "
+            f"{len(scores)} test images. Lower the learning rates."
+        )
 
 
 def top_shares(scores, classes):

@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfclust import data
 from tfclust.evaluation.probes.recipe import optimizer_of, rate_at
 from tfclust.evaluation.probes.testing import ImageTest
+from tfclust.evaluation.scores import check_finite
 
 
 class SGDResult(NamedTuple):
@@ -54,7 +55,7 @@ def sgd_probe(layers, train, test, config, *, image_size, seed=0, sizes=None):
       `{layer: SGDResult}`.
 
     Raises:
-      ValueError: if there is only one class.
+      ValueError: if there is only one class, or a score is not finite.
       OSError: if images are gone, and their replacements too.
     """
     classes, targets = np.unique(train.labels, return_inverse=True)
@@ -230,6 +231,8 @@ def _train_step(layers, crops, targets, heads, optimizer, variables):
 
 def _shares(scores, classes, labels):
     """`{layer: share of the test images classified right}`."""
+    for of in scores.values():
+        check_finite(of)
     return {
         name: float(np.mean(classes[of.argmax(axis=1)] == labels))
         for name, of in scores.items()
