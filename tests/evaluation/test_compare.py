@@ -87,6 +87,30 @@ def test_supervised_run_must_have_learnt_from_labels(folders, tmp_path, capsys):
     assert "method=swav. Give it in compare" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "named",
+    [("--compare=RUN", "--supervised=SUP"), ("--workdir=SUP",)],
+)
+def test_images_whose_labels_a_run_has_learnt_test_nothing(
+    folders, tmp_path, named, capsys
+):
+    run, _, supervised = folders
+    named = [
+        word.replace("RUN", str(run)).replace("SUP", str(supervised))
+        for word in named
+    ]
+    status = status_of(
+        *named,
+        f"--output={tmp_path / 'out.json'}",
+        "--train_data=digits:?split=test",
+        "--test_data=digits:?split=train",
+    )
+    assert status == 2
+    told = capsys.readouterr().err
+    assert f"64 of 1433 images are among those that {supervised}" in told
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

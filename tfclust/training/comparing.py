@@ -6,7 +6,7 @@ from tfclust import data, evaluation, saved_model
 from tfclust.evaluation.intervals import RESAMPLES
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, quiet
-from tfclust.training import measuring
+from tfclust.training import measuring, unseen
 
 SUPERVISED = "supervised"
 _LEARNS_FROM_LABELS = "fixed_labels"
@@ -46,6 +46,15 @@ def compare(command, config, say=None, done=None):
     first = next(iter(trained.values()))
     train, test = measuring.open_labelled(command, config, first.recipe, say)
     config = evaluation.for_images(config, test)
+    for name, path in paths.items():
+        unseen.check_unseen(
+            path,
+            trained[name].recipe,
+            config,
+            test,
+            measuring.cache_of(command.cache_dir, _run_of(path)),
+            say,
+        )
     results: dict = {}
     for name, groups in _groups(trained, config.baselines):
         of = trained[name]

@@ -10,7 +10,7 @@ from tfclust import data, evaluation, saved_model
 from tfclust.runs import folder
 from tfclust.runs.config import RunConfig
 from tfclust.runtime import files, folders, quiet
-from tfclust.training import few_labels
+from tfclust.training import few_labels, unseen
 
 
 def measure(command, config, say=None, done=None):
@@ -49,6 +49,15 @@ def measure(command, config, say=None, done=None):
             "--baselines=pixels,colours."
         )
     train, test = open_labelled(command, config, trained.recipe, say)
+    config = evaluation.for_images(config, test)
+    unseen.check_unseen(
+        command.workdir or command.saved_model,
+        trained.recipe,
+        config,
+        test,
+        cache_of(command.cache_dir, command.workdir),
+        say,
+    )
     results = evaluation.evaluate(
         networks.with_baselines(trained, config.baselines),
         train,
@@ -73,13 +82,22 @@ def store(cache_dir, workdir, config, say):
       config: `EvaluationConfig`.
       say: as in `FeatureStore`.
     """
-    parent = cache_dir and folders.expanded(cache_dir)
-    if not parent and workdir:
-        parent = folders.expanded(workdir) / folder.CACHE
+    parent = cache_of(cache_dir, workdir)
     limit = round(config.feature_cache_gb * 1e9)
     if not parent or not limit:
         return None
-    return evaluation.FeatureStore(parent / folder.FEATURES, limit, say)
+    features = folders.expanded(parent) / folder.FEATURES
+    return evaluation.FeatureStore(features, limit, say)
+
+
+def cache_of(cache_dir, workdir):
+    """The folder of what need not be computed again, or "" for none.
+
+    Args: as those of `store`.
+    """
+    if cache_dir or not workdir:
+        return cache_dir
+    return str(folders.expanded(workdir) / folder.CACHE)
 
 
 def _check_paths(command):
@@ -117,9 +135,7 @@ def open_labelled(command, config, recipe, say=None):
     max_images = command.max_images
     if max_images is None and train_uri == run.data:
         max_images = run.max_images
-    cache = command.cache_dir or run.cache_dir
-    if not cache and command.workdir:
-        cache = str(folders.expanded(command.workdir) / folder.CACHE)
+    cache = cache_of(command.cache_dir or run.cache_dir, command.workdir)
 
     def opened(argument, uri, max_images=None):
         if not uri:
