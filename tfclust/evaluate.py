@@ -13,7 +13,7 @@ from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
 from tfclust.runs import folder
 from tfclust.runtime import terminal
-from tfclust.training import comparing, measuring, next_steps
+from tfclust.training import comparing, figures_file, measuring, next_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,7 @@ def main():
     print(evaluation.format_table(results))
     for sentence in evaluation.verdicts(results):
         terminal.say(sentence)
-    output = measuring.output_path(command)
+    output = figures_file.path_of(command)
     if output is not None:
         for path in (output, *filters.write(output)):
             terminal.say(f"Written: {path}")
@@ -178,9 +178,10 @@ class _Filters:
 
 
 def _compare(command, config, say, filters):
-    output = measuring.output_path(command)  # refused before hours of work
-    results = comparing.compare(command, config, say, filters.add)
-    written = comparing.write(results, output)
+    output = figures_file.path_of(command)  # refused before hours of work
+    with figures_file.so_far(output, say, filters.add) as done:
+        results = comparing.compare(command, config, say, done)
+        written = comparing.write(results, output)
     from tfclust.reporting import comparison  # imports much
 
     written.append(comparison.write(results, output.with_suffix(".html")))

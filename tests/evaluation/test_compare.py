@@ -88,6 +88,22 @@ def test_supervised_run_must_have_learnt_from_labels(folders, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_network_that_lacks_something_is_refused_before_any_figure(
+    folders, tmp_path, capsys
+):
+    run, exported, _ = folders
+    status = status_of(
+        f"--compare={run},{exported}",
+        f"--output={tmp_path / 'out.json'}",
+        "--protocols=knn,pseudo_labels",
+    )
+    assert status == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a network without, such as a SavedModel" in line
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "named",
     [("--compare=RUN", "--supervised=SUP"), ("--workdir=SUP",)],

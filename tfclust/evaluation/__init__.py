@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfclust.evaluation.protocols.record import Column, Protocol
     from tfclust.evaluation.protocols.table import PROTOCOLS
     from tfclust.evaluation.run import (
+        check_network,
         check_source,
         check_sources,
         evaluate,
@@ -69,6 +70,7 @@ __all__ = [
     "PseudoLabels",
     "SGDResult",
     "Subject",
+    "check_network",
     "check_source",
     "check_sources",
     "check_weights",

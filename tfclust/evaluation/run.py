@@ -52,10 +52,7 @@ def evaluate(
     check_sources(config, train, test)
     test = with_classes_of(train, test)
     networks = {name: as_network(of) for name, of in backbones.items()}
-    for protocol in config.protocols:
-        check_network = PROTOCOLS[protocol].check_network
-        if check_network is not None:
-            check_network(config, next(iter(networks.values())), train)
+    check_network(config, next(iter(networks.values())), train)
     results: dict = {}
     for name, network in networks.items():
         if config.feature_relu:
@@ -79,6 +76,20 @@ def evaluate(
                 done(name, protocol, subject, figures)
     _add_verdicts(config.protocols, results)
     return results
+
+
+def check_network(config, network, train):
+    """Raises ValueError if a network lacks what a protocol looks at.
+
+    Args:
+      config: `EvaluationConfig`, from `for_images`.
+      network: `Network`.
+      train: `data.Source`, or None.
+    """
+    for protocol in config.protocols:
+        check = PROTOCOLS[protocol].check_network
+        if check is not None:
+            check(config, network, train)
 
 
 def for_images(config, source):

@@ -6,7 +6,7 @@ from tfclust import data, evaluation, saved_model
 from tfclust.evaluation.intervals import RESAMPLES
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, quiet
-from tfclust.training import measuring, unseen
+from tfclust.training import figures_file, measuring, unseen
 
 SUPERVISED = "supervised"
 _LEARNS_FROM_LABELS = "fixed_labels"
@@ -55,6 +55,8 @@ def compare(command, config, say=None, done=None):
             measuring.cache_of(command.cache_dir, _run_of(path)),
             say,
         )
+    for of in trained.values():
+        evaluation.check_network(config, of.network, train)
     results: dict = {}
     for name, groups in _groups(trained, config.baselines):
         of = trained[name]
@@ -111,7 +113,7 @@ def write(results, output):
     Returns:
       list of the paths written.
     """
-    measuring.write_json(output, results)
+    figures_file.write_json(output, results)
     texts = {
         ".md": evaluation.markdown(results) + "\n",
         ".csv": evaluation.csv_text(results),

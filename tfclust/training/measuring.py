@@ -4,13 +4,11 @@ Here are the choice of images, and the training's recipe as the default for what
 the command leaves out; the protocols are in `evaluation`.
 """
 
-import json
-
 from tfclust import data, evaluation, saved_model
 from tfclust.runs import folder
 from tfclust.runs.config import RunConfig
-from tfclust.runtime import files, folders, quiet
-from tfclust.training import few_labels, unseen
+from tfclust.runtime import folders, quiet
+from tfclust.training import few_labels, figures_file, unseen
 
 
 def measure(command, config, say=None, done=None):
@@ -39,7 +37,7 @@ def measure(command, config, say=None, done=None):
         trained = networks.of_run(command.workdir)
     else:
         trained = networks.of_saved_model(command.saved_model)
-    output = output_path(command)
+    output = figures_file.path_of(command)
     # Refused before images are opened, which may take minutes.
     if "untrained" in config.baselines and trained.recipe is None:
         raise ValueError(
@@ -58,19 +56,20 @@ def measure(command, config, say=None, done=None):
         cache_of(command.cache_dir, command.workdir),
         say,
     )
-    results = evaluation.evaluate(
-        networks.with_baselines(trained, config.baselines),
-        train,
-        test,
-        config,
-        image_size=trained.image_size,
-        resize_size=trained.resize_size,
-        say=say,
-        store=store(command.cache_dir, command.workdir, config, say),
-        done=done,
-    )
-    if output is not None:
-        write_json(output, results)
+    with figures_file.so_far(output, say, done) as done:
+        results = evaluation.evaluate(
+            networks.with_baselines(trained, config.baselines),
+            train,
+            test,
+            config,
+            image_size=trained.image_size,
+            resize_size=trained.resize_size,
+            say=say,
+            store=store(command.cache_dir, command.workdir, config, say),
+            done=done,
+        )
+        if output is not None:
+            figures_file.write_json(output, results)
     return results
 
 
@@ -173,7 +172,8 @@ def open_labelled(command, config, recipe, say=None):
     if not test_uri:
         config = _for_images(config, train, say)
         train, test = _held_out(config, train, say)
-    train = few_labels.chosen(command, config, train, output_path(command), say)
+    output = figures_file.path_of(command)
+    train = few_labels.chosen(command, config, train, output, say)
     evaluation.check_sources(config, train, test)
     return train, test
 
@@ -205,36 +205,3 @@ def _held_out(config, source, say):
             f"out to test on, {test.num_images} of {source.num_images}."
         )
     return train, test
-
-
-def output_path(command):
-    """Where the figures are written, or None; refuses bad paths.
-
-    The folder is made if it is missing, and tried.
-
-    Args:
-      command: `tfclust.evaluate.EvaluateConfig`.
-    """
-    if command.output:
-        path = folders.expanded(command.output)
-    elif command.workdir:
-        workdir = folders.expanded(command.workdir)
-        path = workdir / folder.EVALUATION
-    else:
-        return None
-    if path.is_dir():
-        raise ValueError(
-            f"output must be a file. Received: the folder {path}. Try "
-            f"{path / folder.EVALUATION}."
-        )
-    folders.writable("output", path.parent, given=path)
-    return path
-
-
-def write_json(path, results):
-    """Writes `results` to `path`, as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    way_out = "An older file is unchanged. Make room, or give another output."
-    words = json.dumps(results, indent=2) + "\n"
-    with folders.writing(f"the figures in {path}", way_out):
-        files.write_text(path, words)
