@@ -143,6 +143,17 @@ def test_folder_keeps_its_size_and_what_was_used_last(tmp_path):
     assert store.get("large") is None
 
 
+def test_features_without_room_are_told_with_the_room_they_need(tmp_path):
+    said = []
+    store = FeatureStore(tmp_path, 10**8, said.append)
+    rows = np.broadcast_to(np.float32(0), [26 * 10**6])  # 104 MB
+    store.put("large", rows)
+    assert store.get("large") is None
+    (line,) = said
+    assert line.startswith("0.2 GB are not kept for the next evaluation: ")
+    assert "may hold 0.1 GB. Give --feature_cache_gb=0.2 or more" in line
+
+
 def test_half_written_files_are_removed_after_a_day(tmp_path):
     old, new = tmp_path / ".a.npz.1.partial", tmp_path / ".b.npz.2.partial"
     old.write_bytes(b"")
