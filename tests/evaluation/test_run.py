@@ -166,7 +166,8 @@ def test_every_backbone_gets_every_figure(linear_protocol):
     assert json.loads(json.dumps(results)) == results
 
 
-def test_auto_takes_sgd_from_fifty_thousand_images_on(monkeypatch):
+def test_auto_takes_sgd_for_large_sets_and_not_for_cifar_and_mnist(monkeypatch):
+    assert linear.LARGE_SET > 60_000
     monkeypatch.setattr(linear, "LARGE_SET", 60)
     config = EvaluationConfig(protocols=("linear",), linear_epochs=1)
     test = coloured_source(9, seed=1)
