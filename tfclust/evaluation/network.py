@@ -44,13 +44,20 @@ class Network(NamedTuple):
     strategy: Any = None
 
     def rectified(self):
-        """The same with a ReLU after the features."""
+        """The same with a ReLU after the features, in its model too."""
+        import keras
         import tensorflow as tf
+
+        def model():
+            whole = self.keras_model()
+            features = keras.layers.ReLU(name="feature_relu")(whole.outputs[0])
+            return keras.Model(whole.inputs[0], features, name=whole.name)
 
         digest = self.digest and f"{self.digest}+relu"
         return self._replace(
             features=lambda images: tf.nn.relu(self.features(images)),
             digest=digest,
+            keras_model=self.keras_model and model,
         )
 
 
