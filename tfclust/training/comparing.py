@@ -10,6 +10,7 @@ from tfclust.training import figures_file, measuring, unseen
 
 SUPERVISED = "supervised"
 _LEARNS_FROM_LABELS = "fixed_labels"
+_UNTRAINED = "untrained"
 
 
 def compare(command, config, say=None, done=None):
@@ -78,14 +79,32 @@ def compare(command, config, say=None, done=None):
 
 
 def named(command):
-    """`{name: path}` of what is compared, by short names that differ."""
+    """`{name: path}` of what is compared, by short names that differ.
+
+    By whole paths where two folders have one name, or that of a baseline.
+
+    Raises:
+      ValueError: if a folder is given twice.
+    """
     paths = [folders.expanded(path) for path in command.compare]
-    short = [path.resolve().name for path in paths]
-    if len(set(short)) < len(short):
-        short = [str(path) for path in command.compare]
-    found = dict(zip(short, paths, strict=True))
+    whole = [str(path.resolve()) for path in paths]
+    names = [path.resolve().name for path in paths]
+    reserved = {*evaluation.BASELINES, SUPERVISED}
+    taken = any(
+        name in reserved or name.startswith(f"{_UNTRAINED} ") for name in names
+    )
+    if taken or len(set(names)) < len(names):
+        names = whole
+    found = dict(zip(names, paths, strict=True))
     if command.supervised:
         found[SUPERVISED] = folders.expanded(command.supervised)
+        whole.append(str(found[SUPERVISED].resolve()))
+    twice = [path for path in whole if whole.count(path) > 1]
+    if twice:
+        raise ValueError(
+            "compare and supervised must name each folder once. Received: "
+            f"{twice[0]}, {len(twice)} times. Leave one out."
+        )
     return found
 
 
@@ -147,7 +166,7 @@ def _opened(name, path):
 
 def _check_recipes(trained, config):
     without = [name for name, of in trained.items() if of.recipe is None]
-    if without and "untrained" in config.baselines:
+    if without and _UNTRAINED in config.baselines:
         raise ValueError(
             "the baseline untrained needs the recipe of each training. "
             f"Received: none in {', '.join(without)}. Give "
@@ -161,15 +180,15 @@ def _groups(trained, baselines):
 
     seen: set = set()
     for number, (name, of) in enumerate(trained.items()):
-        wanted = baselines if not number else {"untrained"} & set(baselines)
+        wanted = baselines if not number else {_UNTRAINED} & set(baselines)
         group = networks.with_baselines(of, wanted)
         group = {name: group.pop("trained"), **group}
-        untrained = group.get("untrained")
+        untrained = group.get(_UNTRAINED)
         if untrained is not None:
             if untrained.digest in seen:
-                del group["untrained"]
+                del group[_UNTRAINED]
             elif seen:
-                group[f"untrained {name}"] = group.pop("untrained")
+                group[f"{_UNTRAINED} {name}"] = group.pop(_UNTRAINED)
             seen.add(untrained.digest)
         yield name, group
 
