@@ -52,7 +52,8 @@ class EvaluateConfig:
         None,
         "Use only this many of train_data's images; empty for the run's "
         "number if they are the run's own images, and for all otherwise. A "
-        "run's class_shares and imbalance are not applied.",
+        "run's class_shares and imbalance are not applied but by pseudo_labels "
+        "without protocols that learn.",
         lower=1,
     )
     label_share: float | None = option(

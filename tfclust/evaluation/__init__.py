@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfclust.evaluation.protocols.record import Column, Protocol
     from tfclust.evaluation.protocols.table import PROTOCOLS
     from tfclust.evaluation.run import (
+        answering,
         check_network,
         check_source,
         check_sources,
@@ -70,6 +71,7 @@ __all__ = [
     "PseudoLabels",
     "SGDResult",
     "Subject",
+    "answering",
     "check_network",
     "check_source",
     "check_sources",

@@ -45,20 +45,22 @@ class Network(NamedTuple):
 
     def rectified(self):
         """The same with a ReLU after the features, in its model too."""
-        import keras
         import tensorflow as tf
 
-        def model():
-            whole = self.keras_model()
-            features = keras.layers.ReLU(name="feature_relu")(whole.outputs[0])
-            return keras.Model(whole.inputs[0], features, name=whole.name)
-
+        make = self.keras_model
         digest = self.digest and f"{self.digest}+relu"
         return self._replace(
             features=lambda images: tf.nn.relu(self.features(images)),
             digest=digest,
-            keras_model=self.keras_model and model,
+            keras_model=None if make is None else lambda: _rectified(make()),
         )
+
+
+def _rectified(model):
+    import keras
+
+    features = keras.layers.ReLU(name="feature_relu")(model.outputs[0])
+    return keras.Model(model.inputs[0], features, name=model.name)
 
 
 def as_network(backbone):

@@ -50,7 +50,8 @@ def evaluate(
     """
     config = for_images(config or EvaluationConfig(), test)
     check_sources(config, train, test)
-    test = with_classes_of(train, test)
+    if answering(config):
+        test = with_classes_of(train, test)
     networks = {name: as_network(of) for name, of in backbones.items()}
     check_network(config, next(iter(networks.values())), train)
     results: dict = {}
@@ -154,7 +155,8 @@ def check_sources(config, train, test):
     needed = any(PROTOCOLS[name].labels for name in learning(config))
     if needed and train.labels is not None:
         check_two_classes(train)
-    with_classes_of(train, test)  # raises
+    if answering(config):
+        with_classes_of(train, test)  # raises
     for name in config.protocols:
         check = PROTOCOLS[name].check
         if check is not None:
@@ -209,6 +211,11 @@ def _can_tell(protocol, source):
 def learning(config):
     """The protocols asked for that learn from training images."""
     return [name for name in config.protocols if PROTOCOLS[name].learns]
+
+
+def answering(config):
+    """Those of `learning` that tell the classes of test images by it."""
+    return [name for name in learning(config) if PROTOCOLS[name].answers]
 
 
 def _short(protocol, figures):

@@ -136,15 +136,15 @@ def open_labelled(command, config, recipe, say=None):
         max_images = run.max_images
     cache = cache_of(command.cache_dir or run.cache_dir, command.workdir)
 
-    def opened(argument, uri, max_images=None):
+    def opened(argument, uri, **knobs):
         if not uri:
             return None
         source = data.open_source(
             uri,
-            max_images=max_images,
             cache_dir=cache or None,
             max_bad_share=run.max_bad_share,
             argument=argument,
+            **knobs,
         )
         if source.is_stream:
             raise ValueError(
@@ -168,7 +168,12 @@ def open_labelled(command, config, recipe, say=None):
         if not evaluation.learning(config):
             return None, test
     given = "train_data" if command.train_data else "data"
-    train = opened(given, train_uri, max_images)
+    knobs: dict = {"max_images": max_images}
+    judged = evaluation.learning(config) and not evaluation.answering(config)
+    if judged and train_uri == run.data:
+        # What is judged is the training: the images that it saw.
+        knobs |= {"class_shares": run.class_shares, "imbalance": run.imbalance}
+    train = opened(given, train_uri, **knobs)
     if not test_uri:
         config = _for_images(config, train, say)
         train, test = _held_out(config, train, say)

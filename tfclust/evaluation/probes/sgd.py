@@ -74,7 +74,8 @@ def sgd_probe(layers, train, test, config, *, image_size, seed=0, sizes=None):
     variables = [v for h in heads.values() for v in h.trainable_variables]
     optimizer.build(variables)
     step = _train_step(layers, crops, targets, heads, optimizer, variables)
-    shares, count, last = [], 0, {}
+    shares, count = [], 0
+    last: dict = {}
     for epoch in range(config.linear_epochs):
         for batch in crops.batches(epoch):
             optimizer.learning_rate = rate_at(config, epoch, count)

@@ -87,7 +87,9 @@ def check_network(config, network, train):
             "the protocol pseudo_labels needs all images of the training, as "
             f"it saw them. Received: {train.num_images} of {train.uri}, for "
             f"{len(pseudo_labels.rows)} labels. Leave train_data and "
-            "max_images out and give other images in test_data, or leave "
+            "max_images out and give other images in test_data; after a run "
+            "with imbalance or class_shares, ask for pseudo_labels without "
+            "protocols that learn from all images, such as knn. Or leave "
             "pseudo_labels out of protocols."
         )
 
@@ -105,6 +107,7 @@ PROTOCOL = Protocol(
     learns=True,
     columns=columns,
     words="agreement of a run's pseudo-labels with labels",
+    answers=False,
     default_for=(),
     check_network=check_network,
 )
