@@ -2,7 +2,11 @@
 
 import dataclasses
 
-from tfclust.evaluation.classes import check_two_classes, with_classes_of
+from tfclust.evaluation.classes import (
+    check_two_classes,
+    labelled,
+    with_classes_of,
+)
 from tfclust.evaluation.config import EvaluationConfig
 from tfclust.evaluation.network import as_network
 from tfclust.evaluation.protocols.table import PROTOCOLS
@@ -50,6 +54,7 @@ def evaluate(
     """
     config = for_images(config or EvaluationConfig(), test)
     check_sources(config, train, test)
+    train, test = _with_labels(config, train, test)
     if answering(config):
         test = with_classes_of(train, test)
     networks = {name: as_network(of) for name, of in backbones.items()}
@@ -145,6 +150,7 @@ def check_sources(config, train, test):
     """
     check_source(config, "test_data", test)
     check_source(config, "train_data", train)
+    train, test = _with_labels(config, train, test)
     if not learning(config):
         return
     shared = test.num_shared(train)
@@ -198,7 +204,8 @@ def check_source(config, argument, source):
             )
         check_test = PROTOCOLS[protocol].check_test
         if argument == "test_data" and check_test is not None:
-            check_test(config, source)
+            judges = PROTOCOLS[protocol].judges
+            check_test(config, labelled(argument, source) if judges else source)
 
 
 def _can_tell(protocol, source):
@@ -211,6 +218,20 @@ def _can_tell(protocol, source):
 def learning(config):
     """The protocols asked for that learn from training images."""
     return [name for name in config.protocols if PROTOCOLS[name].learns]
+
+
+def judging(config):
+    """The protocols asked for that compare with labels of any kind."""
+    return [name for name in config.protocols if PROTOCOLS[name].judges]
+
+
+def _with_labels(config, train, test):
+    """Both without images that have no label, where these would be a class."""
+    if answering(config):
+        train = labelled("train_data", train)
+    if judging(config):
+        test = labelled("test_data", test)
+    return train, test
 
 
 def answering(config):

@@ -5,11 +5,8 @@ held-out fifth of its images, or of another run's on the same folder, would be
 told by heart.
 """
 
-from tfclust import data
+from tfclust import data, evaluation
 from tfclust.training.given_labels import SOURCE
-
-# They compare with no labels.
-_WITHOUT_LABELS = {"unlabelled", "filters"}
 
 
 def check_unseen(path, recipe, config, test, cache_dir, say=None):
@@ -28,7 +25,7 @@ def check_unseen(path, recipe, config, test, cache_dir, say=None):
     """
     if recipe is None or recipe.method.labels_from != SOURCE:
         return
-    if set(config.protocols) <= _WITHOUT_LABELS:
+    if not evaluation.judging(config):
         return
     run = recipe.run
     try:

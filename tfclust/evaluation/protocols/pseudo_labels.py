@@ -38,7 +38,7 @@ def evaluate_pseudo_labels(rows, labels, *, seed=0):
 
     Args:
       rows: int `[N, H]`, -1 where none is known, which does not count.
-      labels: int `[N]`.
+      labels: int `[N]`, likewise.
       seed: int, of the chance levels.
 
     Returns:
@@ -48,11 +48,11 @@ def evaluate_pseudo_labels(rows, labels, *, seed=0):
     Raises:
       ValueError: if a head has labelled no image.
     """
-    known = rows >= 0
+    known = (rows >= 0) & (labels >= 0)[:, None]
     if not known.any(axis=0).all():
         raise ValueError(
-            "pseudo-labels need an image that was seen. Received: none in a "
-            f"head, of {len(rows)} images. Train for an epoch first."
+            "pseudo-labels need a labelled image that was seen. Received: "
+            f"none in a head, of {len(rows)} images. Train for an epoch first."
         )
     heads = [
         agreement.agreement(labels[seen], column[seen], seed)

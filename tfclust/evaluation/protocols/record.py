@@ -41,6 +41,7 @@ class Protocol(NamedTuple):
       check_test: as check, of the `data.Source` to measure on alone, which is
         opened first.
       labels: whether it needs labels.
+      judges: whether it compares with labels of any kind, or classes.
       label_sets: whether these may be several an image.
       default_for: the kinds of images on which it is measured where no
         protocols are named: "labels", "label sets", "masks", "no labels"; none
@@ -60,6 +61,7 @@ class Protocol(NamedTuple):
     answers: bool = True
     check: Callable | None = None
     labels: bool = True
+    judges: bool = True
     label_sets: bool = False
     default_for: tuple[str, ...] = ("labels",)
     check_network: Callable | None = None
