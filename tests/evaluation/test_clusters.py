@@ -207,6 +207,8 @@ def test_intervals_of_agreement_come_when_asked():
     assert agreement.interval_figures(labels, clusters, 0, seed=0) == {}
     found = agreement.interval_figures(labels, labels, 20, seed=0)
     assert found["ami_interval"] == pytest.approx([1.0, 1.0])
+    one_head = agreement.interval_figures(labels, labels[:, None], 20, seed=0)
+    assert one_head == found
     assert set(found) == {
         f"{name}_interval"
         for name in ("nmi", "ami", "ari", "purity", "accuracy")
@@ -229,6 +231,11 @@ def test_pseudo_labels_are_judged_head_by_head_without_the_unseen():
     assert figures["ami"] == pytest.approx(np.mean(scores))
     assert figures["num_clusters"] == (4 + 9) / 2
     assert figures["unassigned"] == pytest.approx(11 / 200)
+    assert "ami_interval" not in figures
+    drawn = evaluate_pseudo_labels(rows, labels, resamples=20)
+    low, high = drawn["ami_interval"]
+    # The mean of 1, whatever is drawn, and of what is near 0.
+    assert 0.45 < low < figures["ami"] < high < 0.7
     with pytest.raises(ValueError, match="Train for an epoch"):
         evaluate_pseudo_labels(np.full([5, 1], -1), labels[:5])
 

@@ -140,6 +140,9 @@ def test_every_layer_has_its_figures_and_pixels_have_none(figures):
     table = evaluation.format_table(figures).splitlines()
     assert table[2].startswith("linear probe of conv1, top-1 %")
     assert table[2].split()[-2:] == ["-", "33.3"]
+    assert table[4].startswith(
+        "linear probe of conv1, top-1 of the best epoch by test images %"
+    )
 
 
 def test_layer_that_is_not_there_is_refused_before_any_pass():

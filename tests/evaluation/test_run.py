@@ -154,6 +154,8 @@ def test_every_backbone_gets_every_figure(linear_protocol):
         assert list(figures) == ["knn", "linear", "clusters"]
         assert figures["knn"]["chance"] == pytest.approx(1 / 3)
         assert figures["linear"]["chance"] == pytest.approx(1 / 3)
+        has_best = "best_epoch_top1" in figures["linear"]
+        assert has_best == (linear_protocol == "sgd")
         assert {"nmi", "nmi_arithmetic", "ami", "ari", "accuracy"} < set(
             figures["clusters"]
         )

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfclust import data
 from tfclust.evaluation.probes.recipe import optimizer_of, rate_at
 from tfclust.evaluation.probes.testing import ImageTest
-from tfclust.evaluation.scores import check_finite
+from tfclust.evaluation.scores import check_finite, top5_share
 
 
 class SGDResult(NamedTuple):
@@ -243,14 +243,9 @@ def _shares(scores, classes, labels):
 def _result(history, last, classes, labels, head, best):
     """`SGDResult` of an epoch's shares each, and the last's scores `[Q, C]`."""
     first_best = int(np.argmax(history))
-    top5 = None
-    if len(classes) > 5:
-        five = np.argsort(-last, axis=1, kind="stable")[:, :5]
-        right = classes[five] == labels[:, None]  # [Q, 5]
-        top5 = float(np.mean(right.any(axis=1)))
     return SGDResult(
         top1=history[-1],
-        top5=top5,
+        top5=top5_share(last, classes, labels),
         best_epoch_top1=history[first_best] if best else None,
         best_epoch=first_best + 1 if best else None,
         predictions=classes[last.argmax(axis=1)],

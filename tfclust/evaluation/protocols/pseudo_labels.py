@@ -30,20 +30,23 @@ def run(subject, config):
         subject.network.pseudo_labels.rows,
         subject.train.labels,
         seed=config.evaluation_seed,
+        resamples=config.bootstrap_resamples or 0,
     )
 
 
-def evaluate_pseudo_labels(rows, labels, *, seed=0):
+def evaluate_pseudo_labels(rows, labels, *, seed=0, resamples=0):
     """The mean agreement of heads with labels.
 
     Args:
       rows: int `[N, H]`, -1 where none is known, which does not count.
       labels: int `[N]`, likewise.
-      seed: int, of the chance levels.
+      seed: int, of the chance levels and the draws.
+      resamples: int, draws of the images for intervals.
 
     Returns:
-      dict of `agreement.Agreement`'s figures, with num_clusters (in use, mean
-      over heads), num_heads and unassigned (share of images).
+      dict of `agreement.Agreement`'s figures and their intervals, with
+      num_clusters (in use, mean over heads), num_heads and unassigned (share of
+      images).
 
     Raises:
       ValueError: if a head has labelled no image.
@@ -63,8 +66,12 @@ def evaluate_pseudo_labels(rows, labels, *, seed=0):
         for column, seen in zip(rows.T, known.T, strict=True)
     ]
     means = agreement.Agreement(*np.mean(heads, axis=0).tolist())
+    known_labels = labels >= 0
     return {
         **means._asdict(),
+        **agreement.interval_figures(
+            labels[known_labels], rows[known_labels], resamples, seed
+        ),
         "num_clusters": float(np.mean(counts)),
         "num_heads": len(heads),
         "unassigned": float(1 - known.mean()),
