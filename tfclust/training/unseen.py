@@ -48,7 +48,7 @@ def check_unseen(path, recipe, config, test, cache_dir, say=None):
     shared = test.num_shared(learnt)
     if shared:
         raise ValueError(
-            "test_data must hold images whose labels no compared network has "
+            "test_data must hold images whose labels no measured network has "
             f"learnt. Received: {test.uri}, of which {shared} of "
             f"{test.num_images} images are among those that {path} "
             f"(--method=fixed_labels --pseudo_labels={SOURCE}) has learnt "
