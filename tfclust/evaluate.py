@@ -13,7 +13,7 @@ from tfclust.evaluation import EvaluationConfig
 from tfclust.options import option
 from tfclust.runs import folder
 from tfclust.runtime import terminal
-from tfclust.training import comparing, measuring, next_steps
+from tfclust.training import comparing, figures_file, measuring, next_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,8 @@ class EvaluateConfig:
         None,
         "Use only this many of train_data's images; empty for the run's "
         "number if they are the run's own images, and for all otherwise. A "
-        "run's class_shares and imbalance are not applied.",
+        "run's class_shares and imbalance are not applied but by pseudo_labels "
+        "without protocols that learn.",
         lower=1,
     )
     label_share: float | None = option(
@@ -138,7 +139,7 @@ def main():
     print(evaluation.format_table(results))
     for sentence in evaluation.verdicts(results):
         terminal.say(sentence)
-    output = measuring.output_path(command)
+    output = figures_file.path_of(command)
     if output is not None:
         for path in (output, *filters.write(output)):
             terminal.say(f"Written: {path}")
@@ -178,9 +179,10 @@ class _Filters:
 
 
 def _compare(command, config, say, filters):
-    output = measuring.output_path(command)  # refused before hours of work
-    results = comparing.compare(command, config, say, filters.add)
-    written = comparing.write(results, output)
+    output = figures_file.path_of(command)  # refused before hours of work
+    with figures_file.so_far(output, say, filters.add) as done:
+        results = comparing.compare(command, config, say, done)
+        written = comparing.write(results, output)
     from tfclust.reporting import comparison  # imports much
 
     written.append(comparison.write(results, output.with_suffix(".html")))

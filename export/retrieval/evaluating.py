@@ -6,7 +6,14 @@ import numpy as np
 
 from export.retrieval import model
 from tfclust import data
-from tfclust.retrieval import describing, landmarks, maps, pooling, tasks
+from tfclust.retrieval import (
+    describing,
+    landmarks,
+    maps,
+    pooling,
+    tasks,
+    whitening,
+)
 from tfclust.runtime import files, folders
 
 _FEATURES = "features"
@@ -32,6 +39,11 @@ def evaluate(config, say):
         others["whiten"] = _opened(
             config, config.whiten_images, "whiten_images"
         )
+        for searched in (source, others.get("queries")):
+            if searched is not None:
+                whitening.check_others(
+                    "whiten_images", others["whiten"], searched
+                )
     task = tasks.task(source, others.get("queries"), truth)
     for sentence in task.notices:
         say(sentence)

@@ -26,6 +26,9 @@ def test_flagfile_measures_what_it_is_named_after(file):
     assert all(line.startswith("# ") for line in header.splitlines())
     command = header.partition("# Command: ")[2]
     assert f"tfclust.evaluate --flagfile=configs/eval/{file.name}" in command
+    if protocol in ("linear", "finetune"):
+        # Hours of SGD on what no publication shows.
+        assert set(read(file).baselines) <= {"untrained"}
     if not file.stem.endswith("_cpu"):
         assert "# Source: " in header
     # SwAV's windows of 6 x 6 are a layer's.

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import re
+import shlex
 
 import pytest
 
 from tests.support import processes
 from tests.support.processes import ROOT, run_in_subprocess
-from tfclust import data, methods, optimizers, sweep
+from tfclust import data, evaluate, methods, optimizers, sweep
 from tfclust.cli import flags, recipe_flags
 from tfclust.data.config import chain
+from tfclust.evaluation import PROTOCOLS, EvaluationConfig
 from tfclust.training.sweeps.variants import variants
 
 # Those of configs/eval measure: `test_eval_recipes`.
@@ -21,6 +24,18 @@ FILES = sorted(
 SMOKE = sorted(ROOT.glob("configs/smoke/*.flags"))
 SWEEPS = sorted(ROOT.glob("configs/sweeps/*.flags"))
 HEADER = ("Source:", "Expected:", "Time:", "Command:")
+DEFAULT = [n for n, of in PROTOCOLS.items() if "labels" in of.default_for]
+# What an expected figure is called, and the protocols that give it.
+MEASURE = {
+    "linear": {"linear", "layers"},
+    "20-NN": {"knn"},
+    "kNN": {"knn"},
+    "SVM": {"svm"},
+    "classification": {"finetune"},
+    "retrieval": {"retrieval"},
+    "NMI of ten": {"clusters"},
+    "adjusted": {"pseudo_labels"},
+}
 # Without its variables even the widest network takes a second and no memory;
 # in a process of its own, since Keras would make them up for later.
 BUILD = """
@@ -123,6 +138,50 @@ def test_header_tells_source_figure_time_and_command(file):
         assert any(line.startswith(f"# {word}") for line in comments), word
     (command,) = (line for line in comments if line.startswith("# Command:"))
     assert f"--flagfile={file.relative_to(ROOT)}" in command
+
+
+def header(file):
+    """(word, text) of each entry of a flagfile's header, in order."""
+    entries: list = []
+    for line in file.read_text("utf-8").split("\n\n")[0].splitlines():
+        word, colon, text = line.removeprefix("# ").partition(": ")
+        if colon and not line.startswith("#  "):
+            entries.append((word, text))
+        elif entries:  # goes on
+            entries[-1] = (entries[-1][0], f"{entries[-1][1]} {line[1:]}")
+    return entries
+
+
+def measured_by(command, monkeypatch):
+    """The `EvaluateConfig` and the protocols of an evaluation's command."""
+    *program, first = command.split(maxsplit=3)
+    assert program == ["python", "-m", "tfclust.evaluate"]
+    monkeypatch.chdir(ROOT)
+    flags.define(evaluate.EvaluateConfig, EvaluationConfig)
+    flags.parse(["evaluate.py", *shlex.split(first)])
+    named = flags.read(EvaluationConfig).protocols
+    return flags.read(evaluate.EvaluateConfig), {*named} or {*DEFAULT}
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_every_figure_that_is_expected_has_its_command(file, monkeypatch):
+    entries = header(file)
+    told = dict(entries)
+    (workdir,) = re.findall(r"--workdir=(\S+)", told["Command"])
+    measured = set()
+    for word, command in entries:
+        if word == "Measured by":
+            config, protocols = measured_by(command, monkeypatch)
+            assert config.workdir == workdir
+            measured |= protocols
+    if not re.search(r"\d\.\d|\d %", told["Expected"]):
+        return
+    assert measured
+    for words, able in MEASURE.items():
+        if words in told["Expected"]:
+            assert measured & able, words
+    if "detection" in told["Expected"]:  # export.detection's, by another one
+        assert "detection" in told["Differs"]
 
 
 def test_every_recipe_builds_its_network():

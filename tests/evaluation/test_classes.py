@@ -25,6 +25,36 @@ def test_classes_are_matched_by_name_where_a_folder_is_missing():
     np.testing.assert_array_equal(alike.stored(), test.stored())
 
 
+@pytest.mark.parametrize("names", [None, ("a", "b", "c")])
+def test_images_without_a_label_are_no_class_and_count_for_nothing(names):
+    def first_pixel(images):
+        return images[:, 0, 0]
+
+    train, test = np.arange(40) % 3, np.arange(9) % 3
+    train[::4], test[::3] = -1, -1
+    whole, whole_test = source(train, names), source(test, names, seed=1)
+    some = [
+        data.Sample(of, np.flatnonzero(of.labels >= 0))
+        for of in (whole, whole_test)
+    ]
+    config = EvaluationConfig(protocols=("knn", "linear", "clusters"))
+    found, expected = (
+        evaluate({"trained": first_pixel}, *pair, config, image_size=8)
+        for pair in ((whole, whole_test), some)
+    )
+    assert found == expected
+    none = source([-1] * 5, seed=2)
+    with pytest.raises(ValueError, match="label -1.* for all 5 images"):
+        evaluate({"trained": never_called}, whole, none, config, image_size=8)
+
+
+def test_classes_matched_by_name_leave_images_without_a_label_so():
+    train = source([0, 1, 2, -1], ("ant", "bee", "cat"))
+    test = source([0, -1, 1], ("bee", "cat"), seed=1)
+    alike = classes.with_classes_of(train, test)
+    assert alike.labels.tolist() == [1, -1, 2]
+
+
 @pytest.mark.parametrize(
     ("train", "test", "words"),
     [

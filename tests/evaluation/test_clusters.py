@@ -6,7 +6,9 @@ from sklearn import metrics
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
+from tests.support import small_runs
 from tfclust import data
+from tfclust.evaluate import EvaluateConfig
 from tfclust.evaluation import (
     EvaluationConfig,
     Network,
@@ -17,6 +19,7 @@ from tfclust.evaluation import (
     format_table,
 )
 from tfclust.evaluation.protocols.pseudo_labels import evaluate_pseudo_labels
+from tfclust.training import measuring
 
 
 def blobs(num_rows=300, *, spread=0.05, seed=0):
@@ -204,6 +207,8 @@ def test_intervals_of_agreement_come_when_asked():
     assert agreement.interval_figures(labels, clusters, 0, seed=0) == {}
     found = agreement.interval_figures(labels, labels, 20, seed=0)
     assert found["ami_interval"] == pytest.approx([1.0, 1.0])
+    one_head = agreement.interval_figures(labels, labels[:, None], 20, seed=0)
+    assert one_head == found
     assert set(found) == {
         f"{name}_interval"
         for name in ("nmi", "ami", "ari", "purity", "accuracy")
@@ -226,8 +231,37 @@ def test_pseudo_labels_are_judged_head_by_head_without_the_unseen():
     assert figures["ami"] == pytest.approx(np.mean(scores))
     assert figures["num_clusters"] == (4 + 9) / 2
     assert figures["unassigned"] == pytest.approx(11 / 200)
+    assert "ami_interval" not in figures
+    drawn = evaluate_pseudo_labels(rows, labels, resamples=20)
+    low, high = drawn["ami_interval"]
+    # The mean of 1, whatever is drawn, and of what is near 0.
+    assert 0.45 < low < figures["ami"] < high < 0.7
     with pytest.raises(ValueError, match="Train for an epoch"):
         evaluate_pseudo_labels(np.full([5, 1], -1), labels[:5])
+
+
+@pytest.mark.parametrize(
+    "uneven", [{"imbalance": "heavy"}, {"class_shares": (0.5,) * 10}]
+)
+def test_pseudo_labels_of_an_uneven_run_are_judged_on_what_it_saw(
+    tmp_path, uneven
+):
+    recipe = small_runs.recipe(
+        tmp_path, max_images=None, eval_data="digits:?split=test", **uneven
+    )
+    command = EvaluateConfig(workdir=str(tmp_path))
+
+    def digest(*protocols):
+        train, _ = measuring.open_labelled(
+            command, EvaluationConfig(protocols=protocols), recipe
+        )
+        return train.manifest_hash
+
+    seen = data.open_source(recipe.run.data, **uneven)
+    # The test images have a class that none of heavy's has.
+    assert digest("pseudo_labels", "clusters") == seen.manifest_hash
+    whole = data.open_source(recipe.run.data)
+    assert digest("knn") == whole.manifest_hash != seen.manifest_hash
 
 
 def test_pseudo_labels_need_the_images_of_the_training():

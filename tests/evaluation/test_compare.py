@@ -10,6 +10,7 @@ from tfclust import evaluate, export
 from tfclust.cli import flags
 from tfclust.evaluation import EvaluationConfig
 from tfclust.runs import exporting
+from tfclust.training import comparing
 
 pytestmark = pytest.mark.usefixtures("one_block")
 SHORT = {"epochs": None, "steps": 2, "eval_data": "digits:?split=test"}
@@ -75,6 +76,29 @@ def test_run_export_and_supervised_are_in_one_table(folders, tmp_path, capsys):
     assert len(list((run / "cache" / "features").iterdir())) > 2
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (["a/swav", "b/sela"], ["swav", "sela"]),
+        (["a/swav", "b/swav"], ["ROOT/a/swav", "ROOT/b/swav"]),
+        (["pixels", "b/sela"], ["ROOT/pixels", "ROOT/b/sela"]),
+        (["a/untrained swav"], ["ROOT/a/untrained swav"]),
+        (["supervised"], ["ROOT/supervised"]),
+    ],
+)
+def test_names_differ_from_one_another_and_from_those_of_baselines(
+    tmp_path, monkeypatch, given, names
+):
+    monkeypatch.chdir(tmp_path)
+    found = comparing.named(
+        evaluate.EvaluateConfig(
+            compare=tuple(given), supervised="labels", output="out.json"
+        )
+    )
+    names = [name.replace("ROOT", str(tmp_path.resolve())) for name in names]
+    assert list(found) == [*names, "supervised"]
+
+
 @pytest.mark.slow
 def test_supervised_run_must_have_learnt_from_labels(folders, tmp_path, capsys):
     run, _, supervised = folders
@@ -87,12 +111,57 @@ def test_supervised_run_must_have_learnt_from_labels(folders, tmp_path, capsys):
     assert "method=swav. Give it in compare" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_network_that_lacks_something_is_refused_before_any_figure(
+    folders, tmp_path, capsys
+):
+    run, exported, _ = folders
+    status = status_of(
+        f"--compare={run},{exported}",
+        f"--output={tmp_path / 'out.json'}",
+        "--protocols=knn,pseudo_labels",
+    )
+    assert status == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a network without, such as a SavedModel" in line
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "named",
+    [("--compare=RUN", "--supervised=SUP"), ("--workdir=SUP",)],
+)
+def test_images_whose_labels_a_run_has_learnt_test_nothing(
+    folders, tmp_path, named, capsys
+):
+    run, _, supervised = folders
+    named = [
+        word.replace("RUN", str(run)).replace("SUP", str(supervised))
+        for word in named
+    ]
+    status = status_of(
+        *named,
+        f"--output={tmp_path / 'out.json'}",
+        "--train_data=digits:?split=test",
+        "--test_data=digits:?split=train",
+    )
+    assert status == 2
+    told = capsys.readouterr().err
+    assert f"64 of 1433 images are among those that {supervised}" in told
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (("--compare=RUN",), "output must be given with compare"),
         (("--compare=RUN", "--workdir=RUN"), "RUN beside compare=RUN"),
         (("--compare=RUN,RUN", "--output=OUT"), "each folder once"),
+        (("--compare=RUN,RUN/", "--output=OUT"), "RUN, 2 times"),
+        (
+            ("--compare=RUN", "--supervised=RUN", "--output=OUT"),
+            "must name each folder once",
+        ),
         (("--compare=RUN,NONE", "--output=OUT"), "NONE holds neither a run"),
         (("--workdir=RUN", "--supervised=RUN"), "Give --compare=a,b"),
     ],

@@ -20,17 +20,6 @@ from tfclust.training import measuring, pretraining
 pytestmark = pytest.mark.usefixtures("one_block")
 
 
-def test_json_is_replaced_at_once_or_not_at_all(tmp_path):
-    path = tmp_path / "new folder" / "evaluation.json"
-    measuring.write_json(path, {"trained": {}})
-
-    with pytest.raises(TypeError):
-        measuring.write_json(path, {"trained": object()})
-
-    assert json.loads(path.read_text()) == {"trained": {}}
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-
-
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A run of two steps on 200 digits."""

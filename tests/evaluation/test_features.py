@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfclust import data, evaluation
 from tfclust.evaluation import EvaluationConfig, FeatureStore, Network, Subject
+from tfclust.evaluation.probes.trainable import trainable_copy
 
 ROOM = 1 << 20
 
@@ -143,6 +144,17 @@ def test_folder_keeps_its_size_and_what_was_used_last(tmp_path):
     assert store.get("large") is None
 
 
+def test_features_without_room_are_told_with_the_room_they_need(tmp_path):
+    said = []
+    store = FeatureStore(tmp_path, 10**8, said.append)
+    rows = np.broadcast_to(np.float32(0), [26 * 10**6])  # 104 MB
+    store.put("large", rows)
+    assert store.get("large") is None
+    (line,) = said
+    assert line.startswith("0.2 GB are not kept for the next evaluation: ")
+    assert "may hold 0.1 GB. Give --feature_cache_gb=0.2 or more" in line
+
+
 def test_half_written_files_are_removed_after_a_day(tmp_path):
     old, new = tmp_path / ".a.npz.1.partial", tmp_path / ".b.npz.2.partial"
     old.write_bytes(b"")
@@ -168,6 +180,20 @@ def test_relu_is_part_of_what_features_depend_on():
     np.testing.assert_array_equal(
         plain.rectified().features(tf.constant([[0.25, 1.0]])), [[0.0, 0.5]]
     )
+
+
+def test_relu_is_in_the_model_that_is_trained_further():
+    images = np.random.default_rng(0).random([5, 8, 8, 3], np.float32)
+    plain = evaluation.keras_network(network_of())
+    rows = plain.keras_model()(images).numpy()
+    assert (rows < 0).any() and (rows > 0).any()
+
+    copy = trainable_copy(plain.rectified())
+
+    found = copy(images).numpy()
+    np.testing.assert_allclose(found, np.maximum(rows, 0), atol=1e-6)
+    np.testing.assert_array_equal(plain.keras_model()(images), rows)
+    assert Network(plain.features).rectified().keras_model is None
 
 
 def test_feature_relu_reaches_the_protocols():

@@ -242,7 +242,7 @@ def test_few_labels_are_learnt_and_what_is_no_network_is_left_out():
     [
         (np.zeros(12, int), None, "at least two classes"),
         (np.arange(12) % 2, None, "Received: 2 in test_data=array:1"),
-        (None, np.full(9, -1), "Received: -1 in test_data=array:1"),
+        (None, np.full(9, -1), "label -1, which stands for none, for all 9"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused_before_any_step(train, test, words):

@@ -140,6 +140,9 @@ def test_every_layer_has_its_figures_and_pixels_have_none(figures):
     table = evaluation.format_table(figures).splitlines()
     assert table[2].startswith("linear probe of conv1, top-1 %")
     assert table[2].split()[-2:] == ["-", "33.3"]
+    assert table[4].startswith(
+        "linear probe of conv1, top-1 of the best epoch by test images %"
+    )
 
 
 def test_layer_that_is_not_there_is_refused_before_any_pass():
@@ -156,6 +159,16 @@ def test_layer_that_is_not_there_is_refused_before_any_pass():
             config,
             image_size=8,
         )
+
+
+def test_network_that_has_diverged_is_refused():
+    images = keras.Input([8, 8, 3])
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="one")(images)
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+    kernel, bias = model.get_weights()
+    model.set_weights([kernel, np.full_like(bias, np.nan)])
+    with pytest.raises(ValueError, match="NaN or infinity in one/bias"):
+        evaluation.keras_network(model)
 
 
 def test_function_of_images_is_refused_before_any_pass():

@@ -1,5 +1,7 @@
 """Probes by SGD against a NumPy loop of the papers' settings."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -254,16 +256,52 @@ def test_test_labels_touch_neither_weights_nor_answers():
 
 def test_last_epoch_counts_and_the_best_is_named_beside_it():
     classes, labels = np.arange(6), np.array([0, 1, 2, 3])
-    right = np.eye(6)[labels]
-    wrong = -right  # the label comes last of six
+    wrong = -np.eye(6)[labels]  # the label comes last of six
     head = keras.Sequential([keras.layers.Flatten()])
 
-    result = _result([right * 0, right, wrong], classes, labels, head, True)
+    result = _result([0.5, 1.0, 0.0], wrong, classes, labels, head, True)
 
     assert (result.top1, result.best_epoch_top1) == (0.0, 1.0)
     assert result.best_epoch == 2 and result.top5 == 0.0
-    untested = _result([wrong], classes, labels, head, False)
+    untested = _result([0.0], wrong, classes, labels, head, False)
     assert untested.best_epoch_top1 is None and untested.best_epoch is None
+
+
+class CountingTest:
+    """Scores of a test, of which it knows how many are in use."""
+
+    labels = np.arange(3)
+
+    def __init__(self):
+        self.alive, self.most, self.calls = weakref.WeakSet(), 0, 0
+
+    def scores(self, heads):
+        found = {}
+        for name in heads:
+            found[name] = np.roll(np.eye(3), self.calls % 2, axis=0).view(Kept)
+            self.alive.add(found[name])
+        self.calls += 1
+        self.most = max(self.most, len(self.alive))
+        return found
+
+
+class Kept(np.ndarray):
+    """An array that can be counted."""
+
+    __hash__ = object.__hash__
+
+
+def test_scores_of_one_epoch_alone_are_kept_and_each_epoch_has_its_share():
+    def both(images):
+        rows = colour_of_quarters(images)
+        return {"one": rows, "two": 2 * rows}
+
+    test = CountingTest()
+    found = probed(both, test, linear_epochs=5)
+    assert (test.calls, test.most) == (5, 2)
+    for result in found.values():
+        # Right in the epochs 1, 3 and 5, wrong in the others.
+        assert (result.top1, result.best_epoch) == (1.0, 1)
 
 
 @pytest.mark.slow
@@ -271,6 +309,11 @@ def test_jitter_changes_what_is_learnt():
     plain = probed(**SGD)["features"].weights[0]
     jittered = probed(**SGD, linear_jitter=0.4)["features"].weights[0]
     assert np.abs(plain - jittered).max() > 1e-3
+
+
+def test_probe_that_diverges_has_no_figure():
+    with pytest.raises(ValueError, match="3 of 3 test images. Lower the lear"):
+        probed(linear_rate=1e30, linear_epochs=9)
 
 
 def test_one_class_is_refused():

@@ -71,7 +71,12 @@ def test_by_instance_it_pools_regions_of_the_networks_map(tmp_path):
     images = keras.Input([None, None, 3])
     x = keras.layers.Conv2D(4, 5, strides=4, activation="relu")(images)
     model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
-    uri = f"folder:{tmp_path / 'set'}"
+    (tmp_path / "other").mkdir()
+    for i in range(2):
+        image_files.write(
+            tmp_path / "other", f"{i}.png", image_files.picture(90, 120)
+        )
+    uri, other = (f"folder:{tmp_path / name}" for name in ("set", "other"))
     knobs = {
         "retrieval_ground_truth": str(tmp_path / "truth"),
         "retrieval_longer_side": 64,
@@ -80,7 +85,7 @@ def test_by_instance_it_pools_regions_of_the_networks_map(tmp_path):
     figures, _ = measured(
         evaluation.keras_network(model),
         data.open_source(uri),
-        retrieval_whiten_images=uri,
+        retrieval_whiten_images=other,
         retrieval_whiten_width=3,
         **knobs,
     )
@@ -89,6 +94,14 @@ def test_by_instance_it_pools_regions_of_the_networks_map(tmp_path):
     assert 0 < figures["mAP"] <= 1 and 0 < figures["mAP_chance"] < 1
     low, high = figures["mAP_interval"]
     assert low <= figures["mAP"] <= high
+    searched = r"whiten_images must hold other .* with (\d+) of the \1 images"
+    with pytest.raises(ValueError, match=searched):
+        measured(
+            evaluation.pixels,
+            data.open_source(uri),
+            retrieval_whiten_images=uri,
+            **knobs,
+        )
     # Of pixels there is no map.
     with pytest.raises(ValueError, match="pools a network's map"):
         measured(evaluation.pixels, data.open_source(uri), **knobs)

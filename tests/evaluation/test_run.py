@@ -154,6 +154,8 @@ def test_every_backbone_gets_every_figure(linear_protocol):
         assert list(figures) == ["knn", "linear", "clusters"]
         assert figures["knn"]["chance"] == pytest.approx(1 / 3)
         assert figures["linear"]["chance"] == pytest.approx(1 / 3)
+        has_best = "best_epoch_top1" in figures["linear"]
+        assert has_best == (linear_protocol == "sgd")
         assert {"nmi", "nmi_arithmetic", "ami", "ari", "accuracy"} < set(
             figures["clusters"]
         )
@@ -166,7 +168,8 @@ def test_every_backbone_gets_every_figure(linear_protocol):
     assert json.loads(json.dumps(results)) == results
 
 
-def test_auto_takes_sgd_from_fifty_thousand_images_on(monkeypatch):
+def test_auto_takes_sgd_for_large_sets_and_not_for_cifar_and_mnist(monkeypatch):
+    assert linear.LARGE_SET > 60_000
     monkeypatch.setattr(linear, "LARGE_SET", 60)
     config = EvaluationConfig(protocols=("linear",), linear_epochs=1)
     test = coloured_source(9, seed=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, top_k_accuracy_score
 from sklearn.svm import LinearSVC
 
 from tests.support import detectors
@@ -128,9 +128,19 @@ def test_top_shares_count_the_five_largest():
     values = np.tile(np.arange(7.0), [3, 1])
     found = scores.top_shares(values, np.array([6, 2, 1]))
     assert (found["top1"], found["top5"]) == (1 / 3, 2 / 3)
-    low, high = found["top1_interval"]
-    assert low < 1 / 3 < high
+    for name in ("top1", "top5"):
+        low, high = found[f"{name}_interval"]
+        assert low < found[name] < high
     assert "top5" not in scores.top_shares(values[:, :5], np.array([4, 0, 0]))
+
+
+def test_top5_is_scikit_learns_by_the_names_of_the_columns():
+    random = np.random.default_rng(0)
+    values, names = random.normal(size=[50, 9]), np.arange(9) * 7
+    labels = random.choice(names, 50)
+    expected = top_k_accuracy_score(labels, values, k=5, labels=names)
+    assert scores.top5_share(values, names, labels) == pytest.approx(expected)
+    assert scores.top5_share(values[:, :5], names[:5], labels) is None
 
 
 def test_scores_that_are_no_numbers_are_refused():

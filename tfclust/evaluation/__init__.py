@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfclust.evaluation.network import (
         Network,
         PseudoLabels,
+        check_weights,
         keras_network,
     )
     from tfclust.evaluation.probes.logistic import (
@@ -36,10 +37,13 @@ if TYPE_CHECKING:
     from tfclust.evaluation.protocols.record import Column, Protocol
     from tfclust.evaluation.protocols.table import PROTOCOLS
     from tfclust.evaluation.run import (
+        answering,
+        check_network,
         check_source,
         check_sources,
         evaluate,
         for_images,
+        judging,
         learning,
         overlap_error,
         verdicts,
@@ -68,8 +72,11 @@ __all__ = [
     "PseudoLabels",
     "SGDResult",
     "Subject",
+    "answering",
+    "check_network",
     "check_source",
     "check_sources",
+    "check_weights",
     "colours",
     "compared",
     "csv_text",
@@ -80,6 +87,7 @@ __all__ = [
     "extract_features",
     "for_images",
     "format_table",
+    "judging",
     "keras_network",
     "learning",
     "logistic_regression",

@@ -72,7 +72,9 @@ def interval_figures(labels, clusters, resamples, seed):
     """`{figure}_interval` of an `Agreement`'s figures; empty without resamples.
 
     Args:
-      labels, clusters: int `[N]`, of the test images.
+      labels: int `[N]`, of the images.
+      clusters: int `[N]`; or `[N, H]` for the means of several, each of the
+        images that are not -1 in it.
       resamples: int, draws of the bootstrap, or 0. seed: int.
     """
     from tfclust.ops import partitions
@@ -85,9 +87,14 @@ def interval_figures(labels, clusters, resamples, seed):
         "accuracy": partitions.hungarian_accuracy,
     }
 
+    columns = np.reshape(clusters, [len(labels), -1]).T  # [H, N]
+
     def figures(rows):
+        drawn = [(column[rows], column[rows] >= 0) for column in columns]
         return {
-            name: measure(labels[rows], clusters[rows])
+            name: np.mean(
+                [measure(labels[rows][seen], of[seen]) for of, seen in drawn]
+            )
             for name, measure in measures.items()
         }
 

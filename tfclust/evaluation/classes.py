@@ -9,6 +9,28 @@ from tfclust.runtime.terminal import one_line
 _SHOWN = 5  # classes in an error
 
 
+def labelled(argument, source):
+    """`source` without the images whose label is -1: they have none.
+
+    Raises:
+      ValueError: if no image has one.
+    """
+    if source is None or source.labels is None:
+        return source
+    rows = np.flatnonzero(source.labels >= 0)
+    if not len(rows):
+        raise ValueError(
+            f"{argument} must have labelled images. Received: label -1, which "
+            f"stands for none, for all {source.num_images} images of "
+            f"{source.uri}. Give images with labels."
+        )
+    if len(rows) == source.num_images:
+        return source
+    from tfclust import data  # imports TensorFlow
+
+    return data.Sample(source, rows)
+
+
 def with_classes_of(train, test):
     """`test` with labels that mean what those of `train` mean.
 
@@ -35,8 +57,9 @@ def with_classes_of(train, test):
             raise _unknown(train, test, others, found)
         return test
     place = {name: label for label, name in enumerate(train.class_names)}
-    used = [test.class_names[label] for label in np.unique(test.labels)]
-    known = {train.class_names[label] for label in found}
+    asked = np.unique(test.labels)
+    used = [test.class_names[label] for label in asked[asked >= 0]]
+    known = {train.class_names[label] for label in found[found >= 0]}
     unknown = [name for name in used if name not in known]
     if unknown:
         raise _unknown(train, test, unknown, sorted(known))
@@ -45,7 +68,7 @@ def with_classes_of(train, test):
     # A class without test images may have no place, and needs none.
     numbers = np.array([place.get(name, -1) for name in test.class_names])
     alike = copy.copy(test)
-    alike.labels = numbers[test.labels]
+    alike.labels = np.where(test.labels < 0, -1, numbers[test.labels])
     alike.class_names = train.class_names
     return alike
 

@@ -105,8 +105,7 @@ def excited(model, maps, source, count, **passes):
       `{name: Excited}`.
 
     Raises:
-      ValueError: if a weight or a value is not finite, or no image can be
-        read.
+      ValueError: if a value is not finite, or no image can be read.
       OSError: if images are gone, and their replacements too.
     """
     import keras
@@ -115,9 +114,6 @@ def excited(model, maps, source, count, **passes):
     from tfclust import data
 
     network = keras.Model(model.inputs[0], maps)
-    # A convolution and its ReLU in one kernel of a CPU turn NaN into 0.
-    for weight in network.weights:
-        _check_finite(weight.numpy(), weight.path, "the network")
 
     def strongest(images):
         return {
@@ -131,7 +127,7 @@ def excited(model, maps, source, count, **passes):
         for index, found in images.batches():
             seen = _present(source, index)
             for name, values in found.items():
-                _check_finite(values, name, f"images of {source.uri}")
+                _check_finite(values, name, source)
                 running[name].add(index[seen], values[seen])
     results = {name: of.result() for name, of in running.items()}
     if None in results.values():
@@ -147,10 +143,10 @@ def _present(source, index):
     return np.array([names[i] not in source.failures for i in index])
 
 
-def _check_finite(values, name, of):
+def _check_finite(values, name, source):
     if not np.isfinite(values).all():
         raise ValueError(
-            "weights and maps must be finite. Received: NaN or infinity in "
-            f"{name} of {of}. The training has diverged: lower learning_rate, "
-            "or evaluate an older checkpoint."
+            f"maps must be finite. Received: NaN or infinity in {name} of "
+            f"images of {source.uri}. The training has diverged: lower "
+            "learning_rate, or evaluate an older checkpoint."
         )

@@ -9,6 +9,7 @@ be removed when there is no room.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import time
 import zipfile
@@ -79,13 +80,20 @@ class FeatureStore:
         return arrays
 
     def put(self, key, rows):
-        """Keeps an array, if it has room; atomic."""
+        """Keeps an array, if it has room, or says how much it needs; atomic."""
         self.put_all(key, {"rows": rows})
 
     def put_all(self, key, arrays):
         """Keeps arrays by name in the place of those before; as `put`."""
         num_bytes = sum(array.nbytes for array in arrays.values())
         if num_bytes > self._limit:
+            # Tenths, up: what is advised has room for them.
+            needed = math.ceil(num_bytes / 1e8) / 10
+            self._say(
+                f"{needed:g} GB are not kept for the next evaluation: "
+                f"the cache may hold {self._limit / 1e9:g} GB. Give "
+                f"--feature_cache_gb={needed:g} or more to keep them."
+            )
             return
         path = self._path(key)
         try:

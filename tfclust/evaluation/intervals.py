@@ -30,6 +30,15 @@ def of_share(share, num_images):
     return [float(count / num_images) for count in counts]
 
 
+def of_shares(figures, names, num_images):
+    """`{figure}_interval` of those of `names` that are among the figures."""
+    return {
+        f"{name}_interval": of_share(figures[name], num_images)
+        for name in names
+        if name in figures
+    }
+
+
 def of_figures(figures, num_images, *, resamples, seed, moved=False):
     """`{figure}_interval`, [low, high], of figures of the test images.
 

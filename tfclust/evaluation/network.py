@@ -44,14 +44,23 @@ class Network(NamedTuple):
     strategy: Any = None
 
     def rectified(self):
-        """The same with a ReLU after the features."""
+        """The same with a ReLU after the features, in its model too."""
         import tensorflow as tf
 
+        make = self.keras_model
         digest = self.digest and f"{self.digest}+relu"
         return self._replace(
             features=lambda images: tf.nn.relu(self.features(images)),
             digest=digest,
+            keras_model=None if make is None else lambda: _rectified(make()),
         )
+
+
+def _rectified(model):
+    import keras
+
+    features = keras.layers.ReLU(name="feature_relu")(model.outputs[0])
+    return keras.Model(model.inputs[0], features, name=model.name)
 
 
 def as_network(backbone):
@@ -67,13 +76,32 @@ def keras_network(model, *, head=(), words="", **others):
       head: tensors on which `clusters` depends as well.
       words: str, what else that depends on.
       **others: attributes of `Network`.
+
+    Raises:
+      ValueError: if a weight is not finite.
     """
+    check_weights(model)
     return Network(
         lambda images: model(images, training=False),
         digest=_digest(model, head, words),
         keras_model=lambda: model,
         **others,
     )
+
+
+def check_weights(model):
+    """Refuses a model that has diverged.
+
+    Its features do not always tell: a convolution and its ReLU in one kernel of
+    a CPU turn NaN into 0.
+    """
+    for weight in model.weights:
+        if not np.isfinite(weight.numpy()).all():
+            raise ValueError(
+                "weights must be finite. Received: NaN or infinity in "
+                f"{weight.path} of the network. The training has diverged: "
+                "lower learning_rate, or evaluate an older checkpoint."
+            )
 
 
 def _digest(model, head, words):

@@ -2,7 +2,11 @@
 
 import dataclasses
 
-from tfclust.evaluation.classes import check_two_classes, with_classes_of
+from tfclust.evaluation.classes import (
+    check_two_classes,
+    labelled,
+    with_classes_of,
+)
 from tfclust.evaluation.config import EvaluationConfig
 from tfclust.evaluation.network import as_network
 from tfclust.evaluation.protocols.table import PROTOCOLS
@@ -50,12 +54,11 @@ def evaluate(
     """
     config = for_images(config or EvaluationConfig(), test)
     check_sources(config, train, test)
-    test = with_classes_of(train, test)
+    train, test = _with_labels(config, train, test)
+    if answering(config):
+        test = with_classes_of(train, test)
     networks = {name: as_network(of) for name, of in backbones.items()}
-    for protocol in config.protocols:
-        check_network = PROTOCOLS[protocol].check_network
-        if check_network is not None:
-            check_network(config, next(iter(networks.values())), train)
+    check_network(config, next(iter(networks.values())), train)
     results: dict = {}
     for name, network in networks.items():
         if config.feature_relu:
@@ -79,6 +82,20 @@ def evaluate(
                 done(name, protocol, subject, figures)
     _add_verdicts(config.protocols, results)
     return results
+
+
+def check_network(config, network, train):
+    """Raises ValueError if a network lacks what a protocol looks at.
+
+    Args:
+      config: `EvaluationConfig`, from `for_images`.
+      network: `Network`.
+      train: `data.Source`, or None.
+    """
+    for protocol in config.protocols:
+        check = PROTOCOLS[protocol].check_network
+        if check is not None:
+            check(config, network, train)
 
 
 def for_images(config, source):
@@ -133,6 +150,7 @@ def check_sources(config, train, test):
     """
     check_source(config, "test_data", test)
     check_source(config, "train_data", train)
+    train, test = _with_labels(config, train, test)
     if not learning(config):
         return
     shared = test.num_shared(train)
@@ -143,7 +161,8 @@ def check_sources(config, train, test):
     needed = any(PROTOCOLS[name].labels for name in learning(config))
     if needed and train.labels is not None:
         check_two_classes(train)
-    with_classes_of(train, test)  # raises
+    if answering(config):
+        with_classes_of(train, test)  # raises
     for name in config.protocols:
         check = PROTOCOLS[name].check
         if check is not None:
@@ -185,7 +204,8 @@ def check_source(config, argument, source):
             )
         check_test = PROTOCOLS[protocol].check_test
         if argument == "test_data" and check_test is not None:
-            check_test(config, source)
+            judges = PROTOCOLS[protocol].judges
+            check_test(config, labelled(argument, source) if judges else source)
 
 
 def _can_tell(protocol, source):
@@ -198,6 +218,25 @@ def _can_tell(protocol, source):
 def learning(config):
     """The protocols asked for that learn from training images."""
     return [name for name in config.protocols if PROTOCOLS[name].learns]
+
+
+def judging(config):
+    """The protocols asked for that compare with labels of any kind."""
+    return [name for name in config.protocols if PROTOCOLS[name].judges]
+
+
+def _with_labels(config, train, test):
+    """Both without images that have no label, where these would be a class."""
+    if answering(config):
+        train = labelled("train_data", train)
+    if judging(config):
+        test = labelled("test_data", test)
+    return train, test
+
+
+def answering(config):
+    """Those of `learning` that tell the classes of test images by it."""
+    return [name for name in learning(config) if PROTOCOLS[name].answers]
 
 
 def _short(protocol, figures):

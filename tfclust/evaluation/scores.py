@@ -1,9 +1,10 @@
 """From scores of classes to figures: top-1, top-5, mean average precision."""
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, top_k_accuracy_score
+from sklearn.metrics import precision_recall_curve
 
-from tfclust.evaluation.intervals import of_figures, of_share
+from tfclust.evaluation.intervals import of_figures, of_shares
+from tfclust.evaluation.rows import num_bad
 from tfclust.evaluation.targets import UNKNOWN
 from tfclust.ops.average_precision import area_below, eleven_points
 
@@ -25,12 +26,7 @@ def figures(scores, targets, *, resamples=0, seed=0):
       ValueError: if a score is not finite.
     """
     scores = np.asarray(scores)
-    bad = int((~np.isfinite(scores)).any(axis=1).sum())
-    if bad:
-        raise ValueError(
-            f"scores must be finite. Received: NaN or infinity for {bad} of "
-            f"{len(scores)} test images. Lower the learning rates."
-        )
+    check_finite(scores)
     if targets.are_sets:
         return {
             **mean_average_precision(scores, targets.test),
@@ -40,19 +36,42 @@ def figures(scores, targets, *, resamples=0, seed=0):
     return top_shares(scores[rows], targets.test[rows])
 
 
+def check_finite(scores):
+    """Refuses scores `[Q, C]` of which NaN would make an answer."""
+    bad = num_bad(scores)
+    if bad:
+        raise ValueError(
+            f"scores must be finite. Received: NaN or infinity for {bad} of "
+            f"{len(scores)} test images. Lower the learning rates."
+        )
+
+
 def top_shares(scores, classes):
-    """`top1` with its interval, and `top5` if there are more than five classes.
+    """`top1`, and `top5` if there are more than five classes; with intervals.
 
     Args:
       scores: `[Q, C]`. classes: int `[Q]`, positions in C.
     """
-    every = np.arange(scores.shape[1])
     found: dict = {"top1": float(np.mean(scores.argmax(axis=1) == classes))}
-    found["top1_interval"] = of_share(found["top1"], len(classes))
-    if len(every) > 5:
-        share = top_k_accuracy_score(classes, scores, k=5, labels=every)
-        found["top5"] = float(share)
-    return found
+    top5 = top5_share(scores, np.arange(scores.shape[1]), classes)
+    if top5 is not None:
+        found["top5"] = top5
+    return found | of_shares(found, found, len(classes))
+
+
+def top5_share(scores, classes, labels):
+    """Share of images whose label is among the five best; of equal, the first.
+
+    Args:
+      scores: `[Q, C]`. classes: `[C]`, what the columns are. labels: `[Q]`.
+
+    Returns:
+      float, or None for five classes or fewer.
+    """
+    if len(classes) <= 5:
+        return None
+    five = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    return float(np.mean((classes[five] == labels[:, None]).any(axis=1)))
 
 
 def mean_average_precision(scores, sets):

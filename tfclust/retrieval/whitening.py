@@ -21,6 +21,27 @@ class Whitening:
         return (rows - self.mean) @ self.components
 
 
+def check_others(argument, source, searched):
+    """Refuses to learn whitening from images that are searched.
+
+    Args:
+      argument: str, which gave `source`.
+      source: `data.Source` to learn from.
+      searched: `data.Source` of photos or of queries.
+
+    Raises:
+      ValueError: if they share an image.
+    """
+    shared = searched.num_shared(source)
+    if shared:
+        raise ValueError(
+            f"{argument} must hold other images than those that are searched, "
+            f"by the papers' rule. Received: {argument}={source.uri}, with "
+            f"{shared} of the {searched.num_images} images of {searched.uri}. "
+            "Give the photos of another set."
+        )
+
+
 class Learner:
     """Collects sums; memory does not grow with the number of rows."""
 

@@ -10,6 +10,7 @@
     skipped.txt           images left out, and why
     evaluation.json       figures of `tfclust.evaluate`
     evaluation_filters.html  its page of filters
+    evaluation_so_far.json  its figures until it ended early
     report.html           the page of `tfclust.report`
     clusters.csv          the cluster of each image; `tfclust.cluster`
     clusters.json         names, sizes and exemplars of the clusters
@@ -32,6 +33,7 @@ FEATURES = "features"  # in the cache, by what they are computed from
 SKIPPED = "skipped.txt"
 EVALUATION = "evaluation.json"
 FILTERS = "filters.html"  # after the name of the figures
+SO_FAR = "so_far.json"  # likewise
 REPORT = "report.html"
 CLUSTERS = "clusters.csv"
 CLUSTERS_FILE = "clusters.json"

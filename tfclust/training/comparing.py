@@ -6,10 +6,11 @@ from tfclust import data, evaluation, saved_model
 from tfclust.evaluation.intervals import RESAMPLES
 from tfclust.runs import folder
 from tfclust.runtime import files, folders, quiet
-from tfclust.training import measuring
+from tfclust.training import figures_file, measuring, unseen
 
 SUPERVISED = "supervised"
 _LEARNS_FROM_LABELS = "fixed_labels"
+_UNTRAINED = "untrained"
 
 
 def compare(command, config, say=None, done=None):
@@ -46,6 +47,17 @@ def compare(command, config, say=None, done=None):
     first = next(iter(trained.values()))
     train, test = measuring.open_labelled(command, config, first.recipe, say)
     config = evaluation.for_images(config, test)
+    for name, path in paths.items():
+        unseen.check_unseen(
+            path,
+            trained[name].recipe,
+            config,
+            test,
+            measuring.cache_of(command.cache_dir, _run_of(path)),
+            say,
+        )
+    for of in trained.values():
+        evaluation.check_network(config, of.network, train)
     results: dict = {}
     for name, groups in _groups(trained, config.baselines):
         of = trained[name]
@@ -67,14 +79,32 @@ def compare(command, config, say=None, done=None):
 
 
 def named(command):
-    """`{name: path}` of what is compared, by short names that differ."""
+    """`{name: path}` of what is compared, by short names that differ.
+
+    By whole paths where two folders have one name, or that of a baseline.
+
+    Raises:
+      ValueError: if a folder is given twice.
+    """
     paths = [folders.expanded(path) for path in command.compare]
-    short = [path.resolve().name for path in paths]
-    if len(set(short)) < len(short):
-        short = [str(path) for path in command.compare]
-    found = dict(zip(short, paths, strict=True))
+    whole = [str(path.resolve()) for path in paths]
+    names = [path.resolve().name for path in paths]
+    reserved = {*evaluation.BASELINES, SUPERVISED}
+    taken = any(
+        name in reserved or name.startswith(f"{_UNTRAINED} ") for name in names
+    )
+    if taken or len(set(names)) < len(names):
+        names = whole
+    found = dict(zip(names, paths, strict=True))
     if command.supervised:
         found[SUPERVISED] = folders.expanded(command.supervised)
+        whole.append(str(found[SUPERVISED].resolve()))
+    twice = [path for path in whole if whole.count(path) > 1]
+    if twice:
+        raise ValueError(
+            "compare and supervised must name each folder once. Received: "
+            f"{twice[0]}, {len(twice)} times. Leave one out."
+        )
     return found
 
 
@@ -102,7 +132,7 @@ def write(results, output):
     Returns:
       list of the paths written.
     """
-    measuring.write_json(output, results)
+    figures_file.write_json(output, results)
     texts = {
         ".md": evaluation.markdown(results) + "\n",
         ".csv": evaluation.csv_text(results),
@@ -136,7 +166,7 @@ def _opened(name, path):
 
 def _check_recipes(trained, config):
     without = [name for name, of in trained.items() if of.recipe is None]
-    if without and "untrained" in config.baselines:
+    if without and _UNTRAINED in config.baselines:
         raise ValueError(
             "the baseline untrained needs the recipe of each training. "
             f"Received: none in {', '.join(without)}. Give "
@@ -150,15 +180,15 @@ def _groups(trained, baselines):
 
     seen: set = set()
     for number, (name, of) in enumerate(trained.items()):
-        wanted = baselines if not number else {"untrained"} & set(baselines)
+        wanted = baselines if not number else {_UNTRAINED} & set(baselines)
         group = networks.with_baselines(of, wanted)
         group = {name: group.pop("trained"), **group}
-        untrained = group.get("untrained")
+        untrained = group.get(_UNTRAINED)
         if untrained is not None:
             if untrained.digest in seen:
-                del group["untrained"]
+                del group[_UNTRAINED]
             elif seen:
-                group[f"untrained {name}"] = group.pop("untrained")
+                group[f"{_UNTRAINED} {name}"] = group.pop(_UNTRAINED)
             seen.add(untrained.digest)
         yield name, group
 

@@ -4,13 +4,11 @@ Here are the choice of images, and the training's recipe as the default for what
 the command leaves out; the protocols are in `evaluation`.
 """
 
-import json
-
 from tfclust import data, evaluation, saved_model
 from tfclust.runs import folder
 from tfclust.runs.config import RunConfig
-from tfclust.runtime import files, folders, quiet
-from tfclust.training import few_labels
+from tfclust.runtime import folders, quiet
+from tfclust.training import few_labels, figures_file, unseen
 
 
 def measure(command, config, say=None, done=None):
@@ -39,7 +37,7 @@ def measure(command, config, say=None, done=None):
         trained = networks.of_run(command.workdir)
     else:
         trained = networks.of_saved_model(command.saved_model)
-    output = output_path(command)
+    output = figures_file.path_of(command)
     # Refused before images are opened, which may take minutes.
     if "untrained" in config.baselines and trained.recipe is None:
         raise ValueError(
@@ -49,19 +47,29 @@ def measure(command, config, say=None, done=None):
             "--baselines=pixels,colours."
         )
     train, test = open_labelled(command, config, trained.recipe, say)
-    results = evaluation.evaluate(
-        networks.with_baselines(trained, config.baselines),
-        train,
-        test,
+    config = evaluation.for_images(config, test)
+    unseen.check_unseen(
+        command.workdir or command.saved_model,
+        trained.recipe,
         config,
-        image_size=trained.image_size,
-        resize_size=trained.resize_size,
-        say=say,
-        store=store(command.cache_dir, command.workdir, config, say),
-        done=done,
+        test,
+        cache_of(command.cache_dir, command.workdir),
+        say,
     )
-    if output is not None:
-        write_json(output, results)
+    with figures_file.so_far(output, say, done) as done:
+        results = evaluation.evaluate(
+            networks.with_baselines(trained, config.baselines),
+            train,
+            test,
+            config,
+            image_size=trained.image_size,
+            resize_size=trained.resize_size,
+            say=say,
+            store=store(command.cache_dir, command.workdir, config, say),
+            done=done,
+        )
+        if output is not None:
+            figures_file.write_json(output, results)
     return results
 
 
@@ -73,13 +81,22 @@ def store(cache_dir, workdir, config, say):
       config: `EvaluationConfig`.
       say: as in `FeatureStore`.
     """
-    parent = cache_dir and folders.expanded(cache_dir)
-    if not parent and workdir:
-        parent = folders.expanded(workdir) / folder.CACHE
+    parent = cache_of(cache_dir, workdir)
     limit = round(config.feature_cache_gb * 1e9)
     if not parent or not limit:
         return None
-    return evaluation.FeatureStore(parent / folder.FEATURES, limit, say)
+    features = folders.expanded(parent) / folder.FEATURES
+    return evaluation.FeatureStore(features, limit, say)
+
+
+def cache_of(cache_dir, workdir):
+    """The folder of what need not be computed again, or "" for none.
+
+    Args: as those of `store`.
+    """
+    if cache_dir or not workdir:
+        return cache_dir
+    return str(folders.expanded(workdir) / folder.CACHE)
 
 
 def _check_paths(command):
@@ -117,19 +134,17 @@ def open_labelled(command, config, recipe, say=None):
     max_images = command.max_images
     if max_images is None and train_uri == run.data:
         max_images = run.max_images
-    cache = command.cache_dir or run.cache_dir
-    if not cache and command.workdir:
-        cache = str(folders.expanded(command.workdir) / folder.CACHE)
+    cache = cache_of(command.cache_dir or run.cache_dir, command.workdir)
 
-    def opened(argument, uri, max_images=None):
+    def opened(argument, uri, **knobs):
         if not uri:
             return None
         source = data.open_source(
             uri,
-            max_images=max_images,
             cache_dir=cache or None,
             max_bad_share=run.max_bad_share,
             argument=argument,
+            **knobs,
         )
         if source.is_stream:
             raise ValueError(
@@ -153,11 +168,17 @@ def open_labelled(command, config, recipe, say=None):
         if not evaluation.learning(config):
             return None, test
     given = "train_data" if command.train_data else "data"
-    train = opened(given, train_uri, max_images)
+    knobs: dict = {"max_images": max_images}
+    judged = evaluation.learning(config) and not evaluation.answering(config)
+    if judged and train_uri == run.data:
+        # What is judged is the training: the images that it saw.
+        knobs |= {"class_shares": run.class_shares, "imbalance": run.imbalance}
+    train = opened(given, train_uri, **knobs)
     if not test_uri:
         config = _for_images(config, train, say)
         train, test = _held_out(config, train, say)
-    train = few_labels.chosen(command, config, train, output_path(command), say)
+    output = figures_file.path_of(command)
+    train = few_labels.chosen(command, config, train, output, say)
     evaluation.check_sources(config, train, test)
     return train, test
 
@@ -189,36 +210,3 @@ def _held_out(config, source, say):
             f"out to test on, {test.num_images} of {source.num_images}."
         )
     return train, test
-
-
-def output_path(command):
-    """Where the figures are written, or None; refuses bad paths.
-
-    The folder is made if it is missing, and tried.
-
-    Args:
-      command: `tfclust.evaluate.EvaluateConfig`.
-    """
-    if command.output:
-        path = folders.expanded(command.output)
-    elif command.workdir:
-        workdir = folders.expanded(command.workdir)
-        path = workdir / folder.EVALUATION
-    else:
-        return None
-    if path.is_dir():
-        raise ValueError(
-            f"output must be a file. Received: the folder {path}. Try "
-            f"{path / folder.EVALUATION}."
-        )
-    folders.writable("output", path.parent, given=path)
-    return path
-
-
-def write_json(path, results):
-    """Writes `results` to `path`, as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    way_out = "An older file is unchanged. Make room, or give another output."
-    words = json.dumps(results, indent=2) + "\n"
-    with folders.writing(f"the figures in {path}", way_out):
-        files.write_text(path, words)

@@ -68,12 +68,16 @@ def of_saved_model(path):
         def clusters(images):
             return signature(images=images)["cluster"]
 
+    @functools.cache
+    def graph():
+        model = saved_model.load_graph(loaded.path).backbone
+        evaluation.check_weights(model)
+        return model
+
     network = Network(
         lambda images: loaded.model(images, training=False),
         digest=_of_files(loaded.path),
-        keras_model=functools.cache(
-            lambda: saved_model.load_graph(loaded.path).backbone
-        ),
+        keras_model=graph,
         clusters=clusters,
     )
     return Trained(

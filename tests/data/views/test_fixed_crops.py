@@ -1,7 +1,9 @@
 """Crops of one scale: a place in the resized square, mirrored or not."""
 
 import numpy as np
+import pytest
 
+from tests.support import image_files
 from tfclust import data
 
 
@@ -53,6 +55,24 @@ def test_crops_lie_anywhere_in_the_square_and_are_fresh_each_epoch():
     assert 22 < sum(mirrored for *_, mirrored in both) < 58
     changed = sum(places[0][i] != places[1][i] for i in range(40))
     assert changed > 25
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_lost_image_is_replaced_with_its_index(tmp_path, stored):
+    images = [np.full([6, 6, 3], 20 * i, np.uint8) for i in range(9)]
+    for i, image in enumerate(images):
+        image_files.write(tmp_path, f"{i}.png", image)
+    if not stored:  # images of several sizes are read one by one
+        wide = np.full([6, 7, 3], 180, np.uint8)
+        image_files.write(tmp_path, "9.png", wide)
+    lossy = data.open_source(f"folder:{tmp_path}")
+    (tmp_path / "4.png").unlink()
+    fixed = data.FixedCrops(lossy, image_size=4, resize_size=6, batch_size=9)
+
+    crops, index = crops_of(fixed, 0)
+
+    assert "4.png" in lossy.failures and 4 not in index
+    np.testing.assert_array_equal(crops[:, 0, 0, 0], 20 * index)
 
 
 def test_same_seed_repeats_every_crop_and_order():

@@ -125,7 +125,7 @@ def ap(scores, positives, junk):
 
 @pytest.mark.slow
 def test_revisited_protocols_have_their_own_columns(
-    exported, landmarks, tmp_path, capsys
+    exported, classes, landmarks, tmp_path, capsys
 ):
     truth = tmp_path / "gnd.json"
     names = [f"p{i}" for i in range(1, 6)]
@@ -139,7 +139,7 @@ def test_revisited_protocols_have_their_own_columns(
         "ground_truth": truth,
         "pooling": "gem",
         "longer_side": SIDE,
-        "whiten_images": landmarks / "images",
+        "whiten_images": classes,
         "whiten_width": 3,
         "baselines": "pixels",
     }
@@ -224,6 +224,21 @@ def test_ground_truth_of_other_images_is_refused(
     write_query(tmp_path / "box", "x", "p0 70 0 90 9", ["p1"])
     line = refusal(capfd, "evaluate", ground_truth=tmp_path / "box", **given)
     assert "must be left, top, right, bottom within 60 x 30" in line
+
+
+def test_whitening_is_not_learnt_from_what_is_searched(
+    exported, landmarks, tmp_path, capfd
+):
+    write_query(tmp_path / "truth", "x", "p0 0 0 9 9", ["p1"])
+    line = refusal(
+        capfd,
+        "evaluate",
+        saved_model=exported,
+        images=landmarks / "images",
+        ground_truth=tmp_path / "truth",
+        whiten_images=landmarks / "images",
+    )
+    assert "whiten_images must hold other images than those that" in line
 
 
 RECIPES = sorted((ROOT / "export/retrieval/configs").glob("*.flags"))

@@ -66,7 +66,12 @@ class FixedCrops:
             elements, lambda element: {**element, "mask": whole}
         )
         batches = passes.batches_of(
-            self._source, elements, rows, self._cut, self._square
+            self._source,
+            elements,
+            rows,
+            self._cut,
+            self._square,
+            keep_index=False,
         )
         steps = tf.data.Dataset.range(before, before + self.steps_per_epoch)
         return parallel.map_plainly(

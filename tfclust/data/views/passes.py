@@ -253,8 +253,13 @@ def batches_of(
     *,
     keep=False,
     cut=centred,
+    keep_index=True,
 ):
-    """`{"images", "index", "mask"}` for elements of `pass_over_all`."""
+    """`{"images", "index", "mask"}` for elements of `pass_over_all`.
+
+    `keep_index`: whether `index` stays the row's own if another image is read
+    instead, as a pass over all needs it; a label must be that of the other.
+    """
 
     def finished(batches):
         return parallel.finished(batches.cache() if keep else batches)
@@ -277,6 +282,7 @@ def batches_of(
         def cut_rows(kept, wanted):
             index = pipeline.first_present(wanted, source.missing)
             images = tf.gather(store, index)[:, 1:-1, 1:-1]
+            kept = kept if keep_index else {**kept, "index": index}
             return {**kept, "images": cut(images, resize_size, image_size)}
 
         return finished(parallel.map_batches(elements, cut_rows))
@@ -284,6 +290,7 @@ def batches_of(
     def cut_image(kept, wanted):
         data, choice = source.fetch(wanted)
         image = source.fetched(data, wanted[choice])
+        kept = kept if keep_index else {**kept, "index": wanted[choice]}
         return {**kept, "images": cut(image, resize_size, image_size)}
 
     images = parallel.map_images(elements.unbatch(), cut_image)

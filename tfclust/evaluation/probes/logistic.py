@@ -18,6 +18,7 @@ import scipy.special
 import tensorflow as tf
 
 from tfclust.evaluation.rows import checked_rows
+from tfclust.evaluation.scores import top5_share
 
 # Strong to weak, each fit starting from the one before; the next is tried as
 # long as the held-out loss falls.
@@ -29,9 +30,13 @@ _WIDEST_ROTATION = 4096
 
 
 class LogisticResult(NamedTuple):
-    """Share classified right, the penalty chosen, the class of each `[Q]`."""
+    """Shares classified right, the penalty chosen, the class of each `[Q]`.
+
+    top5 is None for five classes or fewer.
+    """
 
     top1: float
+    top5: float | None
     penalty: float
     predictions: np.ndarray
 
@@ -100,7 +105,8 @@ def logistic_regression(
     scores = logits(weights, test_rows)  # [Q, C]
     predictions = classes[scores.argmax(axis=1)]
     top1 = float(np.mean(predictions == test_labels))
-    return LogisticResult(top1, penalty, predictions)
+    top5 = top5_share(scores, classes, test_labels)
+    return LogisticResult(top1, top5, penalty, predictions)
 
 
 def fit(

@@ -129,6 +129,7 @@ PROTOCOL = Protocol(
     columns=columns,
     words="a page of filters and the images that excite them",
     labels=False,
+    judges=False,
     default_for=(),
     check_network=check_network,
 )

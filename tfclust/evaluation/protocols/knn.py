@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfclust.evaluation import verdict
-from tfclust.evaluation.intervals import of_share
+from tfclust.evaluation.intervals import of_shares
 from tfclust.evaluation.protocols.record import Column, Protocol
 from tfclust.evaluation.rows import chance_of, checked_rows
 from tfclust.options import check, option
@@ -223,13 +223,13 @@ def run(subject, config):
     num_images = subject.test.num_images
     figures = {
         "top1": result.top1,
-        "top1_interval": of_share(result.top1, num_images),
         **chance_of(subject.test.labels),
         "num_neighbors": first[0],
         "temperature": first[1],
     }
     if result.top5 is not None:
         figures["top5"] = result.top5
+    figures |= of_shares(figures, ("top1", "top5"), num_images)
     if config.knn_pca is not None:
         figures["pca_width"] = config.knn_pca
     if others:
@@ -237,7 +237,7 @@ def run(subject, config):
     for setting, other in others:
         name = _figure(*setting)
         figures[name] = other.top1
-        figures[f"{name}_interval"] = of_share(other.top1, num_images)
+        figures |= of_shares(figures, (name,), num_images)
     return figures
 
 

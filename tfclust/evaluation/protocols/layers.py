@@ -9,9 +9,9 @@ probe of 6 x 6 windows with batch norm.
 
 import dataclasses
 
-from tfclust.evaluation.intervals import of_share
-from tfclust.evaluation.protocols.linear import figures_of
-from tfclust.evaluation.protocols.record import Column, Protocol
+from tfclust.evaluation.intervals import of_shares
+from tfclust.evaluation.protocols.linear import columns_of, figures_of
+from tfclust.evaluation.protocols.record import Protocol
 from tfclust.evaluation.rows import chance_of
 from tfclust.options import check, option
 
@@ -50,9 +50,8 @@ def run(subject, config):
     for name, result in found.items():
         for figure, value in figures_of(result, config).items():
             figures[f"{name}_{figure}"] = value
-        figures[f"{name}_top1_interval"] = of_share(
-            result.top1, subject.test.num_images
-        )
+        shares = f"{name}_top1", f"{name}_top5"
+        figures |= of_shares(figures, shares, subject.test.num_images)
     return figures | chance_of(subject.test.labels)
 
 
@@ -129,30 +128,16 @@ def check_network(config, network, train):
 
 
 def columns(figures):
-    """Top-1 of each layer, then top-5."""
-    names = figures["layers"]
-    top1 = [
-        Column(
-            f"linear probe of {name}, top-1 %",
-            f"{name}_top1",
-            percent=True,
-            short=name,
-            chance="chance",
+    """Top-1 of each layer, then top-5 and the best epochs'."""
+    found = [
+        column
+        for name in figures["layers"]
+        for column in columns_of(
+            f"linear probe of {name}", figures, f"{name}_", short=name
         )
-        for name in names
     ]
-    top5 = [
-        Column(
-            f"linear probe of {name}, top-5 %",
-            f"{name}_top5",
-            percent=True,
-            said=False,
-            chance="top5_chance",
-        )
-        for name in names
-        if f"{name}_top5" in figures
-    ]
-    return (*top1, *top5)
+    last = [column for column in found if not column.said]
+    return (*(column for column in found if column.said), *last)
 
 
 PROTOCOL = Protocol(

@@ -30,29 +30,32 @@ def run(subject, config):
         subject.network.pseudo_labels.rows,
         subject.train.labels,
         seed=config.evaluation_seed,
+        resamples=config.bootstrap_resamples or 0,
     )
 
 
-def evaluate_pseudo_labels(rows, labels, *, seed=0):
+def evaluate_pseudo_labels(rows, labels, *, seed=0, resamples=0):
     """The mean agreement of heads with labels.
 
     Args:
       rows: int `[N, H]`, -1 where none is known, which does not count.
-      labels: int `[N]`.
-      seed: int, of the chance levels.
+      labels: int `[N]`, likewise.
+      seed: int, of the chance levels and the draws.
+      resamples: int, draws of the images for intervals.
 
     Returns:
-      dict of `agreement.Agreement`'s figures, with num_clusters (in use, mean
-      over heads), num_heads and unassigned (share of images).
+      dict of `agreement.Agreement`'s figures and their intervals, with
+      num_clusters (in use, mean over heads), num_heads and unassigned (share of
+      images).
 
     Raises:
       ValueError: if a head has labelled no image.
     """
-    known = rows >= 0
+    known = (rows >= 0) & (labels >= 0)[:, None]
     if not known.any(axis=0).all():
         raise ValueError(
-            "pseudo-labels need an image that was seen. Received: none in a "
-            f"head, of {len(rows)} images. Train for an epoch first."
+            "pseudo-labels need a labelled image that was seen. Received: "
+            f"none in a head, of {len(rows)} images. Train for an epoch first."
         )
     heads = [
         agreement.agreement(labels[seen], column[seen], seed)
@@ -63,8 +66,12 @@ def evaluate_pseudo_labels(rows, labels, *, seed=0):
         for column, seen in zip(rows.T, known.T, strict=True)
     ]
     means = agreement.Agreement(*np.mean(heads, axis=0).tolist())
+    known_labels = labels >= 0
     return {
         **means._asdict(),
+        **agreement.interval_figures(
+            labels[known_labels], rows[known_labels], resamples, seed
+        ),
         "num_clusters": float(np.mean(counts)),
         "num_heads": len(heads),
         "unassigned": float(1 - known.mean()),
@@ -87,7 +94,9 @@ def check_network(config, network, train):
             "the protocol pseudo_labels needs all images of the training, as "
             f"it saw them. Received: {train.num_images} of {train.uri}, for "
             f"{len(pseudo_labels.rows)} labels. Leave train_data and "
-            "max_images out and give other images in test_data, or leave "
+            "max_images out and give other images in test_data; after a run "
+            "with imbalance or class_shares, ask for pseudo_labels without "
+            "protocols that learn from all images, such as knn. Or leave "
             "pseudo_labels out of protocols."
         )
 
@@ -105,6 +114,7 @@ PROTOCOL = Protocol(
     learns=True,
     columns=columns,
     words="agreement of a run's pseudo-labels with labels",
+    answers=False,
     default_for=(),
     check_network=check_network,
 )

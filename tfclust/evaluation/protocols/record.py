@@ -28,10 +28,12 @@ class Protocol(NamedTuple):
         knobs of `Config` among its own; returns a dict of figures for JSON.
       Config: frozen dataclass of its knobs. They become flags of one command,
         so their names must differ from those of other protocols' knobs.
-      learns: whether it learns from training images.
+      learns: whether it learns from training images, or judges them.
       columns: function of what `run` returned -> its `Column`s, the most
         important first.
       words: what it measures, for `--help`.
+      answers: whether it tells the classes of test images by those of training
+        images, which must then have them all.
       check: function of the `EvaluationConfig`, the training `data.Source` and
         the one to measure on that raises ValueError if they do not fit
         together; None if nothing can be wrong with them. Called before any
@@ -39,6 +41,7 @@ class Protocol(NamedTuple):
       check_test: as check, of the `data.Source` to measure on alone, which is
         opened first.
       labels: whether it needs labels.
+      judges: whether it compares with labels of any kind, or classes.
       label_sets: whether these may be several an image.
       default_for: the kinds of images on which it is measured where no
         protocols are named: "labels", "label sets", "masks", "no labels"; none
@@ -55,8 +58,10 @@ class Protocol(NamedTuple):
     learns: bool
     columns: Callable
     words: str
+    answers: bool = True
     check: Callable | None = None
     labels: bool = True
+    judges: bool = True
     label_sets: bool = False
     default_for: tuple[str, ...] = ("labels",)
     check_network: Callable | None = None

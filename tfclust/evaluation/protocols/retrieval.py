@@ -7,6 +7,7 @@ features, or regions of a layer's map of the whole photo, summed.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -139,11 +140,14 @@ def _by_regions(backbone, config):
 
 
 def _whiten_source(config):
+    uri = config.retrieval_whiten_images
+    return _opened(uri) if uri else None
+
+
+@functools.lru_cache(maxsize=1)  # the checks and each network ask for it
+def _opened(uri):
     from tfclust import data
 
-    uri = config.retrieval_whiten_images
-    if not uri:
-        return None
     return data.open_source(uri, argument="retrieval_whiten_images")
 
 
@@ -178,7 +182,7 @@ def check_network(config, network, train):
 
 
 def check_source(config, test):
-    """Refuses test images without labels, and without ground truth."""
+    """Refuses test images without truth, or that whitening would learn."""
     from tfclust.runtime import folders
 
     if config.retrieval_ground_truth:
@@ -195,6 +199,11 @@ def check_source(config, test):
             "folders, or --retrieval_ground_truth, or leave retrieval out of "
             "protocols."
         )
+    learnt_from = _whiten_source(config)
+    if learnt_from is not None:
+        from tfclust.retrieval import whitening
+
+        whitening.check_others("retrieval_whiten_images", learnt_from, test)
 
 
 def columns(figures):

@@ -192,6 +192,7 @@ PROTOCOL = Protocol(
     columns=columns,
     words="stability of clusters over crops, without labels",
     labels=False,
+    judges=False,
     default_for=("no labels",),
     verdict=verdict,
 )
