@@ -19,7 +19,7 @@ from tfclust.data import check_uri
 from tfclust.options import option
 from tfclust.runtime import progress, quiet, terminal
 
-_REQUEST_BYTES = 64 << 20  # of the images in one request, about
+_REQUEST_BYTES = 64 << 20  # of the images in one request, and of one more
 _FILES = "object"
 _NAMES = 3  # of a row that are printed
 
@@ -59,9 +59,10 @@ class ClientConfig:
         5, "Further tries of a request that may succeed later.", lower=0
     )
     max_image_bytes: int = option(
-        32 << 20, "An image of more bytes is not sent; its row says so.",
+        32 << 20,
+        "An image whose file has more bytes is not sent; its row says so.",
         lower=1,
-    )  # fmt: skip
+    )
     restart: bool = option(
         False, "Throw away what is in output, or begun for it."
     )
@@ -132,13 +133,11 @@ def _send(server, config, target, kept):
         terminal.say(
             f"Continues after {kept.done:,} of {len(pictures):,} images."
         )
-    batches = [
-        batch
-        for batch in pictures.batches(config.batch_size, _REQUEST_BYTES)
-        if batch[0] >= kept.done
-    ]
+    batches = pictures.batches(config.batch_size, kept.done)
     patience = sending.Patience(config.deadline, config.retries)
-    sender = sending.Sender(server, target, patience, pictures)
+    sender = sending.Sender(
+        server, target, patience, pictures, request_bytes=_REQUEST_BYTES
+    )
     begin, first = time.monotonic(), None
     with progress.line("Sending", len(pictures), kept.done) as line:
         try:

@@ -79,11 +79,13 @@ class Sender:
       transport: as `transport.connect` returns it.
       target: `Target`. patience: `Patience`.
       pictures: `Pictures`.
+      request_bytes: int, of the images in a request; one more may pass it.
     """
 
-    def __init__(self, transport, target, patience, pictures):
+    def __init__(self, transport, target, patience, pictures, *, request_bytes):
         self._transport, self._target = transport, target
         self._patience, self._pictures = patience, pictures
+        self._request_bytes = request_bytes
         self._shapes: dict[str, tuple] = {}  # of rows that had an answer
 
     def all_rows(self, batches, concurrency):
@@ -109,15 +111,20 @@ class Sender:
             pool.shutdown(cancel_futures=True)
 
     def rows(self, batch):
-        """The `Rows` of one batch."""
-        data, status = [], []
+        """The `Rows` of one batch, in one request or, of large files, more."""
+        data: list[bytes] = []
+        answers: list = []
+        status: list[str] = []
         for position in batch:
             try:
                 data.append(self._pictures.encoded(position))
                 status.append(_OK)
             except Unsendable as reason:
                 status.append(f"not sent: {reason}")
-        answers = self._answers(data) if data else []
+            if sum(map(len, data)) >= self._request_bytes:
+                answers += self._answers(data)
+                data = []
+        answers += self._answers(data) if data else []
         sent = iter(answers)
         whole = [next(sent) if s == _OK else s for s in status]
         return self._joined(batch, whole)

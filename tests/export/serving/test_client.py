@@ -104,6 +104,28 @@ def test_every_image_has_its_own_answer_in_npz(
     assert "--restart" in capsys.readouterr().err
 
 
+def test_the_limit_of_bytes_is_the_files(server, tmp_path):
+    """A turned photo is sent as PNG, which has many times as many."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photo = encoded(noise, "JPEG", exif=turned, quality=50)
+    assert len(encoded(noise)) > 3 * len(photo)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "photo.jpg").write_bytes(photo)
+    (folder / "longer.jpg").write_bytes(photo + b"\0")
+    assert status(
+        f"--url={server.grpc_url}", f"--model={MODEL}",
+        f"--images=folder:{folder}", f"--output={tmp_path}/f.npz",
+        f"--max_image_bytes={len(photo)}",
+    ) == 0  # fmt: skip
+    with np.load(tmp_path / "f.npz") as found:
+        told = dict(zip(found["name"], found["status"], strict=True))
+    assert told["photo.jpg"] == "ok"
+    assert told["longer.jpg"].startswith(f"not sent: {len(photo) + 1:,} bytes")
+
+
 def test_parquet_has_the_rows_of_npz(server, photos, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     both = []

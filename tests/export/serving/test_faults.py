@@ -24,17 +24,17 @@ PATIENCE = sending.Patience(deadline=5, retries=3)
 
 
 class Pictures:
-    """Image i is its number in words."""
+    """Image i is its number in `length` digits."""
 
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, count, length=3):
+        self.count, self.length = count, length
 
     def encoded(self, position):
-        return str(position).encode()
+        return b"%0*d" % (self.length, position)
 
-    def batches(self, rows):
-        for begin in range(0, self.count, rows):
-            yield range(begin, min(begin + rows, self.count))
+    def batches(self, rows, begin=0):
+        for first in range(begin, self.count, rows):
+            yield range(first, min(first + rows, self.count))
 
 
 class Transport:
@@ -65,9 +65,15 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(sending, "_FIRST_PAUSE", 1e-4)
 
 
+def sender_of(server, pictures, request_bytes=1 << 20):
+    return sending.Sender(
+        server, TARGET, PATIENCE, pictures, request_bytes=request_bytes
+    )
+
+
 def send(server, count=40, batch=8, concurrency=4):
     pictures = Pictures(count)
-    sender = sending.Sender(server, TARGET, PATIENCE, pictures)
+    sender = sender_of(server, pictures)
     found = list(sender.all_rows(pictures.batches(batch), concurrency))
     status = [s for part in found for s in part.status]
     cluster = np.concatenate([part.columns["cluster"] for part in found])
@@ -85,6 +91,17 @@ def test_a_refused_image_never_costs_the_others(bad):
         assert cluster[i] == (-1 if i in bad else i)
         wanted = "refused: invalid argument: no image" if i in bad else "ok"
         assert status[i] == wanted
+
+
+def test_large_images_are_sent_in_more_requests():
+    """What a turned photo becomes is larger than its file says."""
+    server, pictures = Transport(), Pictures(20, length=100)
+    sender = sender_of(server, pictures, request_bytes=250)
+    found = list(sender.all_rows(pictures.batches(8), 2))
+    cluster = np.concatenate([part.columns["cluster"] for part in found])
+    assert cluster.tolist() == list(range(20))
+    assert max(map(len, server.calls)) == 3
+    assert [part.positions for part in found] == [*pictures.batches(8)]
 
 
 def test_one_bad_image_costs_few_requests():
@@ -181,10 +198,9 @@ def test_a_stopped_client_goes_on_after_the_rows_it_has(tmp_path):
             kept.begin(plan)
             done.append(kept.done)
             pictures = Pictures(40)
-            sender = sending.Sender(server, TARGET, PATIENCE, pictures)
-            batches = [b for b in pictures.batches(8) if b[0] >= kept.done]
+            sender = sender_of(server, pictures)
             try:
-                for part in sender.all_rows(batches, 1):
+                for part in sender.all_rows(pictures.batches(8, kept.done), 1):
                     kept.add(part)
             except ServingError:
                 kept.flush()

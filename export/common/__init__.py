@@ -1,0 +1,1 @@
+"""What more than one consumer of a SavedModel needs."""
