@@ -20,6 +20,7 @@ from tfclust.options import option
 from tfclust.runtime import progress, quiet, terminal
 
 _REQUEST_BYTES = 64 << 20  # of the images in one request, and of one more
+_BUSY_SECONDS = 60  # of pauses: a server that starts again is back by then
 _FILES = "object"
 _NAMES = 3  # of a row that are printed
 
@@ -56,12 +57,13 @@ class ClientConfig:
         60.0, "For one request.", unit="seconds", lower=0.01
     )
     retries: int = option(
-        5, "Further tries of a request that may succeed later.", lower=0
+        5,
+        "Further tries of a request that may succeed later, for a minute or "
+        "more; 0 for none.",
+        lower=0,
     )
     max_image_bytes: int = option(
-        32 << 20,
-        "An image whose file has more bytes is not sent; its row says so.",
-        lower=1,
+        32 << 20, "A file of more bytes is not sent; its row says so.", lower=1
     )
     restart: bool = option(
         False, "Throw away what is in output, or begun for it."
@@ -134,7 +136,8 @@ def _send(server, config, target, kept):
             f"Continues after {kept.done:,} of {len(pictures):,} images."
         )
     batches = pictures.batches(config.batch_size, kept.done)
-    patience = sending.Patience(config.deadline, config.retries)
+    busy = _BUSY_SECONDS if config.retries else 0
+    patience = sending.Patience(config.deadline, config.retries, busy)
     sender = sending.Sender(
         server, target, patience, pictures, request_bytes=_REQUEST_BYTES
     )

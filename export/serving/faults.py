@@ -1,6 +1,7 @@
-"""What can go wrong between a client and a server, in three kinds."""
+"""What can go wrong between a client and a server, in four kinds."""
 
 TRANSIENT = "transient"  # may succeed when it is sent again
+SLOW = "slow"  # no answer in time: the server is busy, or it is too much
 REFUSED = "refused"  # this request, whatever it holds; others may succeed
 FATAL = "fatal"  # every request
 
@@ -10,7 +11,7 @@ class ServingError(RuntimeError):
 
 
 class Fault(Exception):
-    """A request without an answer; `kind` is one of the three."""
+    """A request without an answer; `kind` is one of the four."""
 
     def __init__(self, kind, words):
         # A server's message may hold a trace of many lines.

@@ -2,10 +2,17 @@
 
 import numpy as np
 
-from export.serving.faults import FATAL, REFUSED, TRANSIENT, Fault, ServingError
+from export.serving.faults import (
+    FATAL,
+    REFUSED,
+    SLOW,
+    TRANSIENT,
+    Fault,
+    ServingError,
+)
 from export.serving.transport import checked_answer, described
 
-_TRANSIENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED")
+_TRANSIENT = ("UNAVAILABLE", "ABORTED", "CANCELLED")
 _FATAL = (
     "NOT_FOUND",
     "UNIMPLEMENTED",
@@ -99,6 +106,8 @@ class GrpcTransport:
                 name == "RESOURCE_EXHAUSTED" and not too_large
             ):
                 kind = TRANSIENT
+            elif name == "DEADLINE_EXCEEDED":
+                kind = SLOW
             elif name in _FATAL:
                 kind = FATAL
             raise Fault(kind, f"{_said(name)}: {words}") from error

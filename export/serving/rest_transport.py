@@ -14,7 +14,7 @@ import urllib.parse
 
 import numpy as np
 
-from export.serving.faults import FATAL, REFUSED, TRANSIENT, Fault
+from export.serving.faults import FATAL, REFUSED, SLOW, TRANSIENT, Fault
 from export.serving.transport import (
     DEFAULT_SIGNATURE,
     Column,
@@ -24,8 +24,11 @@ from export.serving.transport import (
     described,
 )
 
-_TRANSIENT = (408, 429, 499, 502, 503, 504)
-_REFUSED = (400, 409, 413, 500)
+_KIND_OF = {
+    **dict.fromkeys((429, 499, 502, 503), TRANSIENT),
+    **dict.fromkeys((408, 504), SLOW),
+    **dict.fromkeys((400, 409, 413, 500), REFUSED),
+}
 _NOT_FOUND = "HTTP 404"
 _BLOCK = 1 << 16
 # KServe's names of types, where NumPy has others.
@@ -130,7 +133,7 @@ class RestTransport:
             status, data = self._exchange(verb, path, body, ends)
         except TimeoutError as error:
             raise Fault(
-                TRANSIENT, f"no answer within {deadline:g} seconds"
+                SLOW, f"no answer within {deadline:g} seconds"
             ) from error
         except (OSError, http.client.HTTPException) as error:
             words = getattr(error, "strerror", None) or repr(error)
@@ -146,11 +149,7 @@ class RestTransport:
             raise _odd(str(words)[:200])
         if status == 200 and "error" not in words:
             return words
-        kind = FATAL
-        if status in _TRANSIENT:
-            kind = TRANSIENT
-        elif status in _REFUSED:
-            kind = REFUSED
+        kind = _KIND_OF.get(status, FATAL)
         why = words.get("error") or words.get("detail") or "without a reason"
         raise Fault(kind, f"HTTP {status}: {why}")
 

@@ -1,8 +1,10 @@
 """Batches of images sent side by side, and what becomes of each image.
 
 A request that may succeed later is sent again, after a growing pause. One that
-the server refuses is cut in two, until the image is found that it refuses: the
-others have their answers. What concerns every request ends the command.
+the server refuses, or does not finish in time, is cut in two, until the image
+is found that it refuses: the others have their answers. What concerns every
+request ends the command, and so does a server that stays too busy: cutting
+would give it more to do, and rows without an answer would stay in the output.
 """
 
 import collections
@@ -16,12 +18,16 @@ import numpy as np
 from export.serving.faults import (
     FATAL,
     REFUSED,
+    SLOW,
     Fault,
     ServingError,
     Unsendable,
 )
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
+# Of images that are each too slow by themselves, without an answer between.
+_MOST_SLOW = 3
+_KEPT = "What has come is kept: the same command continues."
 _STATUS, _OK = "status", "ok"
 
 
@@ -44,7 +50,8 @@ class Patience(NamedTuple):
     """How long a request is tried."""
 
     deadline: float  # seconds for one try
-    retries: int  # further tries
+    retries: int  # further tries, at least
+    seconds: float = 0.0  # of pauses in all, at least
 
 
 class Rows(NamedTuple):
@@ -58,18 +65,27 @@ class Rows(NamedTuple):
 def patiently(call, patience, sleep=time.sleep):
     """`call()`, tried again after a pause while its fault may pass.
 
+    What was too slow is tried again once: each try takes the whole deadline.
+
     Raises:
       Fault: the last one.
     """
-    for attempt in range(patience.retries + 1):
+    paused, attempt = 0.0, 0
+    while True:
         try:
             return call()
         except Fault as fault:
-            if fault.kind in (REFUSED, FATAL) or attempt == patience.retries:
+            if fault.kind in (REFUSED, FATAL):
+                raise
+            slow = fault.kind == SLOW
+            enough = min(1, patience.retries) if slow else patience.retries
+            if attempt >= enough and (slow or paused >= patience.seconds):
                 raise
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
         # Clients that failed together should not come back together.
-        sleep(pause * random.uniform(0.5, 1))
+        pause *= random.uniform(0.5, 1)
+        sleep(pause)
+        paused, attempt = paused + pause, attempt + 1
 
 
 class Sender:
@@ -87,6 +103,7 @@ class Sender:
         self._patience, self._pictures = patience, pictures
         self._request_bytes = request_bytes
         self._shapes: dict[str, tuple] = {}  # of rows that had an answer
+        self._slow = 0  # images in a row that were too slow alone
 
     def all_rows(self, batches, concurrency):
         """Yields `Rows` of each batch, in order.
@@ -142,42 +159,53 @@ class Sender:
         try:
             columns = patiently(ask, self._patience)
         except Fault as fault:
-            self._give_up_if_fatal(fault)
+            self._give_up_on(fault, len(data))
             if len(data) == 1:
                 return [f"refused: {fault}"]
             half = len(data) // 2
             return self._answers(data[:half]) + self._answers(data[half:])
+        self._slow = 0
         return [
             {name: column[i] for name, column in columns.items()}
             for i in range(len(data))
         ]
 
-    def _give_up_if_fatal(self, fault):
-        """Raises unless the fault is the request's alone.
-
-        After the last try of a fault that might have passed, a server that
-        still answers says that it was the request: too slow, or too much.
-        """
+    def _give_up_on(self, fault, count):
+        """Raises unless the fault is that of this request of `count` images."""
         if fault.kind == FATAL:
             raise ServingError(
                 f"the server no longer answers for {self._target}: {fault}. "
-                "What has come is kept: the same command continues."
+                f"{_KEPT}"
             ) from fault
         if fault.kind == REFUSED:
             return
+        why = self._why_silent(count) if fault.kind == SLOW else str(fault)
+        if why:
+            raise ServingError(
+                f"the server does not answer after further tries: {why}. "
+                f"{_KEPT}"
+            ) from fault
+
+    def _why_silent(self, count):
+        """What is wrong with a server that was too slow; empty for nothing.
+
+        One that still describes its model says that the request was too much.
+        """
+        target, deadline = self._target, self._patience.deadline
         try:
             self._transport.describe(
-                self._target.model,
-                self._target.version,
-                None,
-                self._patience.deadline,
+                target.model, target.version, None, deadline
             )
-        except Fault as second:
-            raise ServingError(
-                f"the server does not answer after {self._patience.retries} "
-                f"further tries: {second}. What has come is kept: the same "
-                "command continues."
-            ) from second
+        except Fault as fault:
+            return str(fault)
+        self._slow += count == 1
+        if self._slow < _MOST_SLOW:
+            return ""
+        return (
+            f"{self._slow} images in a row had no answer within {deadline:g} "
+            "seconds each. A longer --deadline, or fewer requests at a time "
+            "(--concurrency), may help"
+        )
 
     def _joined(self, batch, whole):
         status, columns = [], {}

@@ -10,6 +10,7 @@ from export.serving import rows, sending, transport
 from export.serving.faults import (
     FATAL,
     REFUSED,
+    SLOW,
     TRANSIENT,
     Fault,
     ServingError,
@@ -127,6 +128,41 @@ def test_what_may_pass_is_tried_again_and_answered_once():
     assert set(status) == {"ok"} and set(tries.values()) == {4}
 
 
+def test_a_server_that_stays_too_busy_is_not_asked_for_more():
+    """It describes its model all the while, past its queue."""
+
+    def trouble(data):
+        if data[0] >= 16:
+            raise Fault(TRANSIENT, "HTTP 503: the queue is full")
+
+    server = Transport(trouble)
+    with pytest.raises(ServingError, match="queue is full. .*same command con"):
+        send(server, concurrency=1)
+    assert {len(call) for call in server.calls} == {8}  # never in two
+
+
+def test_a_server_that_hangs_ends_the_command_after_few_requests():
+    def trouble(data):
+        raise Fault(SLOW, "no answer within 5 seconds")
+
+    server = Transport(trouble)
+    with pytest.raises(ServingError, match="3 images in a row .* --deadline"):
+        send(server, count=32, batch=32, concurrency=1)
+    # 32, 16, 8, 4, 2, 1, 1, 2, 1, each of them twice.
+    assert len(server.calls) == 2 * 9
+
+
+def test_a_busy_server_has_its_time():
+    pauses = []
+
+    def call():
+        raise Fault(TRANSIENT, "the queue is full")
+
+    with pytest.raises(Fault):
+        sending.patiently(call, sending.Patience(1, 2, 0.5), pauses.append)
+    assert len(pauses) > 2 and sum(pauses[:-1]) < 0.5 <= sum(pauses)
+
+
 def test_pauses_grow_and_are_bounded(monkeypatch):
     monkeypatch.setattr(sending, "_FIRST_PAUSE", 0.1)
     pauses = []
@@ -145,7 +181,7 @@ def test_pauses_grow_and_are_bounded(monkeypatch):
 def test_an_image_that_is_too_slow_is_found_while_the_server_lives():
     def trouble(data):
         if 5 in data:
-            raise Fault(TRANSIENT, "deadline exceeded")
+            raise Fault(SLOW, "deadline exceeded")
 
     status, cluster = send(Transport(trouble), count=16)
     assert status[5] == "refused: deadline exceeded"
@@ -155,7 +191,8 @@ def test_an_image_that_is_too_slow_is_found_while_the_server_lives():
 @pytest.mark.parametrize(
     "kind, alive, words",
     [
-        (TRANSIENT, False, "does not answer after 3 further tries"),
+        (TRANSIENT, False, "does not answer after further tries: gone"),
+        (SLOW, False, "does not answer after further tries: connection refu"),
         (FATAL, True, "no longer answers for mine, version 1"),
     ],
 )

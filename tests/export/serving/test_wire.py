@@ -10,6 +10,7 @@ from export.serving import client, rows, sending, transport
 from export.serving.faults import (
     FATAL,
     REFUSED,
+    SLOW,
     TRANSIENT,
     Fault,
     ServingError,
@@ -103,12 +104,13 @@ def test_a_deadline_ends_a_request(connected, monkeypatch):
     with pytest.raises(Fault) as refused:
         ask(found, target, [encoded(picture())], deadline=0.3)
     held.set()
-    assert refused.value.kind == TRANSIENT
+    assert refused.value.kind == SLOW
     assert time.monotonic() - begin < 8
 
 
 @pytest.mark.parametrize(
-    "code, kind", [(14, TRANSIENT), (8, TRANSIENT), (3, REFUSED), (5, FATAL)]
+    "code, kind",
+    [(14, TRANSIENT), (8, TRANSIENT), (4, SLOW), (3, REFUSED), (5, FATAL)],
 )
 def test_a_servers_codes_are_told_apart(connected, monkeypatch, code, kind):
     found, server = connected
