@@ -49,8 +49,9 @@ class Annotated(NamedTuple):
 
     uri: str
     names: list  # [N]
-    sizes: np.ndarray  # int64 [N, 2], height and width, as stored
+    sizes: np.ndarray  # int64 [N, 2], height and width, as boxes lie on them
     careful: np.ndarray  # bool [N], which Pillow must decode
+    turns: np.ndarray  # int32 [N], EXIF's, 1 where boxes lie as it is stored
     boxes: list  # [N] of float32 [n, 4]
     labels: list  # [N] of int64 [n], positions in class_names
     ignored: list  # [N] of bool [n]
@@ -118,7 +119,7 @@ def open_annotated(uri, *, argument="data", class_names=None, max_bad_share):
     found, read, known, left_out = module.annotations(
         path, words, argument, uri
     )
-    kept, sizes, careful = _checked_images(found, read, left_out)
+    kept, sizes, careful, turns = _checked_images(found, read, left_out)
     total = len(found) + sum(one.what == "annotation" for one in left_out)
     _refuse_bad(total - len(kept), total, max_bad_share, left_out, argument)
     names = _class_names(kept, known, class_names, argument, uri)
@@ -129,7 +130,7 @@ def open_annotated(uri, *, argument="data", class_names=None, max_bad_share):
     boxes, labels, ignored = map(list, zip(*columns, strict=True))
     image_names = [one.name for one in kept]
     return Annotated(
-        uri, image_names, sizes, careful, boxes, labels, ignored, names,
+        uri, image_names, sizes, careful, turns, boxes, labels, ignored, names,
         left_out, lambda position: read(image_names[position]),
     )  # fmt: skip
 
@@ -161,7 +162,11 @@ def tell(data, argument, say=terminal.say):
 
 
 def _checked_images(found, read, left_out):
-    """The annotations whose image is good, with sizes as stored."""
+    """The annotations whose image is good; sizes, `careful` and turns.
+
+    Boxes lie on the pixels as they are stored, unless the annotation's size is
+    that of the turned picture: then on what people see.
+    """
     import tfclust.data.reading.checking as checking
     from tfclust.runtime import progress
 
@@ -169,11 +174,13 @@ def _checked_images(found, read, left_out):
         checks = checking.check_images(
             lambda i: read(found[i].name), len(found), line.update
         )
-    kept, sizes = [], []
+    kept, sizes, turns = [], [], []
     for row, one in enumerate(found):
-        size = (int(checks.heights[row]), int(checks.widths[row]))
-        if checks.orientations[row] >= 5:
-            size = size[::-1]  # boxes lie on the pixels as they are stored
+        seen = (int(checks.heights[row]), int(checks.widths[row]))
+        turn = int(checks.orientations[row])
+        stored = seen[::-1] if turn >= 5 else seen
+        upright = one.size and tuple(one.size) == seen[::-1] and stored != seen
+        size = seen if upright else stored
         why = str(checks.reasons[row])
         if not why and one.size and tuple(one.size) != size[::-1]:
             why = (
@@ -185,8 +192,10 @@ def _checked_images(found, read, left_out):
         else:
             kept.append(row)
             sizes.append(size)
+            turns.append(turn if upright else 1)
     shape = np.array(sizes, np.int64).reshape(-1, 2)
-    return [found[row] for row in kept], shape, checks.careful[kept]
+    good = [found[row] for row in kept]
+    return good, shape, checks.careful[kept], np.array(turns, np.int32)
 
 
 def _refuse_bad(bad, total, share, left_out, argument):

@@ -57,6 +57,7 @@ def _batches(data, order, places, side, batch_size):
     columns = {
         "index": order.astype(np.int64),
         "careful": data.careful[order],
+        "turn": data.turns[order],
         "sides": np.array([p.sides for p in places], np.int32),
         "begin": np.array([p.begin for p in places], np.int32),
         "flip": np.array([p.flip for p in places], bool),
@@ -66,7 +67,7 @@ def _batches(data, order, places, side, batch_size):
     rows = tf.data.Dataset.from_tensor_slices(columns)
 
     def laid(row):
-        image = _pixels(data, row["index"], row["careful"])
+        image = _pixels(data, row["index"], row["careful"], row["turn"])
         where = row["sides"], row["begin"], row["flip"]
         image = jitter.canvas(image, *where, side)
         return image, row["boxes"], row["labels"]
@@ -75,8 +76,8 @@ def _batches(data, order, places, side, batch_size):
     return parallel.finished(images.batch(batch_size))
 
 
-def _pixels(data, index, careful):
-    """uint8 `[H, W, 3]` of an image as it is stored; boxes lie on these."""
+def _pixels(data, index, careful, turn):
+    """uint8 `[H, W, 3]` of an image; boxes lie on these."""
 
     def read(index):
         try:
@@ -87,7 +88,6 @@ def _pixels(data, index, careful):
             raise OSError(f"{name} cannot be read ({why}). {LOST}") from error
 
     encoded = tf.numpy_function(read, [index], tf.string, stateful=False)
-    upright = tf.constant(1)
     return decoding.decode_checked(
-        tf.ensure_shape(encoded, []), None, upright, careful
+        tf.ensure_shape(encoded, []), None, turn, careful
     )

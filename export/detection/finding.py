@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
+from export.common import plain_files
 from tfclust import data, saved_model
 from tfclust.data.reading import decoding
 from tfclust.runtime import files, pages, progress, terminal
@@ -192,11 +193,13 @@ def _batches(source, detector, config):
 
 
 def _bytes(source, position):
-    """An image's bytes; none if it has gone since the check."""
+    """An image as people see it; none if it has gone since the check."""
     try:
-        return source.read(position)[0]
+        encoded, unchanged = source.read(position)
     except OSError:
         return b""
+    # What has changed since the check, the detector refuses if it must.
+    return plain_files.plain(encoded) if unchanged else encoded
 
 
 def _row(found, row, detector, config):

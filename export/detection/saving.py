@@ -124,9 +124,9 @@ def _card(detector, class_names, about):
             "num_boxes": [None],
             "status": [None],
         },
-        "boxes": "left, top, right, bottom in pixels of the image as it is "
-        "stored, best first; after num_boxes of them boxes and scores are 0 "
-        "and classes -1",
+        "boxes": "left, top, right, bottom in pixels of the image that is "
+        "sent, EXIF's turn not applied, best first; after num_boxes of them "
+        "boxes and scores are 0 and classes -1",
         "status": {
             "values": list(saved_model.STATUSES),
             "unless_ok": "num_boxes is 0; the other rows are not affected",

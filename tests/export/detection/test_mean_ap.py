@@ -33,8 +33,8 @@ def scene(seed, num_images=6, num_classes=3):
     sizes = np.full([num_images, 2], 128)
     data = Annotated(
         "voc:x", [f"{i}" for i in range(num_images)], sizes,
-        np.zeros(num_images, bool), boxes, labels, ignored,
-        tuple("abc"[:num_classes]), [], None,
+        np.zeros(num_images, bool), np.ones(num_images, np.int32),
+        boxes, labels, ignored, tuple("abc"[:num_classes]), [], None,
     )  # fmt: skip
     return data, found
 
@@ -165,8 +165,9 @@ def test_boxes_moved_to_an_overlap_of_0_6_count_at_50_and_not_at_75():
 def test_ignored_boxes_are_neither_rewarded_nor_punished():
     box = np.float32([[10, 10, 50, 50], [60, 60, 90, 90]])
     data = Annotated(
-        "voc:x", ["0"], np.array([[128, 128]]), np.zeros(1, bool), [box],
-        [np.array([0, 0])], [np.array([True, False])], ("a",), [], None,
+        "voc:x", ["0"], np.array([[128, 128]]), np.zeros(1, bool),
+        np.ones(1, np.int32), [box], [np.array([0, 0])],
+        [np.array([True, False])], ("a",), [], None,
     )  # fmt: skip
     # The detection of the ignored box has the higher score.
     found = [Detections(box, np.array([0, 0]), np.array([0.9, 0.8]))]

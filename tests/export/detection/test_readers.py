@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from export.detection import annotated, batches
 from tests.support import detectors
@@ -86,6 +87,30 @@ def test_each_bad_part_is_named_with_its_reason(tmp_path):
         data.boxes[data.names.index("JPEGImages/boxes.jpg")],
         [[2, 2, 9, 9], [19, 2, 30, 9]],
     )
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_boxes_of_a_turned_photo_lie_where_its_size_says(tmp_path, upright):
+    """Red where the box is, in the picture that the annotation is for."""
+    seen = np.full([20, 30, 3], 90, np.uint8)
+    seen[4:8, 6:12] = 255, 0, 0
+    stored = np.ascontiguousarray(np.rot90(seen))  # 6 turns it back
+    box = (7, 5, 12, 8) if upright else (5, 19, 8, 24)
+    images = {"a": (seen if upright else stored, [("red", box, 0)])}
+    folder = detectors.write_voc(tmp_path, images)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    file = encoded(stored, "PNG", exif=turned)
+    (folder / "JPEGImages/a.jpg").write_bytes(file)
+    data = opened(f"voc:{folder}")
+    assert data.sizes.tolist() == [[20, 30] if upright else [30, 20]]
+    canvases, boxes, _ = next(iter(batches.whole(data, 30, 1)))
+    left, top, right, bottom = boxes.numpy()[0, 0].astype(int)
+    inside = canvases.numpy()[0, top:bottom, left:right]
+    np.testing.assert_array_equal(
+        inside, np.broadcast_to([255, 0, 0], inside.shape)
+    )
+    assert inside.size == 4 * 6 * 3
 
 
 @pytest.mark.parametrize(
