@@ -40,13 +40,13 @@ def build(config, say):
     with store.locked(config.output) as folder:
         before = store.read_about(folder)
         current = model.load(config.saved_model)
-        if before is not None:
-            given = f"output={terminal.one_line(folder)}"
-            model.refuse_other(given, before["identity"], current.identity)
-        else:
+        empty = before is not None and not before["count"]
+        if before is None or (empty and not store.part_numbers(folder)):
             # Parts of a build that is stopped belong to this model.
             store.write_about(folder, _nothing_yet(current))
             before = store.read_about(folder)
+        given = f"output={terminal.one_line(folder)}"
+        model.refuse_other(given, before["identity"], current.identity)
         parts, changed = _parts(folder, before, current, config, say)
         _commit(folder, before, current, parts, changed, config, say)
         return folder
@@ -218,7 +218,11 @@ def _commit(folder, before, current, parts, changed, config, say):
     for part in parts:
         sets[part.uri] += len(part.keys)
     state = {
-        "identity": before["identity"],
+        # The model's place is where it was found now: versions are pruned.
+        "identity": {
+            **before["identity"],
+            "saved_model": current.identity["saved_model"],
+        },
         "width": current.width,
         "count": count,
         "sets": dict(sets),

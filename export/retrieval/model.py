@@ -6,6 +6,7 @@ of files would call every new export of a run, or one with folded constants,
 another model.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -80,31 +81,38 @@ def load(path):
     )
 
 
-def of_index(index, given, saved_model):
+def of_index(index, given, place):
     """The model that an index was built with, or another copy of it.
+
+    If its version has been pruned, the newest one beside it is tried.
 
     Args:
       index: `store.Index`. given: str, where it is, as the user gave it.
-      saved_model: str, where its model is now; empty for where it was.
+      place: str, where its model is now; empty for where it was.
 
     Raises:
       FileNotFoundError: if there is none.
       ValueError: if it is damaged, or another model.
     """
     identity = index.about["identity"]
-    path = saved_model or identity["saved_model"]
     given = f"index={terminal.one_line(given)}"
-    try:
-        current = load(path)
-    except FileNotFoundError as error:
-        if saved_model:
-            raise
-        raise FileNotFoundError(
-            f"the model of {given} is no longer at {terminal.one_line(path)}. "
-            "Say where it is now, with --saved_model."
-        ) from error
+    current = load(place or _still_there(identity["saved_model"], given))
     refuse_other(given, identity, current.identity)
     return current
+
+
+def _still_there(path, given):
+    """The SavedModel at `path`, or the newest of its versions."""
+    before = pathlib.Path(path)
+    for candidate in (before, before.parent):
+        # A model that is no version has others beside it, not its versions.
+        if candidate is before or before.name.isdecimal():
+            with contextlib.suppress(FileNotFoundError):
+                return saved_model.newest_version(candidate)
+    raise FileNotFoundError(
+        f"the model of {given} is no longer at {terminal.one_line(path)}. "
+        "Say where it is now, with --saved_model."
+    )
 
 
 def unit_rows(features):

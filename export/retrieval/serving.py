@@ -108,7 +108,7 @@ def _fill(folder, index, current, config):
     module, signature = _searcher(index, current, config.top)
     signatures = {"serving_default": signature}
     tf.saved_model.save(module, str(folder), signatures=signatures)
-    card = json.dumps(_card(index, config), indent=2)
+    card = json.dumps(_card(index, current, config), indent=2)
     (folder / saved_model.CARD_FILE).write_text(card + "\n", "utf-8")
     _check_reload(folder, index, config.top)
 
@@ -190,14 +190,14 @@ def _names(index):
     ]
 
 
-def _card(index, config):
+def _card(index, current, config):
     """What a person needs to know to use the model, as a JSON object."""
     return {
         "kind": "search",
         "index": str(folders.expanded(config.index).absolute()),
         "count": index.count,
         "sets": index.about["sets"],
-        "saved_model": index.about["identity"]["saved_model"],
+        "saved_model": current.identity["saved_model"],
         "preprocessing": index.about["identity"]["preprocessing"],
         "signatures": ["serving_default"],
         "inputs": {"image_bytes": "string [B], files of any size, B >= 1"},

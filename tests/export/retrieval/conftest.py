@@ -28,7 +28,7 @@ def _loaded_once():
 
     def cached(path):
         path = pathlib.Path(path)
-        marks = [p.stat().st_mtime_ns for p in sorted(path.glob("*"))]
+        marks = [(p, p.stat().st_mtime_ns) for p in sorted(path.glob("*"))]
         key = path, *marks
         if not marks or key not in known:
             known[key] = load(path)

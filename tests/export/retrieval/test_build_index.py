@@ -169,6 +169,21 @@ def test_another_model_is_refused_by_name(
     assert "its features of the same images differ" in line
 
 
+def test_a_build_that_found_nothing_binds_no_model(
+    exported, tmp_path, build, capfd
+):
+    (tmp_path / "empty").mkdir()
+    build(code=2, images=tmp_path / "empty")
+    folder = tmp_path / "idx"
+    about = json.loads((folder / store.INDEX_FILE).read_text())
+    about["identity"]["probe"][0].reverse()  # as of another model
+    (folder / store.INDEX_FILE).write_text(json.dumps(about))
+    capfd.readouterr()
+    assert len(rows_by_name(build())) == COUNT
+    again = store.read_about(folder)["identity"]
+    assert again["probe"] != about["identity"]["probe"]
+
+
 def test_two_builds_of_one_index_do_not_meet(build, tmp_path, capfd):
     with locks.lock(tmp_path / "idx"):
         build(code=2)

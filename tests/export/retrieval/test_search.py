@@ -163,6 +163,25 @@ def test_another_model_or_preprocessing_is_refused_by_name(
     assert status("search", saved_model=moved, **given) == 0
 
 
+def test_a_pruned_version_gives_way_to_the_newest(
+    exported, images, tmp_path, capfd
+):
+    """A newer export of the same run is the same model."""
+    versions = tmp_path / "model"
+    shutil.copytree(exported, versions / "1")
+    index = tmp_path / "idx"
+    given = {"saved_model": versions, "images": images, "output": index}
+    assert status("build_index", **given) == 0
+    (versions / "1").rename(versions / "2")
+    asked = {"index": index, "query": images / "0.png"}
+    assert status("search", **asked) == 0
+    assert status("build_index", **given) == 0
+    assert model_of(index) == str(versions / "2")
+    (versions / "2").rename(tmp_path / "moved")
+    line = refusal(capfd, "search", **asked)
+    assert "is no longer at" in line and "--saved_model" in line
+
+
 @pytest.mark.slow
 def test_a_model_that_has_moved_is_asked_for(exported, images, tmp_path, capfd):
     there = tmp_path / "model" / "1"
