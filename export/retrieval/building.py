@@ -93,7 +93,7 @@ def _parts(folder, before, current, config, say):
         uri = place_of(config.images)
         others = [part for part in parts if part.uri != uri]
         own, changes = _up_to_date(folder, uri, current, config, say)
-        parts = others + own
+        parts = sorted(others + own)
         _tell(uri, changes, say)
     numbers = [part.number for part in parts]
     return parts, numbers != before["parts"]
@@ -125,7 +125,8 @@ def _up_to_date(folder, uri, current, config, say):
     new = _computed(folder, uri, current, source, keys, missing, config)
     failed = sorted(source.failures.items())
     added = sum(len(part.keys) for part in new)
-    return parts + new, Changes(added, removed, kept, failed)
+    parts = store.merged(folder, uri, parts + new, _rows_a_part(current))
+    return parts, Changes(added, removed, kept, failed)
 
 
 def _still_there(folder, uri, keys):
@@ -160,8 +161,7 @@ def _still_there(folder, uri, keys):
 
 def _computed(folder, uri, current, source, keys, missing, config):
     """New parts of the images at positions `missing`."""
-    at_once = _PART_BYTES // (4 * current.width)
-    at_once = max(1, min(_PART_ROWS, at_once))
+    at_once = _rows_a_part(current)
     parts: list[store.Part] = []
     waiting: list[tuple] = []
 
@@ -190,6 +190,10 @@ def _computed(folder, uri, current, source, keys, missing, config):
     return parts
 
 
+def _rows_a_part(current):
+    return max(1, min(_PART_ROWS, _PART_BYTES // (4 * current.width)))
+
+
 def _tell(uri, changes, say):
     say(
         f"{terminal.one_line(uri)}: {changes.added:,} images added, "
@@ -209,7 +213,7 @@ def _commit(folder, before, current, parts, changed, config, say):
     changed = changed or kind != about["kind"]
     if changed or before["duplicates"] != config.duplicates:
         generation += 1
-        blocks = [store.read_rows(folder, part) for part in parts]
+        blocks = store.rows_of(folder, parts)
         if changed:
             name = f"nearest-{generation}"
             about = _lists(kind, blocks, folder, name)

@@ -11,9 +11,11 @@ name are from a build that was stopped, which the next one takes over.
 """
 
 import contextlib
+import errno
 import json
 import pathlib
 import re
+import resource
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ INDEX_FILE, PARTS, DUPLICATES_FILE = "index.json", "parts", "duplicates.tsv"
 _PART = re.compile(r"([0-9]+)\.json")
 _OURS = re.compile(r"nearest-[0-9]+\.[0-9]+\.faiss")
 _TRIES = 3
+_OTHER_FILES = 256  # that are open beside an index's
 _BUILD = "Build it with export.retrieval.build_index"
 
 
@@ -131,7 +134,7 @@ def open_index(folder, argument="index"):
             )
         try:
             parts = [read_part(folder, number) for number in about["parts"]]
-            features = [read_rows(folder, part) for part in parts]
+            features = rows_of(folder, parts)
             return Index(folder, about, parts, features)
         except FileNotFoundError as error:
             # A build that has just ended removes what it replaced.
@@ -158,14 +161,26 @@ def read_part(folder, number):
         raise _damaged(path, repr(error)) from error
 
 
+def rows_of(folder, parts):
+    """float32 `[m, F]` of each part, on the disk, all open at a time."""
+    _allow_open_files(len(parts))
+    return [read_rows(folder, part) for part in parts]
+
+
 def read_rows(folder, part):
     """float32 `[m, F]` of a part, on the disk."""
     path = folder / PARTS / f"{part.number}.npy"
     try:
         rows = np.load(path, mmap_mode="r")
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise ValueError(
+                f"{terminal.one_line(path)} cannot be opened: "
+                f"{error.strerror}. An index has an open file for each part. "
+                "Raise the limit: ulimit -n."
+            ) from error
         raise
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, EOFError) as error:
         raise _damaged(path, str(error)) from error
     if rows.ndim != 2 or len(rows) != len(part.keys):
         raise _damaged(path, f"{rows.shape} for {len(part.keys)} names")
@@ -187,6 +202,37 @@ def write_part(folder, uri, keys, rows):
     # ASCII, since a name may hold bytes that are not UTF-8, as surrogates.
     files.write_text(place / f"{number}.json", json.dumps(stored))
     return Part(number, uri, list(keys))
+
+
+def merged(folder, uri, parts, most):
+    """The parts of one set, of which small neighbours become one.
+
+    Else each build with a new image would leave a part, and an open file to
+    every reader.
+
+    Args:
+      folder: of the index. uri: of the set. parts: its `Part`s.
+      most: int, rows of a part.
+
+    Returns:
+      list of `Part`, by number.
+    """
+    groups: list[list[Part]] = []
+    for part in sorted(parts):
+        rows = sum(len(one.keys) for one in groups[-1]) if groups else most
+        if rows + len(part.keys) <= most:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    found = []
+    for group in groups:
+        whole = group[0]
+        if len(group) > 1:
+            rows = np.concatenate([read_rows(folder, one) for one in group])
+            keys = [key for one in group for key in one.keys]
+            whole = write_part(folder, uri, keys, rows)
+        found.append(whole)
+    return sorted(found)
 
 
 def write_about(folder, about):
@@ -214,6 +260,18 @@ def tidy(folder, kept_parts, kept_files):
     for path in list(folder.iterdir()):
         if _OURS.fullmatch(path.name) and path.name not in kept_files:
             path.unlink(missing_ok=True)
+
+
+def _allow_open_files(count):
+    """Raises the process' own limit where it may; the usual one is 1,024."""
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = count + _OTHER_FILES
+    if few == resource.RLIM_INFINITY or few >= needed:
+        return
+    if most != resource.RLIM_INFINITY:
+        needed = min(needed, most)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
 
 
 def _damaged(path, why):

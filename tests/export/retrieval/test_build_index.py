@@ -1,6 +1,8 @@
 """An index follows its images: added, changed, removed, stopped, locked."""
 
 import json
+import os
+import resource
 
 import numpy as np
 import pytest
@@ -83,6 +85,44 @@ def test_unchanged_images_are_not_computed_again(build, monkeypatch, capsys):
     assert (folder / store.INDEX_FILE).read_bytes() == kept
     again = sorted(path.name for path in (folder / store.PARTS).iterdir())
     assert again == files
+
+
+def test_parts_of_many_builds_become_few(build, images, monkeypatch):
+    monkeypatch.setattr(building, "_PART_ROWS", 8)
+    first = rows_by_name(build(batch_size=8))
+    for number in range(2):
+        image_files.write(images, f"new{number}.png", image_files.picture())
+        folder = build(batch_size=8)
+    after = rows_by_name(folder)
+    parts = store.open_index(folder).parts
+    assert [len(part.keys) for part in parts] == [8, 8, 6]
+    files = {path.stem for path in (folder / store.PARTS).iterdir()}
+    assert files == {str(part.number) for part in parts}
+    assert set(after) == {*first, "new0.png", "new1.png"}
+    for name, row in first.items():
+        np.testing.assert_array_equal(after[name], row)
+
+
+def test_readers_have_room_for_many_parts(build, images, monkeypatch):
+    """A limit of open files is raised, or named; it is no damage."""
+    monkeypatch.setattr(building, "_PART_ROWS", 1)
+    folder = build(batch_size=1)
+    part = store.open_index(folder).parts[0]
+    taken = set(map(int, os.listdir("/proc/self/fd")))
+    free = [number for number in range(2000) if number not in taken]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def limit(files):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, limits[1]))
+
+    try:
+        limit(free[COUNT // 2])  # for each part there is a file
+        assert store.open_index(folder).count == COUNT
+        limit(1)
+        with pytest.raises(ValueError, match="limit: ulimit -n"):
+            store.read_rows(folder, part)
+    finally:
+        limit(limits[0])
 
 
 def test_stopped_build_goes_on_where_it_was(build, monkeypatch, capsys):
