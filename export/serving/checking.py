@@ -23,9 +23,11 @@ def check(export, batch_sizes):
       ServingError: if a server could not serve it so.
     """
     remarks, seen = [], {}
+    several_sizes: set[str] = set()
     for number in sorted(set(export.labels.values())):
         signatures = read_signatures(export.folder / str(number))
         _check_batches(export, number, signatures)
+        several_sizes |= _of_several_sizes(signatures)
         seen[number] = signatures
         remarks += _on_warm_up(export, number, batch_sizes)
     if len({str(signatures) for signatures in seen.values()}) > 1:
@@ -33,6 +35,13 @@ def check(export, batch_sizes):
         remarks.append(
             f"Versions {numbers} of {export.name} differ in their signatures: "
             "a client of one may not understand the other."
+        )
+    if several_sizes:
+        remarks.append(
+            f"Requests to {' and '.join(sorted(several_sizes))} of "
+            f"{export.name} must all have images of one size: the server joins "
+            "them, and refuses all of a batch whose sizes differ. Resize "
+            "before, or send files (serving_default)."
         )
     return remarks
 
@@ -78,6 +87,15 @@ def _check_batches(export, number, signatures):
                     f"signature {name}: {alias} of shape {list(column.shape)}. "
                     "Export it with an open axis."
                 )
+
+
+def _of_several_sizes(signatures):
+    """The signatures that take rows of any size, which fit no common batch."""
+    return {
+        name
+        for name, signature in signatures.items()
+        if any(-1 in (c.shape or ())[1:] for c in signature.inputs.values())
+    }
 
 
 def _on_warm_up(export, number, batch_sizes):

@@ -1,5 +1,6 @@
 """The client against both protocols: every image has its own answer."""
 
+import concurrent.futures
 import io
 import json
 
@@ -293,3 +294,35 @@ def test_tf_serving_answers_as_the_local_server_does(
             np.testing.assert_allclose(found["real"][name], array, atol=1e-5)
         elif name != "about":
             assert found["real"][name].tolist() == array.tolist()
+
+
+@needs_tf_serving
+@pytest.mark.slow
+def test_tf_serving_refuses_a_batch_of_different_sizes(own_versions):
+    """What `serve` says of the signatures that take floats."""
+    from export.serving import sending, serve, transport
+    from export.serving.faults import Fault
+
+    flags.define(serve.ServeConfig)
+    # Long enough for two requests to meet in a batch.
+    arguments = [f"--models={own_versions}", "--batch_timeout=2000000"]
+    assert flags.status(serve.main, ["serve.py", *arguments]) == 0
+    with tf_serving(own_versions / "serving", {MODEL: own_versions}) as urls:
+        found = transport.connect(urls[0])
+        about = found.describe(MODEL, None, None, 60).signatures["images"]
+        target = sending.Target(MODEL, None, "images", "images", about.outputs)
+
+        def ask(side):
+            images = np.zeros([1, side, side, 3], np.float32)
+            try:
+                return found.predict(target, {"images": images}, ["features"],
+                                     60)  # fmt: skip
+            except Fault as fault:
+                return str(fault)
+
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            alike = list(pool.map(ask, (SIZE, SIZE)))
+            unlike = list(pool.map(ask, (SIZE, SIZE + 8)))
+        found.close()
+    assert all("features" in answer for answer in alike)
+    assert all("different shapes" in words for words in unlike)

@@ -167,6 +167,15 @@ def test_several_models_share_a_server(own_versions, tmp_path):
     assert names == ["first", "second"]
 
 
+def test_signatures_whose_sizes_must_agree_in_a_batch_are_told(
+    own_versions, capsys
+):
+    assert status(f"--models={own_versions}") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "of one size" in line]
+    assert line.startswith("Requests to images and pyramid of mine must")
+
+
 def test_a_version_without_warm_up_is_told(own_versions, capsys):
     assert status(f"--models={own_versions}", "--stable=1") == 0
     output = capsys.readouterr().out
