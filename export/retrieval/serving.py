@@ -178,7 +178,9 @@ def _nearest(queries, rows, count, top):
             tf.TensorShape([None, None]),
         ],
     )
-    return tf.ensure_shape(scores, [None, top]), places
+    # A client fills rows without an answer by the signature's shape.
+    scores = tf.ensure_shape(scores, [None, top])
+    return scores, tf.ensure_shape(places, [None, top])
 
 
 def _names(index):

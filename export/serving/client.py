@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from export.serving import rows, sending, transport
+from export.serving import row_files, rows, sending, transport
 from export.serving.faults import FATAL, Fault, ServingError
 from tfclust import options
 from tfclust.cli import flags
@@ -81,7 +81,7 @@ class ClientConfig:
                 "give either version or label. Received: "
                 f"version={self.version}, label={self.label}."
             )
-        if pathlib.PurePath(self.output).suffix not in rows.SUFFIXES:
+        if pathlib.PurePath(self.output).suffix not in row_files.SUFFIXES:
             raise ValueError(
                 "output must end in .parquet or .npz. Received: output="
                 f"{self.output}."

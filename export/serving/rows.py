@@ -7,18 +7,14 @@ and parts of finished rows. A client that was stopped goes on after them.
 import contextlib
 import json
 import os
-import pathlib
 import shutil
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
 
+from export.serving import row_files
 from tfclust.runtime import files, folders, locks
-from tfclust.runtime.terminal import one_line
 
-SUFFIXES = (".parquet", ".npz")
 _PLAN = "plan.json"
 _ROWS_A_PART = 1024
 
@@ -77,9 +73,9 @@ class Unfinished:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise _damaged(path, error) from error
+            raise row_files.damaged(path, error) from error
         if not isinstance(plan, dict):
-            raise _damaged(path, "it is no object")
+            raise row_files.damaged(path, "it is no object")
         return plan
 
     def begin(self, plan):
@@ -104,10 +100,12 @@ class Unfinished:
                 f"output={self.output} was begun with other {', '.join(names)}."
                 " Give the same again to go on, or --restart to begin anew."
             )
-        self.done = sum(len(_read(path)[1]) for path in self._parts())
+        self.done = sum(len(row_files.read(path)[1]) for path in self._parts())
 
     def add(self, rows):
         """Keeps `sending.Rows`; they are on the disk after a while."""
+        if self._waiting and _sides(rows) != _sides(self._waiting[0]):
+            self.flush()  # see `row_files`: the first rows had no answer
         self._waiting.append(rows)
         self._waiting_rows += len(rows.status)
         if self._waiting_rows >= _ROWS_A_PART:
@@ -144,15 +142,15 @@ class Unfinished:
           about: dict, kept in the file.
         """
         self.flush()
-        write = _write_npz if self.output.suffix == ".npz" else _write_parquet
+        parts = list(self._parts())
         with self._writing():
-            write(self.output, list(self._parts()), names, skipped, about)
+            row_files.write(self.output, parts, names, skipped, about)
         shutil.rmtree(self._folder)
         files.flush(self.output.parent)
 
     def statuses(self):
         """The status of each row that is kept."""
-        return [s for path in self._parts() for s in _read(path)[1]]
+        return [s for path in self._parts() for s in row_files.read(path)[1]]
 
     def _parts(self):
         return sorted(self._folder.glob("[0-9]*.npz"))
@@ -164,30 +162,6 @@ class Unfinished:
         )
 
 
-def _read(path):
-    """Columns and statuses of a part."""
-    try:
-        with np.load(path) as stored:
-            words = json.loads(str(stored["words"]))
-            names = [n for n in stored.files if n != "words"]
-            columns = {n: stored[n] for n in names}
-        status = words.pop("status")
-    except (
-        zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError
-    ) as error:  # fmt: skip
-        raise _damaged(path, error) from error
-    for name, values in words.items():
-        columns[name] = np.array(values, object)
-    columns = {n.removeprefix("column/"): c for n, c in columns.items()}
-    return dict(sorted(columns.items())), status
-
-
-def _damaged(path, why):
-    return ValueError(
-        f"{path} is damaged: {why}. Give --restart to begin anew."
-    )
-
-
 def _texts(column):
     """Nested lists of str of an array of bytes."""
     if column.ndim > 1:
@@ -195,75 +169,5 @@ def _texts(column):
     return [value.decode("utf-8", "backslashreplace") for value in column]
 
 
-def _without_answer(column, rows):
-    """`rows` more rows that no server has answered."""
-    shape = (rows, *column.shape[1:])
-    if column.dtype == object:
-        return np.full(shape, "", object)
-    value = np.nan if column.dtype.kind == "f" else -1
-    return np.full(shape, value, column.dtype)
-
-
-def _tables(parts, names, skipped):
-    """Yields (names, statuses, columns) of each part, then of the skipped."""
-    begin, columns = 0, {}
-    for path in parts:
-        columns, status = _read(path)
-        end = begin + len(status)
-        yield [one_line(n) for n in names[begin:end]], status, columns
-        begin = end
-    if skipped:
-        more = {n: _without_answer(c, len(skipped)) for n, c in columns.items()}
-        reasons = [f"not sent: {reason}" for _, reason in skipped]
-        yield [one_line(name) for name, _ in skipped], reasons, more
-
-
-def _write_npz(path, parts, names, skipped, about):
-    tables = list(_tables(parts, names, skipped))
-    arrays: dict[str, Any] = {
-        "name": np.array([n for table in tables for n in table[0]]),
-        "status": np.array([s for table in tables for s in table[1]]),
-        "about": np.array(json.dumps(about)),
-    }
-    for name in tables[0][2]:
-        column = np.concatenate([table[2][name] for table in tables])
-        arrays[name] = column.astype(str) if column.dtype == object else column
-    with files.replacing(path) as file:
-        np.savez(file, **arrays)
-
-
-def _write_parquet(path, parts, names, skipped, about):
-    import pyarrow
-    from pyarrow import parquet
-
-    def arrow_table(part_names, status, columns):
-        return pyarrow.table(
-            {
-                "name": pyarrow.array(part_names, pyarrow.string()),
-                "status": pyarrow.array(status, pyarrow.string()),
-                **{n: _arrow(c) for n, c in columns.items()},
-            }
-        ).replace_schema_metadata({"tfclust": json.dumps(about)})
-
-    partial = files.partial_name(path)
-    tables = (arrow_table(*table) for table in _tables(parts, names, skipped))
-    try:
-        first = next(tables)
-        with parquet.ParquetWriter(partial, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
-        files.flush(partial)
-        os.replace(partial, path)
-    finally:
-        pathlib.Path(partial).unlink(missing_ok=True)
-
-
-def _arrow(column):
-    """An array of lists of a fixed size, one level an axis."""
-    import pyarrow
-
-    values = pyarrow.array(column.ravel())
-    for side in column.shape[:0:-1]:
-        values = pyarrow.FixedSizeListArray.from_arrays(values, side)
-    return values
+def _sides(rows):
+    return {name: column.shape[1:] for name, column in rows.columns.items()}

@@ -82,6 +82,10 @@ def test_the_loader_of_servers_answers_alike(published, answers, images):
         )
     expected = answers(files)
     assert set(found) == {"names", "scores", "status"}
+    outputs = signature.outputs
+    for name in ("names", "scores"):
+        sides = outputs[name].tensor_shape.dim
+        assert [side.size for side in sides] == [-1, TOP]
     for name, value in found.items():
         np.testing.assert_array_equal(value, expected[name])
 

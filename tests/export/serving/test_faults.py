@@ -317,3 +317,47 @@ def test_columns_of_several_axes_and_of_words_are_kept(tmp_path):
     with np.load(tmp_path / "f.npz") as found:
         np.testing.assert_array_equal(found["boxes"], boxes)
         assert found["words"].tolist() == [["ä", "b"], ["", "d"]]
+
+
+@pytest.mark.parametrize("name", ["f.npz", "f.parquet"])
+@pytest.mark.parametrize("answered", [True, False])
+def test_rows_before_the_first_answer_take_its_shape(tmp_path, name, answered):
+    """Where the signature leaves the number of names and scores open."""
+    outputs = {
+        "names": transport.Column("object", (-1, -1)),
+        "scores": transport.Column("float32", (-1, -1)),
+    }
+    target = TARGET._replace(outputs=outputs)
+
+    class Search(Transport):
+        def predict(self, target, inputs, outputs, deadline):
+            data = [int(x) for x in inputs["image_bytes"]]
+            if data[0] < 16 or not answered:
+                raise Fault(REFUSED, "no image")
+            names = np.array([[b"a", b"b"]] * len(data), object)
+            return {"names": names, "scores": np.ones([len(data), 2], "f4")}
+
+    pictures = Pictures(24)
+    sender = sending.Sender(
+        Search(), target, PATIENCE, pictures, request_bytes=1 << 20
+    )
+    with rows.Unfinished(tmp_path / name) as kept:
+        kept.begin({})
+        for part in sender.all_rows(pictures.batches(8), 1):
+            kept.add(part)
+        kept.finish([f"{i}" for i in range(24)], [("text", "empty")], {})
+    if name == "f.npz":
+        with np.load(tmp_path / name) as found:
+            names, scores = found["names"].tolist(), found["scores"]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(tmp_path / name)
+        names = table["names"].to_pylist()
+        scores = np.array(table["scores"].to_pylist(), np.float32)
+    if answered:
+        nothing = ["", ""]
+        assert names == [nothing] * 16 + [["a", "b"]] * 8 + [nothing]
+        assert np.isnan(scores[[*range(16), 24]]).all()
+        assert (scores[16:24] == 1).all()
+    else:
+        assert names == [[]] * 25
