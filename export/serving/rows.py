@@ -43,23 +43,20 @@ class Unfinished:
                 "write it again, or another output."
             )
         self._restart = restart
-        self._lock = None
         self._waiting, self._waiting_rows = [], 0
         self.done = 0
 
     def __enter__(self):
         self._folder.mkdir(exist_ok=True)
-        self._lock = locks.held(self._folder)
-        if self._lock is None:
-            raise ValueError(
-                f"output={self.output} is being written by another client. "
-                "Wait for it, or give another output."
-            )
+        self._lock: int = locks.alone(
+            self._folder,
+            f"output={self.output} is being written by another client. Wait "
+            "for it, or give another output.",
+        )
         return self
 
     def __exit__(self, *_):
-        if self._lock is not None:
-            os.close(self._lock)
+        os.close(self._lock)
         with contextlib.suppress(OSError):
             self._folder.rmdir()  # only if it is empty
 

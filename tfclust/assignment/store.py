@@ -122,12 +122,11 @@ def working_folder(output):
     """
     folder = output.with_name(f".{output.name}.work")
     folder.mkdir(exist_ok=True)
-    lock = locks.held(folder)
-    if lock is None:
-        raise ValueError(
-            f"output={output} is being written by another process, which has "
-            f"locked {folder}. Wait for it, or give another output."
-        )
+    lock = locks.alone(
+        folder,
+        f"output={output} is being written by another process, which has "
+        f"locked {folder}. Wait for it, or give another output.",
+    )
     try:
         yield folder
     finally:

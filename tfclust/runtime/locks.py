@@ -7,9 +7,10 @@ import os
 import re
 import stat
 
-from tfclust.runtime import folders
+from tfclust.runtime import folders, terminal
 
 FILE = ".lock"  # in a run's folder
+_TAKEN = (errno.EAGAIN, errno.EACCES)  # other errors: there are no locks
 _PROCESS = re.compile(rb"[0-9]*\n?")
 
 
@@ -41,7 +42,7 @@ def lock(workdir, *, really=True):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             # Some network file systems have no locks: then there is none.
-            if error.errno in (errno.EAGAIN, errno.EACCES):
+            if error.errno in _TAKEN:
                 raise _busy(workdir, file) from error
         file.seek(0)
         file.truncate()
@@ -98,10 +99,44 @@ def held(folder, *, wait=False):
       int, the descriptor; None if another process has it, or the file system
       has no locks.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _opened(folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def alone(folder, busy):
+    """The lock of `held` for a process that must be the only one.
+
+    Where the file system has no locks it goes on without, and says so.
+
+    Args:
+      folder: path of the folder.
+      busy: str, what to say if another process has the lock.
+
+    Returns:
+      int, the descriptor, to be closed at the end.
+
+    Raises:
+      ValueError: with `busy`.
+    """
+    descriptor = _opened(folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            os.close(descriptor)
+            raise ValueError(busy) from error
+        terminal.say(
+            f"No locks where {terminal.one_line(folder)} is "
+            f"({error.strerror}): a second process that writes there would "
+            "not be noticed."
+        )
+    return descriptor
+
+
+def _opened(folder):
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
