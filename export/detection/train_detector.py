@@ -5,12 +5,16 @@ python -m export.detection.train_detector --saved_model=exports/mine \\
     --workdir=detectors/mine
 """
 
+import contextlib
 import dataclasses
 import json
+import pathlib
 
 from export.detection.config import DetectorConfig
 from tfclust.cli import flags
 from tfclust.runtime import files, folders, locks, quiet, terminal
+
+_PUBLISHED = "published.json"  # in the workdir
 
 
 def main():
@@ -55,19 +59,36 @@ def run(config, workdir):
         words = json.dumps(figures, indent=1)
         files.write_text(workdir / "evaluation.json", words + "\n")
         _tell(figures)
-    from export.detection import saving
-
     about = {
         "data": config.data,
         "num_images": len(data.names),
         "backbone": str(trainer.path),
         "recipe": dataclasses.asdict(config),
-        "metrics": figures,
     }
-    output = config.output or workdir / "saved_model"
-    path = saving.save(detector, data.class_names, output, about)
+    path = _published(detector, data, about, figures, config, workdir)
     terminal.say(f"SavedModel: {path}")
     return flags.DONE
+
+
+def _published(detector, data, about, figures, config, workdir):
+    """The version of this detector, which a repeated command finds again."""
+    from export.detection import saving
+    from tfclust.saved_model.versions import is_saved_model
+
+    output = folders.expanded(config.output or workdir / "saved_model")
+    record = {**about, "digest": data.digest(), "output": str(output.resolve())}
+    record = json.loads(json.dumps(record))  # tuples become lists
+    kept = workdir / _PUBLISHED
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        before = json.loads(kept.read_text("utf-8"))
+        version = pathlib.Path(before["version"])
+        if before["of"] == record and is_saved_model(version):
+            return version
+    about = {**about, "metrics": figures}
+    path = saving.save(detector, data.class_names, output, about)
+    words = json.dumps({"version": str(path.resolve()), "of": record}, indent=1)
+    files.write_text(kept, words + "\n")
+    return path
 
 
 def _read(config, workdir):

@@ -27,6 +27,7 @@ from export.detection.config import DetectorConfig
 from tests.support import detectors, processes
 from tests.support.disk import full_disk
 from tests.support.image_files import encoded, picture
+from tests.support.marks import slow
 from tfclust.cli import flags
 from tfclust.runtime.folders import DiskError
 
@@ -164,6 +165,28 @@ def test_command_leaves_figures_and_a_served_detector(made, run, data):
     assert [json.loads(row)["step"] for row in rows] == [2, 4]
     card = json.loads((run / "saved_model/1/model_card.json").read_text())
     assert card["class_names"] == ["green", "red"]
+
+
+@pytest.mark.parametrize(
+    "data, versions",
+    # Of other figures, there is another model card.
+    [("test", 0), slow("train", 1)],
+)
+def test_the_same_command_again_publishes_no_other_version(
+    made, run, monkeypatch, data, versions
+):
+    saved = []
+
+    def save(*arguments):
+        saved.append(arguments[2])  # the folder of versions
+        return run / "saved_model/2"
+
+    monkeypatch.setattr(saving, "save", save)
+    kept = (run / "published.json").read_bytes()
+    more = (f"--eval_data=voc:{made}/{data}",)
+    assert status(train_detector, words(made, run, *more)) == 0
+    assert saved == versions * [run / "saved_model"]
+    (run / "published.json").write_bytes(kept)
 
 
 def test_served_boxes_are_the_detectors_own(run, data):
