@@ -26,7 +26,9 @@ class Annotation(NamedTuple):
 
     name: str  # of the image, relative to the data set
     size: tuple | None  # (width, height) that it claims, or None
-    boxes: list  # (class name, left, top, right, bottom, ignored) each
+    # (class name, left, top, right, bottom, ignored, area) each; the area in
+    # pixels, as COCO's of an object's mask, or None for the box's own.
+    boxes: list
 
 
 class LeftOut(NamedTuple):
@@ -55,6 +57,7 @@ class Annotated(NamedTuple):
     boxes: list  # [N] of float32 [n, 4]
     labels: list  # [N] of int64 [n], positions in class_names
     ignored: list  # [N] of bool [n]
+    areas: list  # [N] of float64 [n], by which COCO calls objects small
     class_names: tuple
     left_out: list  # of LeftOut
     read: Callable  # position -> bytes
@@ -127,11 +130,11 @@ def open_annotated(uri, *, argument="data", class_names=None, max_bad_share):
         _checked_boxes(one, size, names, left_out)
         for one, size in zip(kept, sizes, strict=True)
     ]
-    boxes, labels, ignored = map(list, zip(*columns, strict=True))
+    boxes, labels, ignored, areas = map(list, zip(*columns, strict=True))
     image_names = [one.name for one in kept]
     return Annotated(
-        uri, image_names, sizes, careful, turns, boxes, labels, ignored, names,
-        left_out, lambda position: read(image_names[position]),
+        uri, image_names, sizes, careful, turns, boxes, labels, ignored, areas,
+        names, left_out, lambda position: read(image_names[position]),
     )  # fmt: skip
 
 
@@ -229,11 +232,11 @@ def _class_names(kept, known, wanted, argument, uri):
 
 
 def _checked_boxes(one, size, class_names, left_out):
-    """Boxes within the image, classes, and which are ignored."""
+    """Boxes within the image, classes, which are ignored, and areas."""
     height, width = size
     limit = np.array([width, height, width, height], np.float64)
     rows: list = []
-    for class_name, *corners, is_ignored in one.boxes:
+    for class_name, *corners, is_ignored, area in one.boxes:
         box = np.array(corners, np.float64)
         why = _refusal(box, limit)
         inside = np.clip(box, 0, limit)
@@ -243,11 +246,14 @@ def _checked_boxes(one, size, class_names, left_out):
         if why is not None:
             left_out.append(LeftOut(one.name, "box", _words(box, why)))
         else:
-            rows.append((inside, class_names.index(class_name), is_ignored))
+            own = float(np.prod(inside[2:] - inside[:2]))
+            label = class_names.index(class_name)
+            rows.append((inside, label, is_ignored, area or own))
     return (
         np.array([r[0] for r in rows], np.float32).reshape(-1, 4),
         np.array([r[1] for r in rows], np.int64),
         np.array([r[2] for r in rows], bool),
+        np.array([r[3] for r in rows], np.float64),
     )
 
 

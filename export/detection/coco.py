@@ -43,7 +43,7 @@ def annotations(path, words, argument, uri):
         boxes[one["image_id"]].append(
             (
                 categories[one["category_id"]], left, top, left + width,
-                top + height, bool(one.get("iscrowd", 0)),
+                top + height, bool(one.get("iscrowd", 0)), _area(one),
             )
         )  # fmt: skip
     place = Folder(_folder(path, words.get("images"), images, told))
@@ -96,6 +96,13 @@ def _refusal(one, images, categories):
     if not numbers or len(box) != 4:
         return f"its bbox is {box!r}, not four numbers"
     return None
+
+
+def _area(one):
+    """The area of an object's mask, by which COCO tells sizes; or None."""
+    area = one.get("area")
+    is_number = isinstance(area, int | float) and not isinstance(area, bool)
+    return area if is_number and 0 < area < float("inf") else None
 
 
 def _size(one):

@@ -157,7 +157,7 @@ def _as_coco(data):
                     "image_id": image,
                     "category_id": int(data.labels[image][row]),
                     "bbox": [left, top, width, height],
-                    "area": width * height,
+                    "area": float(data.areas[image][row]),
                     "iscrowd": int(data.ignored[image][row]),
                 }
             )

@@ -79,7 +79,7 @@ def _box(one):
     left, top, right, bottom = (_number(corners, c) for c in _CORNERS)
     if right > left and bottom > top:
         left, top = left - 1, top - 1
-    return name, left, top, right, bottom, voc.is_difficult(one)
+    return name, left, top, right, bottom, voc.is_difficult(one), None
 
 
 def _number(parent, tag):

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from export.detection import mean_ap
+from export.detection import annotated, mean_ap
 from export.detection.annotated import Annotated
 from export.detection.mean_ap import Detections
+from tests.support import detectors
+
+
+def areas_of(boxes):
+    return [np.prod(one[:, 2:] - one[:, :2], axis=1) for one in boxes]
 
 
 def scene(seed, num_images=6, num_classes=3):
@@ -34,7 +39,8 @@ def scene(seed, num_images=6, num_classes=3):
     data = Annotated(
         "voc:x", [f"{i}" for i in range(num_images)], sizes,
         np.zeros(num_images, bool), np.ones(num_images, np.int32),
-        boxes, labels, ignored, tuple("abc"[:num_classes]), [], None,
+        boxes, labels, ignored, areas_of(boxes), tuple("abc"[:num_classes]),
+        [], None,
     )  # fmt: skip
     return data, found
 
@@ -167,9 +173,59 @@ def test_ignored_boxes_are_neither_rewarded_nor_punished():
     data = Annotated(
         "voc:x", ["0"], np.array([[128, 128]]), np.zeros(1, bool),
         np.ones(1, np.int32), [box], [np.array([0, 0])],
-        [np.array([True, False])], ("a",), [], None,
+        [np.array([True, False])], areas_of([box]), ("a",), [], None,
     )  # fmt: skip
     # The detection of the ignored box has the higher score.
     found = [Detections(box, np.array([0, 0]), np.array([0.9, 0.8]))]
     assert mean_ap.voc(data, found)["voc12"] == {"a": 1.0}
     assert mean_ap.coco(data, found)["map50"] == pytest.approx(1)
+
+
+def test_figures_by_size_are_those_of_the_objects_areas(tmp_path):
+    """Against COCO's own code on the same file.
+
+    A thin object is small, however large its box is.
+    """
+    pycocotools = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for image in (1, 2):
+        for _ in range(8):
+            left, top = rng.integers(0, 60, 2).tolist()
+            sides = rng.integers(20, 230, 2).tolist()
+            share = rng.uniform(0.05, 1)
+            rows.append({
+                "image_id": image, "category_id": int(rng.integers(1, 3)),
+                "bbox": [left, top, *sides],
+                "area": float(share * sides[0] * sides[1]),
+            })  # fmt: skip
+    images = {f"{i}.png": np.zeros([300, 300, 3], np.uint8) for i in range(2)}
+    path = detectors.write_coco(tmp_path / "all.json", images, rows)
+    data = annotated.open_annotated(f"coco:{path}", max_bad_share=0)
+    found = [
+        Detections(
+            boxes + rng.normal(0, 4, boxes.shape),
+            labels,
+            rng.random(len(boxes)),
+        )
+        for boxes, labels in zip(data.boxes, data.labels, strict=True)
+    ]
+    truth = pycocotools.COCO(str(path))
+    results = [
+        {"image_id": image + 1, "category_id": int(label) + 1,
+         "bbox": [*box[:2], *(box[2:] - box[:2])], "score": score}
+        for image, one in enumerate(found)
+        for box, label, score in zip(*one, strict=True)
+    ]  # fmt: skip
+    own = COCOeval(truth, truth.loadRes(results), "bbox")
+    own.evaluate()
+    own.accumulate()
+    own.summarize()
+    figures = mean_ap.coco(data, found)
+    names = ("map", "map50", "map75", "map_small", "map_medium", "map_large")
+    assert min(own.stats[3:6]) >= 0  # there are objects of each size
+    np.testing.assert_allclose(
+        [figures[name] for name in names], own.stats[:6], atol=1e-9
+    )
