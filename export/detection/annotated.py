@@ -103,8 +103,8 @@ def open_annotated(uri, *, argument="data", class_names=None, max_bad_share):
     Args:
       uri: `voc:...` or `coco:...`.
       argument: str, the argument that gave it, for errors.
-      class_names: tuple of str, the only classes there may be, in order; None
-        for those of the data set, sorted.
+      class_names: tuple of str, the classes whose boxes are used, in order;
+        None for those of the data set, sorted.
       max_bad_share: float in [0, 1]; a larger share of unreadable annotations
         and images is refused.
 
@@ -222,11 +222,10 @@ def _class_names(kept, known, wanted, argument, uri):
             )
         return tuple(found)
     used = {box[0] for one in kept for box in one.boxes}
-    strange = sorted(used - set(wanted))
-    if strange:
+    if used and used.isdisjoint(wanted):
         raise ValueError(
-            f"{argument} must have the classes {', '.join(wanted)} alone. "
-            f"Received: {', '.join(map(one_line, strange))} in {one_line(uri)}."
+            f"{argument} must have boxes of {', '.join(wanted)}. Received: "
+            f"only {', '.join(map(one_line, sorted(used)))} in {one_line(uri)}."
         )
     return tuple(wanted)
 
@@ -239,6 +238,8 @@ def _checked_boxes(one, size, class_names, left_out):
     for class_name, *corners, is_ignored, area in one.boxes:
         box = np.array(corners, np.float64)
         why = _refusal(box, limit)
+        if why is None and class_name not in class_names:
+            why = f"of a class that is not learnt: {one_line(class_name)}"
         inside = np.clip(box, 0, limit)
         if why is None and np.abs(inside - box).max() > _SLACK:
             words = _words(box, f"cut to the image of {width} x {height}")

@@ -147,8 +147,26 @@ def test_difficult_boxes_are_ignored_ones(tmp_path):
     assert (found.numpy()[0, 1] == -1).all()
 
 
-def test_a_class_that_was_not_learnt_is_refused(two):
-    with pytest.raises(ValueError, match="the classes dog alone.*cat"):
+def test_boxes_of_a_class_that_was_not_learnt_are_left_out(tmp_path):
+    boxes = [
+        ("cat", (3, 3, 9, 9), 0),
+        ("emu", (3, 3, 9, 9), 0),
+        ("ox", (5, 5, 5, 5), 0),
+    ]
+    images = {"a": (picture(20, 30), boxes), "b": (picture(20, 30), boxes[1:])}
+    folder = detectors.write_voc(tmp_path, images)
+    data = opened(f"voc:{folder}", class_names=("cat", "dog"))
+    assert data.class_names == ("cat", "dog")
+    assert [one.tolist() for one in data.labels] == [[0], []]
+    reasons = [one.why for one in data.left_out]
+    assert reasons == 2 * [
+        "(2, 2, 9, 9) of a class that is not learnt: emu",
+        "(5, 5, 5, 5) no area",
+    ]
+
+
+def test_images_of_other_classes_alone_are_refused(two):
+    with pytest.raises(ValueError, match="eval_data must .* dog.*only cat"):
         opened(f"voc:{two}", class_names=("dog",), argument="eval_data")
 
 

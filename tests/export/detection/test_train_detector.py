@@ -259,7 +259,10 @@ def test_detect_draws_what_was_found(made, run, tmp_path, capsys):
         ("--frozen_stages=9", "between 0 and"),
         ("--image_size=72", "multiple of 16"),
         ("--batch_size=7", "at most the number of images, 6"),
-        ("--eval_data=voc:{}/other", "classes green, red alone"),
+        (
+            "--eval_data=voc:{}/other",
+            "boxes of green, red. Received: only blue",
+        ),
         ("--output=/proc/detectors", "output must be a folder"),
         ("--workdir=/proc/detectors", "workdir must be a folder"),
     ],
