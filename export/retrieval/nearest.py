@@ -14,7 +14,9 @@ The lists are in files of at most 256 MiB, which all are looked through: so an
 index of any size is built in that much memory, and read from the disk.
 """
 
+import errno
 import importlib.util
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -253,12 +255,20 @@ def _spaced(blocks, count, number):
 
 
 def _opened(path):
-    """The lists stay on the disk, and are read where a query leads."""
+    """The lists stay on the disk, and are read where a query leads.
+
+    Raises:
+      FileNotFoundError: if they are gone. ValueError: if they are damaged.
+    """
     import faiss
 
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP)
     except RuntimeError as error:
+        if not path.exists():
+            raise FileNotFoundError(
+                errno.ENOENT, os.strerror(errno.ENOENT), str(path)
+            ) from error
         lines = str(error).strip().splitlines()
         raise ValueError(
             f"{path} is damaged: {lines[-1]}. Run build_index again."

@@ -38,11 +38,9 @@ def search(config, say):
       config: `search.SearchConfig`.
       say: called with notices.
     """
-    index = store.open_index(config.index)
+    index = store.open_index(config.index, opens=nearest.searcher)
     current = model.of_index(index, config.index, config.saved_model)
-    searcher = nearest.searcher(
-        index.folder, index.features, index.about["nearest"]
-    )
+    searcher = index.searcher
     if searcher.notice:
         say(searcher.notice)
     known = store.names_of(index.parts)

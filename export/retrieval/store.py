@@ -54,6 +54,7 @@ class Index(NamedTuple):
     about: dict
     parts: list  # of `Part`
     features: list  # of float32 `[m, F]`, on the disk, one a part
+    searcher: object = None  # what `opens` of `open_index` returned
 
     @property
     def count(self):
@@ -111,8 +112,15 @@ def read_about(folder):
     return about
 
 
-def open_index(folder, argument="index"):
+def open_index(folder, argument="index", opens=None):
     """The `Index` in a folder.
+
+    Args:
+      folder: of the index.
+      argument: str, the argument that gave it, for errors.
+      opens: function of the folder, the rows and what is kept of the lists,
+        such as `nearest.searcher`; None if the lists are not needed. All is
+        opened at once: what a build replaces it then removes.
 
     Raises:
       FileNotFoundError: if there is none.
@@ -135,7 +143,8 @@ def open_index(folder, argument="index"):
         try:
             parts = [read_part(folder, number) for number in about["parts"]]
             features = rows_of(folder, parts)
-            return Index(folder, about, parts, features)
+            searcher = opens and opens(folder, features, about["nearest"])
+            return Index(folder, about, parts, features, searcher)
         except FileNotFoundError as error:
             # A build that has just ended removes what it replaced.
             if attempt == _TRIES - 1 or read_about(folder) == about:
