@@ -100,11 +100,16 @@ def _of_several_sizes(signatures):
 
 def _on_warm_up(export, number, batch_sizes):
     path = export.folder / str(number) / WARM_UP
-    about = exports.card(export.folder, number).get("warm_up")
+    card = exports.card(export.folder, number)
+    about = card.get("warm_up")
     if not path.is_file():
+        # A detector or a search model has a kind, and an exporter without it.
+        way_out = " Export with --warmup_images."
+        if "kind" in card:
+            way_out = " Send it some images first."
         return [
             f"Version {number} of {export.name} has no warm-up: its first "
-            "answers will be late. Export with --warmup_images."
+            f"answers will be late.{way_out}"
         ]
     if not isinstance(about, dict):
         return []

@@ -87,10 +87,11 @@ def labelled(name, folder, stable=None, canary=None):
       ValueError: if such a version is not there.
     """
     newest = int(newest_version(folder).name)
-    before = labels.read(folder).labels.get(STABLE)
-    if before is not None and not _is_there(folder, before):
-        before = None
-    chosen = {STABLE: stable or before or newest}
+    if stable is None:  # a damaged file is no reason not to write a new one
+        stable = labels.read(folder).labels.get(STABLE)
+        if stable is None or not _is_there(folder, stable):
+            stable = newest
+    chosen = {STABLE: stable}
     if canary is not None:
         chosen[CANARY] = canary
     elif newest > chosen[STABLE]:

@@ -51,7 +51,8 @@ def read(folder):
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(
             f"{path} must be a models.config as export.serving.serve writes "
-            f"it. Received: {error}. Mend it, or write it again."
+            f"it. Received: {error}. Mend it, or write it again with "
+            "export.serving.serve --stable=<version>."
         ) from error
     return found
 

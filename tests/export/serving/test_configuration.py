@@ -180,9 +180,36 @@ def test_a_version_without_warm_up_is_told(own_versions, capsys):
     assert status(f"--models={own_versions}", "--stable=1") == 0
     output = capsys.readouterr().out
     assert "Version 1 of mine has no warm-up" in output
+    assert "Export with --warmup_images" in output
     assert "Version 2" not in output
     assert status(f"--models={own_versions}", "--batch_sizes=3,32") == 0
     assert "not warmed up for batches of 3:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["detector", "search"])
+def test_a_kind_whose_exporter_has_no_warm_up_is_not_told_of_it(
+    own_versions, tmp_path, capsys, kind
+):
+    version = tmp_path / "other" / "1"
+    version.mkdir(parents=True)
+    graph = (own_versions / "1" / "saved_model.pb").read_bytes()
+    (version / "saved_model.pb").write_bytes(graph)
+    (version / "model_card.json").write_text(json.dumps({"kind": kind}))
+    assert status(f"--models={version.parent}") == 0
+    output = capsys.readouterr().out
+    assert "has no warm-up" in output and "--warmup_images" not in output
+
+
+def test_a_damaged_models_config_is_written_again_as_it_says(
+    own_versions, capsys
+):
+    path = own_versions / labels.CONFIG
+    path.parent.mkdir()
+    path.write_text("model_config_list {")
+    assert status(f"--models={own_versions}") == 2
+    assert "export.serving.serve --stable=" in capsys.readouterr().err
+    assert status(f"--models={own_versions}", "--stable=2") == 0
+    assert labels.read(own_versions).labels == {"stable": 2}
 
 
 @pytest.mark.parametrize(
