@@ -58,26 +58,28 @@ def find(searcher, keys, blocks, threshold):
     code, kept = np.unique(np.concatenate(codes), return_index=True)
     score = np.concatenate(scores)[kept]
     order = np.lexsort((code, -score))
-    return _described(score[order], *np.divmod(code[order], count), keys)
+    ones, twos = np.divmod(code[order], count)
+    contents, sets = _codes(keys)
+    same, across = contents[ones] == contents[twos], sets[ones] != sets[twos]
+    return Pairs(score[order], ones, twos, same, across)
 
 
-def _described(scores, ones, twos, keys):
-    pairs = [
-        (keys[one], keys[two]) for one, two in zip(ones, twos, strict=True)
-    ]
-    same = [_same_bytes(one[1], two[1]) for one, two in pairs]
-    across = [one[0] != two[0] for one, two in pairs]
-    return Pairs(scores, ones, twos, np.array(same, bool), np.array(across))
+def _codes(keys):
+    """int64 `[N]` each: equal for equal bytes; equal for the same set.
 
-
-def _same_bytes(one, two):
-    """Whether two `store.Key`s are of files with the same bytes.
-
-    Images that are no files have no hash, 0, but one for a name.
+    Images that are no files have no hash, 0, but one for a name. There may be
+    eight pairs an image, too many to look at one by one.
     """
-    if not one.digest:
-        return one.name == two.name
-    return one[1:] == two[1:]
+    contents: dict = {}
+    sets: dict[str, int] = {}
+    found = [
+        (
+            contents.setdefault(key[1:] if key.digest else key.name, row),
+            sets.setdefault(uri, row),
+        )
+        for row, (uri, key) in enumerate(keys)
+    ]
+    return np.array(found, np.int64).reshape(-1, 2).T
 
 
 def write(path, found, keys):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.retrieval import nearest
+from export.retrieval import duplicates, nearest, store
 from tests.support.marks import slow
 from tests.support.retrieval import clustered_rows
 
@@ -100,3 +100,39 @@ def test_a_few_rows_can_be_indexed_by_lists(tmp_path):
     found = nearest.searcher(tmp_path, [rows], about).search(rows, 10)
     assert found.rows.shape == (3, 3)
     np.testing.assert_array_equal(found.rows[:, 0], [0, 1, 2])
+
+
+def test_duplicates_are_told_apart_without_a_look_at_each_pair(tmp_path):
+    """Of equal images, each has eight pairs."""
+    random = np.random.default_rng(0)
+    rows = np.ones([40, 2], np.float32) / np.sqrt(2, dtype=np.float32)
+
+    class Counted(list):
+        looks = 0
+
+        def __getitem__(self, place):
+            self.looks += 1
+            return super().__getitem__(place)
+
+    keys = Counted(
+        (
+            f"folder:{random.integers(2)}",
+            store.Key(f"{random.integers(4)}", int(digest), 7),
+        )
+        for digest in random.integers(0, 3, 40)
+    )
+    searcher = nearest.Searcher([rows])
+    found = duplicates.find(searcher, keys, [rows], 0.99)
+    assert len(found.scores) > 200 and keys.looks == 0
+    for one, two, same, across in zip(*found[1:], strict=True):
+        (uri, key), (other_uri, other) = keys[one], keys[two]
+        if key.digest and other.digest:
+            assert same == (key.digest == other.digest)
+        else:
+            assert same == (key.digest == other.digest == 0
+                            and key.name == other.name)  # fmt: skip
+        assert across == (uri != other_uri)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "MOST_PAIRS", 10)
+        duplicates.write(tmp_path / "table.tsv", found, keys)
+    assert len((tmp_path / "table.tsv").read_text().splitlines()) == 11
