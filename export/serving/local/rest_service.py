@@ -122,7 +122,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             signature = request.get("signature_name", "serving_default")
             by_row = "instances" in request
             given = request["instances" if by_row else "inputs"]
-        except (ValueError, KeyError, AttributeError, RecursionError) as error:
+            if not isinstance(signature, str):
+                raise TypeError(f"signature_name is {signature!r}")
+        except (
+            ValueError, KeyError, AttributeError, TypeError, RecursionError
+        ) as error:  # fmt: skip
             raise Refused(INVALID, f"JSON Parse error: {error!r}") from error
         if signature not in version.session.signatures:
             answer(version, signature, {})  # refuses it
@@ -183,7 +187,9 @@ def _inputs(given, spec, by_row):
             name: _array(values, columns[name].dtype)
             for name, values in given.items()
         }
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (
+        ValueError, KeyError, TypeError, IndexError, RecursionError
+    ) as error:  # fmt: skip
         raise Refused(
             INVALID, f"inputs do not fit the signature: {error!r}"
         ) from error
@@ -195,7 +201,10 @@ def _array(values, number):
     kind = tf.dtypes.as_dtype(number)
     if kind != tf.string:
         return np.array(values, kind.as_numpy_dtype)
-    return np.array(_bytes(values), object)
+    found = np.array(_bytes(values), object)
+    if not all(isinstance(value, bytes) for value in found.ravel()):
+        raise ValueError("lists of strings must be of one length")
+    return found
 
 
 def _bytes(values):

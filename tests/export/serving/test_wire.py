@@ -1,7 +1,10 @@
 """Faults over the wire, in both protocols: the request fails, others live."""
 
+import json
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -87,6 +90,35 @@ def test_malformed_requests_are_refused_and_others_live(connected):
             found.predict(images, {"images": bad}, ["features"], 30)
         assert refused.value.kind == REFUSED
     assert ask(found, target, [encoded(picture())])["status"][0] == b"ok"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": [["a"], ["b", "c"]]},
+        {"instances": [["a"], "b"]},
+        {"inputs": {"image_bytes": [[["a"]], ["b"]]}},
+        {"instances": ["a"], "signature_name": []},
+        {"instances": ["a"], "signature_name": {"a": 1}},
+        {"instances": ["a"], "signature_name": None},
+        {"instances": None},
+        {"instances": [{"b64": 7}]},
+        {"instances": [{"b64": "?"}]},
+        {"inputs": 7},
+        [],
+        7,
+    ],
+    ids=str,
+)
+def test_malformed_json_has_a_status(server, body):
+    request = urllib.request.Request(
+        f"{server.rest_url}/v1/models/{MODEL}:predict",
+        json.dumps(body).encode(),
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    assert refused.value.code == 400
+    assert json.loads(refused.value.read())["error"]
 
 
 def test_a_deadline_ends_a_request(connected, monkeypatch):
