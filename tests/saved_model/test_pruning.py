@@ -1,7 +1,12 @@
 """Old versions go; never the newest, nor one that a server is told to load."""
 
+import concurrent.futures
+import os
+import shutil
+
 import pytest
 
+from tfclust.runtime import locks
 from tfclust.saved_model import labels, newest_version, pruning
 
 CONFIG = """model_config_list {{ # by hand
@@ -99,4 +104,34 @@ def test_a_removal_that_was_killed_is_finished_by_the_next_export(
         folder, lambda path: (path / "saved_model.pb").write_bytes(b"new")
     )
     assert left(folder) == [2, 3, 4, 5, 6]
+    assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_two_exports_that_prune_do_not_meet(folder):
+    lock = locks.held(folder)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        other = pool.submit(pruning.prune, folder, 2)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            other.result(timeout=0.1)
+        assert left(folder) == [1, 2, 3, 4, 5]
+        os.close(lock)
+        assert other.result(timeout=30) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("where", ["is_ours", "rename"])
+def test_a_version_that_vanishes_meanwhile_is_no_error(
+    folder, monkeypatch, where
+):
+    """On a file system without locks, another export may remove it."""
+    place = pruning if where == "is_ours" else pruning.os
+    act = getattr(place, where)
+
+    def late(path, *more):
+        if path.name == "2":
+            shutil.rmtree(path)
+        return act(path, *more)
+
+    monkeypatch.setattr(place, where, late)
+    assert pruning.prune(folder, 2) == [1, 3]
+    assert left(folder) == [4, 5]
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]

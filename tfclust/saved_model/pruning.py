@@ -1,10 +1,11 @@
 """Removes old versions, never one that a server is told to load."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 
-from tfclust.runtime import files, terminal
+from tfclust.runtime import files, locks, terminal
 from tfclust.saved_model import labels
 from tfclust.saved_model.versions import (
     HIDDEN,
@@ -34,6 +35,16 @@ def prune(folder, keep):
             "keep_versions must be at least 1: the newest one stays. Received: "
             f"keep_versions={keep}."
         )
+    # One export prunes at a time, and none while another begins.
+    lock = locks.held(folder, wait=True)
+    try:
+        return _pruned(folder, keep)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _pruned(folder, keep):
     numbers = sorted(
         n for n in version_numbers(folder) if is_saved_model(folder / str(n))
     )
@@ -47,11 +58,14 @@ def prune(folder, keep):
         version = folder / str(number)
         if number in named:
             terminal.say(f"Kept: {version}: models.config names it.")
-        elif not is_ours(version):
-            terminal.say(f"Kept: {version}: it has files of somebody else.")
-        else:
-            _remove(version)
-            gone.append(number)
+            continue
+        # Without locks, another export may have removed it.
+        with contextlib.suppress(FileNotFoundError):
+            if is_ours(version):
+                _remove(version)
+                gone.append(number)
+            else:
+                terminal.say(f"Kept: {version}: it has files of somebody else.")
     return gone
 
 
@@ -61,6 +75,10 @@ def _remove(version):
     The next export removes what is hidden, should this one be killed.
     """
     hidden = tempfile.mkdtemp(prefix=HIDDEN, dir=version.parent)
-    os.rename(version, hidden)  # onto an empty folder
+    try:
+        os.rename(version, hidden)  # onto an empty folder
+    except FileNotFoundError:
+        os.rmdir(hidden)
+        raise
     files.flush(version.parent)
     shutil.rmtree(hidden)
