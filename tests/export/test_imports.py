@@ -1,7 +1,10 @@
 """Consumers of a SavedModel know nothing of training."""
 
+import ast
+
 import pytest
 
+from tests.support import processes
 from tests.support.processes import ROOT
 from tests.test_floors import imported
 
@@ -45,3 +48,59 @@ def test_consumers_do_not_import_one_another():
                 assert full.split(".")[1] in (own, "common"), (
                     f"{path} imports {full}"
                 )
+
+
+def used(path):
+    """Full names of what a file uses of the modules that it imports.
+
+    Some packages load what is asked of them on first use.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    known = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            name = getattr(node.value, "id", None)
+            if name in known:
+                yield f"{known[name]}.{node.attr}"
+
+
+# Whatever the files name, at their top or in a function.
+_LOAD_ALL = """
+import importlib, sys
+def load(full):
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name not in full:
+            raise
+        module, _, name = full.rpartition(".")
+        return getattr(load(module), name, None)  # or a variable's
+for full in sys.argv[1:]:
+    load(full)
+print(*(name for name in sys.modules if name.startswith("tfclust.")))
+"""
+
+
+@pytest.mark.slow
+def test_consumers_load_no_method_and_no_training():
+    """Nor does what they import in its turn."""
+    paths = list((ROOT / "export").rglob("*.py"))
+    names = {full for path in paths for full in (*imported(path), *used(path))}
+    names |= {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in paths
+        if path.stem != "__init__"
+    }
+    names = sorted(n for n in names if n.startswith(("tfclust.", "export.")))
+    # Fresh: other tests' processes have TensorFlow and more loaded.
+    process = processes.run(["-c", _LOAD_ALL, *names], fresh=True)
+    assert process.returncode == 0, process.stderr
+    loaded = process.stdout.split()
+    assert "tfclust.saved_model.loading" in loaded
+    training = ("tfclust.methods", "tfclust.training")
+    assert [name for name in loaded if name.startswith(training)] == []
