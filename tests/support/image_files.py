@@ -1,6 +1,8 @@
 """Image files and records that tests write and read."""
 
 import io
+import pathlib
+import zipfile
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +26,16 @@ def write(folder, name, image=None, kind="PNG"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded(picture() if image is None else image, kind))
     return path
+
+
+def from_zip(archive, folder, count):
+    """The first photos of a zip, as files in a new folder; their names."""
+    folder.mkdir()
+    with zipfile.ZipFile(archive) as stored:
+        names = [n for n in stored.namelist() if n.endswith(".jpg")][:count]
+        for name in names:
+            (folder / pathlib.Path(name).name).write_bytes(stored.read(name))
+    return [pathlib.Path(name).name for name in names]
 
 
 def pixels(source):

@@ -50,6 +50,20 @@ def test_an_image_finds_itself_and_then_the_nearest(index, images, capsys):
     )
 
 
+def test_photos_find_themselves(exported, shared_data, tmp_path, capsys):
+    folder, index = tmp_path / "photos", tmp_path / "idx"
+    names = image_files.from_zip(shared_data / "photos.zip", folder, 8)
+    given = {"saved_model": exported, "images": folder, "output": index}
+    assert status("build_index", **given) == 0
+    capsys.readouterr()
+    assert status("search", index=index, query=f"folder:{folder}", top=1) == 0
+    blocks = capsys.readouterr().out.strip().split("\n\n")
+    assert len(blocks) == len(names) == 8
+    for block in blocks:
+        name, line = block.splitlines()
+        assert line.split() == ["1", "1.0000", name]
+
+
 def test_a_folder_asks_for_each_image(index, images, capsys):
     query = f"folder:{images}"
     assert status("search", index=index, query=query, top=99) == 0

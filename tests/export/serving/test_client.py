@@ -12,7 +12,7 @@ from PIL import Image
 from export.serving import client
 from tests.export.serving.conftest import MODEL
 from tests.support.exported import SIZE
-from tests.support.image_files import encoded, picture
+from tests.support.image_files import encoded, from_zip, picture
 from tests.support.marks import slow
 from tests.support.model_servers import local, needs_tf_serving, tf_serving
 from tfclust.cli import flags
@@ -103,6 +103,27 @@ def test_every_image_has_its_own_answer_in_npz(
     assert "14 of 16 images answered" in output_text
     assert status(*arguments) == 2  # it is there already
     assert "--restart" in capsys.readouterr().err
+
+
+def test_photos_have_the_models_own_answers(
+    server, python_model, shared_data, tmp_path
+):
+    folder, output = tmp_path / "photos", tmp_path / "f.npz"
+    names = from_zip(shared_data / "photos.zip", folder, 10)
+    assert status(
+        f"--url={server.grpc_url}", f"--model={MODEL}",
+        f"--images=folder:{folder}", f"--output={output}",
+    ) == 0  # fmt: skip
+    files = [(folder / name).read_bytes() for name in sorted(names)]
+    serve = python_model.signatures["serving_default"]
+    wanted = serve(image_bytes=tf.constant(files))
+    with np.load(output) as found:
+        assert found["name"].tolist() == sorted(names)
+        assert set(found["status"]) == {"ok"}
+        np.testing.assert_allclose(
+            found["features"], wanted["features"].numpy(), atol=1e-5
+        )
+        assert found["cluster"].tolist() == wanted["cluster"].numpy().tolist()
 
 
 def test_the_limit_of_bytes_is_the_files(server, tmp_path):

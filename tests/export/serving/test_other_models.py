@@ -1,8 +1,6 @@
 """The client asks an index for names, and a detector for boxes."""
 
-import pathlib
 import shutil
-import zipfile
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from export.retrieval import search, searching
 from export.serving import client
 from tests.support import retrieval
 from tests.support.commands import write_digits
+from tests.support.image_files import from_zip
 from tests.support.marks import slow
 from tests.support.model_servers import local
 from tfclust.cli import flags
@@ -115,21 +114,12 @@ def detector(tmp_path_factory):
     return folder / "versions"
 
 
-def write_cells(shared_data, folder, count):
-    """The first photos of blood cells, as files."""
-    folder.mkdir()
-    with zipfile.ZipFile(shared_data / "bccd_voc.zip") as stored:
-        names = [n for n in stored.namelist() if n.endswith(".jpg")]
-        for name in names[:count]:
-            (folder / pathlib.Path(name).name).write_bytes(stored.read(name))
-
-
 @pytest.mark.slow
 def test_a_served_detector_answers_the_client_with_its_boxes(
     detector, shared_data, tmp_path
 ):
     images = tmp_path / "cells"
-    write_cells(shared_data, images, 5)
+    from_zip(shared_data / "bccd_voc.zip", images, 5)
     loaded = tf.saved_model.load(str(detector / "1"))
     serve = loaded.signatures["serving_default"]
     with local({"mine": detector}) as server:
@@ -154,7 +144,7 @@ def test_a_served_detector_answers_the_client_with_its_boxes(
 def test_boxes_are_kept_as_parquet(detector, shared_data, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     images = tmp_path / "cells"
-    write_cells(shared_data, images, 2)
+    from_zip(shared_data / "bccd_voc.zip", images, 2)
     with local({"mine": detector}) as server:
         flags.define(client.ClientConfig)
         output = tmp_path / "boxes.parquet"
