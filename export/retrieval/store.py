@@ -241,6 +241,8 @@ def merged(folder, uri, parts, most):
             keys = [key for one in group for key in one.keys]
             whole = write_part(folder, uri, keys, rows)
         found.append(whole)
+    if len(found) < len(parts):  # which are neighbours has changed
+        return merged(folder, uri, found, most)
     return sorted(found)
 
 

@@ -1,9 +1,15 @@
 """What can go wrong between a client and a server, in four kinds."""
 
 TRANSIENT = "transient"  # may succeed when it is sent again
-SLOW = "slow"  # no answer in time: the server is busy, or it is too much
+# Not in time or not in memory: the request is too much, or the server busy.
+HEAVY = "heavy"
 REFUSED = "refused"  # this request, whatever it holds; others may succeed
 FATAL = "fatal"  # every request
+
+
+def is_out_of_memory(words):
+    """Whether a server's message is TensorFlow's of memory, not of a queue."""
+    return "OOM when allocating" in words
 
 
 class ServingError(RuntimeError):

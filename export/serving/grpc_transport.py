@@ -4,11 +4,12 @@ import numpy as np
 
 from export.serving.faults import (
     FATAL,
+    HEAVY,
     REFUSED,
-    SLOW,
     TRANSIENT,
     Fault,
     ServingError,
+    is_out_of_memory,
 )
 from export.serving.transport import checked_answer, described
 
@@ -102,12 +103,12 @@ class GrpcTransport:
             kind = REFUSED
             # Also said when a queue is full, which passes.
             too_large = "larger than max" in words
-            if name in _TRANSIENT or (
+            if name == "DEADLINE_EXCEEDED" or is_out_of_memory(words):
+                kind = HEAVY
+            elif name in _TRANSIENT or (
                 name == "RESOURCE_EXHAUSTED" and not too_large
             ):
                 kind = TRANSIENT
-            elif name == "DEADLINE_EXCEEDED":
-                kind = SLOW
             elif name in _FATAL:
                 kind = FATAL
             raise Fault(kind, f"{_said(name)}: {words}") from error

@@ -14,7 +14,14 @@ import urllib.parse
 
 import numpy as np
 
-from export.serving.faults import FATAL, REFUSED, SLOW, TRANSIENT, Fault
+from export.serving.faults import (
+    FATAL,
+    HEAVY,
+    REFUSED,
+    TRANSIENT,
+    Fault,
+    is_out_of_memory,
+)
 from export.serving.transport import (
     DEFAULT_SIGNATURE,
     Column,
@@ -26,7 +33,7 @@ from export.serving.transport import (
 
 _KIND_OF = {
     **dict.fromkeys((429, 499, 502, 503), TRANSIENT),
-    **dict.fromkeys((408, 504), SLOW),
+    **dict.fromkeys((408, 504), HEAVY),
     **dict.fromkeys((400, 409, 413, 500), REFUSED),
 }
 _NOT_FOUND = "HTTP 404"
@@ -133,7 +140,7 @@ class RestTransport:
             status, data = self._exchange(verb, path, body, ends)
         except TimeoutError as error:
             raise Fault(
-                SLOW, f"no answer within {deadline:g} seconds"
+                HEAVY, f"no answer within {deadline:g} seconds"
             ) from error
         except (OSError, http.client.HTTPException) as error:
             words = getattr(error, "strerror", None) or repr(error)
@@ -151,6 +158,8 @@ class RestTransport:
             return words
         kind = _KIND_OF.get(status, FATAL)
         why = words.get("error") or words.get("detail") or "without a reason"
+        if is_out_of_memory(str(why)):
+            kind = HEAVY
         raise Fault(kind, f"HTTP {status}: {why}")
 
     def _exchange(self, verb, path, body, ends):

@@ -1,7 +1,7 @@
 """Batches of images sent side by side, and what becomes of each image.
 
 A request that may succeed later is sent again, after a growing pause. One that
-the server refuses, or does not finish in time, is cut in two, until the image
+the server refuses, or has no time or memory for, is cut in two, until the image
 is found that it refuses: the others have their answers. What concerns every
 request ends the command, and so does a server that stays too busy: cutting
 would give it more to do, and rows without an answer would stay in the output.
@@ -17,16 +17,16 @@ import numpy as np
 
 from export.serving.faults import (
     FATAL,
+    HEAVY,
     REFUSED,
-    SLOW,
     Fault,
     ServingError,
     Unsendable,
 )
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
-# Of images that are each too slow by themselves, without an answer between.
-_MOST_SLOW = 3
+# Of images that are each too much by themselves, without an answer between.
+_MOST_HEAVY = 3
 _KEPT = "What has come is kept: the same command continues."
 _STATUS, _OK = "status", "ok"
 
@@ -65,7 +65,7 @@ class Rows(NamedTuple):
 def patiently(call, patience, sleep=time.sleep):
     """`call()`, tried again after a pause while its fault may pass.
 
-    What was too slow is tried again once: each try takes the whole deadline.
+    What was too much is tried again once: each try may take its deadline.
 
     Raises:
       Fault: the last one.
@@ -77,9 +77,9 @@ def patiently(call, patience, sleep=time.sleep):
         except Fault as fault:
             if fault.kind in (REFUSED, FATAL):
                 raise
-            slow = fault.kind == SLOW
-            enough = min(1, patience.retries) if slow else patience.retries
-            if attempt >= enough and (slow or paused >= patience.seconds):
+            heavy = fault.kind == HEAVY
+            enough = min(1, patience.retries) if heavy else patience.retries
+            if attempt >= enough and (heavy or paused >= patience.seconds):
                 raise
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
         # Clients that failed together should not come back together.
@@ -103,7 +103,7 @@ class Sender:
         self._patience, self._pictures = patience, pictures
         self._request_bytes = request_bytes
         self._shapes: dict[str, tuple] = {}  # of rows that had an answer
-        self._slow = 0  # images in a row that were too slow alone
+        self._heavy = 0  # images in a row that were too much alone
 
     def all_rows(self, batches, concurrency):
         """Yields `Rows` of each batch, in order.
@@ -164,7 +164,7 @@ class Sender:
                 return [f"refused: {fault}"]
             half = len(data) // 2
             return self._answers(data[:half]) + self._answers(data[half:])
-        self._slow = 0
+        self._heavy = 0
         return [
             {name: column[i] for name, column in columns.items()}
             for i in range(len(data))
@@ -179,15 +179,17 @@ class Sender:
             ) from fault
         if fault.kind == REFUSED:
             return
-        why = self._why_silent(count) if fault.kind == SLOW else str(fault)
+        why = str(fault)
+        if fault.kind == HEAVY:
+            why = self._why_silent(count, fault)
         if why:
             raise ServingError(
                 f"the server does not answer after further tries: {why}. "
                 f"{_KEPT}"
             ) from fault
 
-    def _why_silent(self, count):
-        """What is wrong with a server that was too slow; empty for nothing.
+    def _why_silent(self, count, fault):
+        """What is wrong with a server after a heavy request; "" for nothing.
 
         One that still describes its model says that the request was too much.
         """
@@ -196,14 +198,14 @@ class Sender:
             self._transport.describe(
                 target.model, target.version, None, deadline
             )
-        except Fault as fault:
-            return str(fault)
-        self._slow += count == 1
-        if self._slow < _MOST_SLOW:
+        except Fault as second:
+            return str(second)
+        self._heavy += count == 1
+        if self._heavy < _MOST_HEAVY:
             return ""
         return (
-            f"{self._slow} images in a row had no answer within {deadline:g} "
-            "seconds each. A longer --deadline, or fewer requests at a time "
+            f"{self._heavy} images in a row had no answer, each alone "
+            f"({fault}). A longer --deadline, or fewer requests at a time "
             "(--concurrency), may help"
         )
 

@@ -9,8 +9,8 @@ import pytest
 from export.serving import rows, sending, transport
 from export.serving.faults import (
     FATAL,
+    HEAVY,
     REFUSED,
-    SLOW,
     TRANSIENT,
     Fault,
     ServingError,
@@ -143,7 +143,7 @@ def test_a_server_that_stays_too_busy_is_not_asked_for_more():
 
 def test_a_server_that_hangs_ends_the_command_after_few_requests():
     def trouble(data):
-        raise Fault(SLOW, "no answer within 5 seconds")
+        raise Fault(HEAVY, "no answer within 5 seconds")
 
     server = Transport(trouble)
     with pytest.raises(ServingError, match="3 images in a row .* --deadline"):
@@ -181,7 +181,7 @@ def test_pauses_grow_and_are_bounded(monkeypatch):
 def test_an_image_that_is_too_slow_is_found_while_the_server_lives():
     def trouble(data):
         if 5 in data:
-            raise Fault(SLOW, "deadline exceeded")
+            raise Fault(HEAVY, "deadline exceeded")
 
     status, cluster = send(Transport(trouble), count=16)
     assert status[5] == "refused: deadline exceeded"
@@ -192,7 +192,7 @@ def test_an_image_that_is_too_slow_is_found_while_the_server_lives():
     "kind, alive, words",
     [
         (TRANSIENT, False, "does not answer after further tries: gone"),
-        (SLOW, False, "does not answer after further tries: connection refu"),
+        (HEAVY, False, "does not answer after further tries: connection refu"),
         (FATAL, True, "no longer answers for mine, version 1"),
     ],
 )

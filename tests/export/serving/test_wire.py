@@ -12,8 +12,8 @@ import pytest
 from export.serving import client, rows, sending, transport
 from export.serving.faults import (
     FATAL,
+    HEAVY,
     REFUSED,
-    SLOW,
     TRANSIENT,
     Fault,
     ServingError,
@@ -136,20 +136,29 @@ def test_a_deadline_ends_a_request(connected, monkeypatch):
     with pytest.raises(Fault) as refused:
         ask(found, target, [encoded(picture())], deadline=0.3)
     held.set()
-    assert refused.value.kind == SLOW
+    assert refused.value.kind == HEAVY
     assert time.monotonic() - begin < 8
 
 
 @pytest.mark.parametrize(
-    "code, kind",
-    [(14, TRANSIENT), (8, TRANSIENT), (4, SLOW), (3, REFUSED), (5, FATAL)],
+    "code, words, kind",
+    [
+        (14, "", TRANSIENT),
+        (8, "the queue is full", TRANSIENT),
+        (8, "OOM when allocating tensor with shape[32,9]", HEAVY),
+        (4, "", HEAVY),
+        (3, "", REFUSED),
+        (5, "", FATAL),
+    ],
 )
-def test_a_servers_codes_are_told_apart(connected, monkeypatch, code, kind):
+def test_a_servers_codes_are_told_apart(
+    connected, monkeypatch, code, words, kind
+):
     found, server = connected
     target = target_of(found)
 
     def refuse(*_):
-        raise Refused(code, "because")
+        raise Refused(code, f"because {words}")
 
     monkeypatch.setattr(server.models, "find", refuse)
     with pytest.raises(Fault, match="because") as refused:
