@@ -102,7 +102,10 @@ def _parse_run(run):
     checks.check_run(run, needed=("workdir",))
     workdir = folders.expanded(run.workdir)
     config = workdir / folder.CONFIG
-    found = folder.has_run(workdir) and config.exists()
+    try:
+        found = folder.has_run(workdir) and config.exists()
+    except OSError:  # no folder at all, which is refused where it is made
+        found = False
     if found:
         flags.parse_after(config)
     return found

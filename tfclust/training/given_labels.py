@@ -11,11 +11,11 @@ import numpy as np
 
 from tfclust import options
 from tfclust.engine.monitor import final_labels
+from tfclust.methods.configs.fixed_labels import SOURCE
 from tfclust.runs import checkpoints
 from tfclust.runtime import folders, terminal
 from tfclust.training import label_files
 
-SOURCE = "source"
 # Label memories are int32, and a classifier has a column for each lower label.
 _HIGHEST_LABEL = 2**31 - 2
 

@@ -6,7 +6,7 @@ told by heart.
 """
 
 from tfclust import data, evaluation
-from tfclust.training.given_labels import SOURCE
+from tfclust.methods.configs.fixed_labels import SOURCE
 
 
 def check_unseen(path, recipe, config, test, cache_dir, say=None):

@@ -14,8 +14,8 @@ def test_a_plan_fills_the_minutes(minutes):
     epochs = recipe.run.epochs
     steps = epochs * (look.num_images // recipe.run.batch_size)
     figures = epochs / recipe.run.checkpoint_epochs
-    seconds = TIMING.seconds(steps, epochs, figures)
-    an_epoch = TIMING.seconds(steps // epochs, 1, 1)
+    seconds = TIMING.seconds(steps, epochs, epochs, figures)
+    an_epoch = TIMING.seconds(steps // epochs, 1, 1, 1)
     assert seconds <= 60 * minutes
     assert seconds > 0.9 * 60 * minutes - an_epoch  # whole epochs
 
@@ -26,7 +26,7 @@ def test_images_that_are_too_many_for_an_epoch_fill_the_minutes_by_steps(
 ):
     look = looked_at(1_000_000)  # 52 minutes an epoch
     recipe, settings = planned(look, 15, **given_for(method))
-    seconds = TIMING.seconds(recipe.run.steps, 0, 1)
+    seconds = TIMING.seconds(recipe.run.steps, 1, 0, 1)
     assert recipe.run.epochs is None and "epochs" not in settings
     assert 0.9 * 15 * 60 < seconds <= 15 * 60
     assert "less than an epoch" in settings["steps"].why

@@ -6,6 +6,8 @@ from tfclust.engine.config import HEAD_STARTS, ClusteringConfig, MethodConfig
 from tfclust.engine.planning import Setting, one_size, rates
 from tfclust.options import SHAPES, check, option
 
+SOURCE = "source"  # as pseudo_labels: the images' own
+
 
 @dataclasses.dataclass(frozen=True)
 class FixedLabelsConfig(ClusteringConfig):

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from tfclust.engine.planning import Setting
+from tfclust.training.planning.timing import EPOCH_SECONDS
 
 _MOST_EPOCHS = 400
 _FEWEST_STEPS = 100  # of a run shorter than an epoch
@@ -40,6 +41,7 @@ def length(facts, timing, minutes, given, passes):
     # What an epoch has beside its steps is kept to a tenth (`by_time`).
     step_seconds = timing.step_seconds * (1 + _OVERHEAD)
     an_epoch = per_epoch * step_seconds + passes * timing.label_seconds
+    an_epoch += EPOCH_SECONDS
     epochs = math.floor(left / an_epoch)
     if epochs < 1:
         return _part(per_epoch, left / step_seconds, minutes)

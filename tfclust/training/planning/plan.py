@@ -96,6 +96,7 @@ def _made(given, minutes, say, spare):
         length.steps,
         timing.seconds(
             length.steps,
+            length.epochs,
             label_passes(recipe, facts),
             length.epochs / recipe.run.checkpoint_epochs,
         ),
