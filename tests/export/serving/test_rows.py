@@ -17,12 +17,17 @@ from tests.export.serving.test_faults import (
 from tfclust.runtime import locks
 
 
-def test_rows_of_another_request_are_not_mixed(tmp_path):
+def stop_after_two_rows(output, plan):
+    """What a client leaves that stopped after its first rows."""
     part = sending.Rows(range(2), ["ok"] * 2, {"x": np.arange(2)})
-    with rows.Unfinished(tmp_path / "f.npz") as kept:
-        kept.begin({"version": 1})
+    with rows.Unfinished(output) as kept:
+        kept.begin(plan)
         kept.add(part)
         kept.flush()
+
+
+def test_rows_of_another_request_are_not_mixed(tmp_path):
+    stop_after_two_rows(tmp_path / "f.npz", {"version": 1})
     with rows.Unfinished(tmp_path / "f.npz") as kept:
         assert kept.planned() == {"version": 1}
         with pytest.raises(ValueError, match="begun with other version"):
@@ -33,11 +38,7 @@ def test_rows_of_another_request_are_not_mixed(tmp_path):
 
 
 def test_restart_keeps_what_there_is_until_a_server_answers(tmp_path):
-    part = sending.Rows(range(2), ["ok"] * 2, {"x": np.arange(2)})
-    with rows.Unfinished(tmp_path / "f.npz") as kept:
-        kept.begin({"version": 1})
-        kept.add(part)
-        kept.flush()
+    stop_after_two_rows(tmp_path / "f.npz", {"version": 1})
     with rows.Unfinished(tmp_path / "f.npz", restart=True) as kept:
         assert kept.planned() is None  # and then no server answers
     with rows.Unfinished(tmp_path / "f.npz") as kept:
@@ -48,11 +49,7 @@ def test_restart_keeps_what_there_is_until_a_server_answers(tmp_path):
 @pytest.mark.parametrize("name", ["plan.json", "000000000000.npz"])
 @pytest.mark.parametrize("words", ["", "[]", "PK"])
 def test_damaged_rows_are_told_with_the_way_out(tmp_path, name, words):
-    part = sending.Rows(range(2), ["ok"] * 2, {"x": np.arange(2)})
-    with rows.Unfinished(tmp_path / "f.npz") as kept:
-        kept.begin({})
-        kept.add(part)
-        kept.flush()
+    stop_after_two_rows(tmp_path / "f.npz", {})
     (tmp_path / ".f.npz.parts" / name).write_text(words)
     told = pytest.raises(ValueError, match="is damaged.* Give --restart")
     with rows.Unfinished(tmp_path / "f.npz") as kept, told:
