@@ -8,12 +8,7 @@ import pytest
 
 from export.serving import rows, sending, transport
 from export.serving.faults import REFUSED, Fault
-from tests.export.serving.test_faults import (
-    PATIENCE,
-    TARGET,
-    Pictures,
-    Transport,
-)
+from tests.support.fake_server import PATIENCE, TARGET, Pictures, Transport
 from tfclust.runtime import locks
 
 
