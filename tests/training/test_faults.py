@@ -1,5 +1,7 @@
 """Runs with one fault each are told of that fault; a healthy one of none."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,6 +79,22 @@ def test_a_fault_is_told_with_what_helps(tmp_path, flags, expected):
         assert any(all(w in s for w in words) for s in sentences), sentences
 
 
+def test_a_queue_that_comes_too_early_is_told(tmp_path):
+    """Its rows are an epoch old, while each step still changes the features."""
+    flags = (
+        "--batch_size=14", "--num_clusters=60", "--epsilon=0.02",
+        "--freeze_steps=0", "--learning_rate=0.8",
+        "--final_learning_rate=0.8", "--num_views=2", "--view_sizes=16",
+        "--view_scales=0.3:1", "--epochs=2",
+    )  # fmt: skip
+    queue = ("--queue_rows=1022", "--queue_start_epoch=0")
+    for name, given, expected in (("with", queue, 1), ("without", (), 0)):
+        sentences = told(tmp_path / name, *flags, *given)
+        early = [s for s in sentences if "when the queue started" in s]
+        assert len(early) == expected, sentences
+        assert all("(--queue_start_epoch)" in s for s in early)
+
+
 def test_one_cluster_that_swallows_the_rest_is_told(tmp_path):
     """Four images of five are the same, and DeepCluster-v2 balances nothing."""
     data = greys(
@@ -91,9 +109,17 @@ def test_one_cluster_that_swallows_the_rest_is_told(tmp_path):
 
 
 def test_a_run_that_waits_for_its_images_is_told(tmp_path):
-    data = greys(tmp_path / "large", range(0, 256, 8), (2400, 3200))
+    """Noise takes a JPEG's reader 60 ms, and a step of eight images 20 ms."""
+    (tmp_path / "large").mkdir()
+    first = tmp_path / "large" / "00.jpg"
+    pixels = np.random.default_rng(0).integers(0, 256, (1800, 2400, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(first, quality=90)
+    for i in range(1, 16):
+        os.link(first, tmp_path / "large" / f"{i:02}.jpg")
+    data = f"--data=folder:{tmp_path / 'large'}"
     sentences = told(
-        tmp_path, data, "--epochs=4", "--batch_size=8", "--threads=1"
+        tmp_path, data, "--epochs=3", "--batch_size=8", "--threads=1",
+        "--num_clusters=8",
     )
     waits = [s for s in sentences if "waits" in s]
     assert waits and all("--stored_size" in s for s in waits), sentences
