@@ -21,7 +21,7 @@ def read(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_flagfile_measures_what_it_is_named_after(file):
-    (protocol,) = read(file).protocols
+    protocol, *others = read(file).protocols
     header = file.read_text("utf-8").split("\n\n")[0]
     assert all(line.startswith("# ") for line in header.splitlines())
     command = header.partition("# Command: ")[2]
@@ -30,7 +30,9 @@ def test_flagfile_measures_what_it_is_named_after(file):
         # Hours of SGD on what no publication shows.
         assert set(read(file).baselines) <= {"untrained"}
     if not file.stem.endswith("_cpu"):
-        assert "# Source: " in header
+        assert "# Source: " in header and not others
+    if file.stem == "whole_cpu":
+        return
     # SwAV's windows of 6 x 6 are a layer's.
     named = "layers" if file.stem == "linear_swav_6x6" else file.stem
     assert named.startswith(protocol)
