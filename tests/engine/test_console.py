@@ -42,6 +42,21 @@ def test_remedy_is_reported_once_while_its_symptom_lasts(capsys):
     assert "Let codes be as hard" in spoken[3]
 
 
+def test_remedy_of_another_size_is_the_same_remedy(capsys):
+    teller = console.Console(EpochHistory(), CONFIG, FACTS, start_step=0)
+    spoken = []
+    for empty in (40.0, 38.0):
+        ends(teller, {**FIGURES, "empty_clusters": empty})
+        spoken.append("".join(capsys.readouterr().out.splitlines()[1:]))
+    assert "40 of 60" in spoken[0] and "(--num_clusters=20)" in spoken[0]
+    assert "38 of 60" in spoken[1] and spoken[1].endswith("(as before).")
+
+
+def test_heads_of_several_sizes_have_a_whole_number_of_clusters():
+    heads = SwAV.Config(num_clusters=(200, 266, 333))
+    assert " of 266 clusters in use" in console.epoch_line(FIGURES, heads)
+
+
 def test_duration_reads_as_people_say_it():
     assert console.duration(7) == "7 s"
     assert console.duration(59.6) == "1 min 0 s"

@@ -103,6 +103,32 @@ def test_remedy_that_is_in_place_is_not_given():
     assert "(--epsilon=0.025)" in sentence
 
 
+def test_what_makes_images_come_faster_is_not_advised_where_it_is_in_place():
+    waits = {"input_wait_milliseconds": 30.0, "step_milliseconds": 70.0}
+    (sentence,) = sentences(**waits)
+    assert "--stored_size" in sentence and "--antialias_from" in sentence
+    facts = FACTS._replace(stored_size=64, antialias_from=2.0)
+    (sentence,) = sentences(facts=facts, **waits)
+    assert "Use fewer views (--num_views); or give the run more" in sentence
+    assert "stored" not in sentence and "antialias" not in sentence
+
+
+def test_a_loss_that_rises_while_cokes_duals_even_out_is_no_fault():
+    config = CoKe.Config(num_clusters=(60,))
+    facts = FACTS._replace(total_steps=5000)
+    losses = (5.7, 5.2, 4.4, 4.2, 4.8, 5.0, *[4.8] * 6, *[6.0] * 2)
+    history = [
+        {**GOOD, "epoch": i, "step": 100 * i, "loss": loss}
+        for i, loss in enumerate(losses, 1)
+    ]
+    rose = [
+        len(seen)
+        for seen in (history[:n] for n in range(1, len(history) + 1))
+        if any("rose" in sentence for sentence in health(seen, config, facts))
+    ]
+    assert rose == [13]
+
+
 def test_fitted_codes_are_not_to_be_made_harder():
     fitted = dataclasses.replace(CONFIG, epsilon=None)
     for figures in (
@@ -132,7 +158,7 @@ def test_more_clusters_than_a_few_images_can_fill_are_not_missing():
     usual = {"effective_clusters": 560.0, "largest_cluster_share": 0.01}
     assert sentences(config, facts=facts, empty_clusters=400, **usual) == []
     (sentence,) = sentences(config, facts=facts, empty_clusters=700, **usual)
-    assert "700 of 1000" in sentence and "--num_clusters=300" in sentence
+    assert "700 of 1,000" in sentence and "--num_clusters=300" in sentence
 
 
 def test_label_steps_that_end_by_their_number_are_reported():

@@ -29,11 +29,11 @@ def facts(steps_per_epoch=25, total_steps=500, **more):
     return RunFacts(images, 60, total_steps, steps_per_epoch, **more)
 
 
-def history(steps_per_epoch, *epochs, **column):
+def history(steps_per_epoch, *epochs, **columns):
     """Figures of epochs; a column is a figure with a value for each."""
-    if column:
-        ((name, values),) = column.items()
-        epochs = [{name: value} for value in values]
+    if columns:
+        rows = zip(*columns.values(), strict=True)
+        epochs = [dict(zip(columns, row, strict=True)) for row in rows]
     return [
         {**GOOD, **figures, "epoch": i, "step": i * steps_per_epoch}
         for i, figures in enumerate(epochs, 1)
@@ -111,6 +111,65 @@ RUNS = {
         methods.SeLa.Config(num_clusters=(128,) * 10),
         facts(156, 1872),
         history(156, empty_clusters=[63.8, 35.6, 11.9, 5.3, 1.9, 0.9]),
+    ),
+    "sela, blood cells: most clusters empty, and the loss falls": (
+        methods.SeLa.Config(num_clusters=(126,) * 10),
+        facts(61, 1891),
+        history(
+            61,
+            empty_clusters=[80.5, 88.1, 85.3, 84.3, 83.7, 86.1, 82.3, 80.5, 78],
+            loss_over_log_k=[
+                0.99,
+                0.95,
+                0.95,
+                0.94,
+                0.93,
+                0.92,
+                0.92,
+                0.9,
+                0.89,
+            ],
+        ),
+    ),
+    "coke, blood cells: duals even clusters out": (
+        methods.CoKe.Config(num_clusters=(126, 168, 210)),
+        facts(61, 2806),
+        history(
+            61,
+            effective_clusters=[
+                91,
+                28,
+                2,
+                1.7,
+                7.3,
+                11,
+                15,
+                16,
+                15,
+                11,
+                16,
+                47,
+            ],
+            empty_clusters=[
+                7,
+                58,
+                146,
+                154,
+                150,
+                137,
+                134,
+                127,
+                120,
+                111,
+                102,
+                39,
+            ],
+        ),
+    ),
+    "two clusters, of which one has an eighth of the images": (
+        methods.SwAV.Config(num_clusters=(2,), freeze_steps=0),
+        facts(),
+        history(25, *[{"effective_clusters": 1.47, "empty_clusters": 0}] * 20),
     ),
     "deepcluster_v2, CIFAR-10": (
         methods.DeepClusterV2.Config(num_clusters=(100,) * 3),

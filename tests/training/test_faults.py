@@ -120,6 +120,6 @@ def test_a_run_that_waits_for_its_images_is_told(tmp_path):
     sentences = told(
         tmp_path, data, "--epochs=3", "--batch_size=8", "--threads=1",
         "--num_clusters=8",
-    )
+    )  # fmt: skip
     waits = [s for s in sentences if "waits" in s]
     assert waits and all("--stored_size" in s for s in waits), sentences

@@ -1,5 +1,6 @@
 """What a run says while it trains: a line per epoch, and sentences on it."""
 
+import re
 import time
 
 import keras
@@ -11,6 +12,7 @@ from tfclust.engine.pace import Pace
 from tfclust.runtime import progress, terminal
 
 _REDRAW_SECONDS = 0.2
+_VALUE = re.compile("=[^)]*")  # of a flag that is advised
 
 
 class Console(keras.callbacks.Callback):
@@ -104,7 +106,7 @@ def epoch_line(figures, config):
     clusters = told.get("effective_clusters")
     if clusters:
         count = np.mean(config.num_clusters)
-        parts.append(f"{clusters} of {count:g} clusters in use")
+        parts.append(f"{clusters} of {count:,.0f} clusters in use")
     said = [name for name in names("said") if name in told]
     # Speeds come last.
     for name in sorted(said, key=lambda name: FIGURES[name].timed):
@@ -122,6 +124,6 @@ def duration(seconds):
 
 
 def _parted(sentence):
-    """A sentence of `health` as symptom and remedy."""
+    """A sentence of `health` as symptom, and remedy without its values."""
     symptom, _, remedy = sentence.partition(". ")
-    return symptom, remedy
+    return symptom, _VALUE.sub("", remedy)

@@ -13,6 +13,8 @@ class RunFacts(NamedTuple):
     warmup_steps: int = 0  # in which the learning rate is 0 or still rises
     learning_rate: float | None = None  # the largest; None if unknown
     jitter_strength: float | None = None  # 0 without colours; None if unknown
+    stored_size: int | None = None  # pixels; None if images are not stored
+    antialias_from: float | None = None  # None if unknown
 
     def counted_steps(self, figures):
         """Steps of the epoch that an epoch's figures sum up."""

@@ -12,6 +12,8 @@ many steps, and over so many, that noise is no symptom.
 import math
 from typing import NamedTuple
 
+from tfclust.engine.remedies import faster_images, in_a_sentence
+
 FLAT_SHARE = 0.99  # of chance; a network that has learnt nothing has 1
 WILD_SHARE = 1.2  # of chance; healthy first epochs have up to 1.05
 SOFTEST = 1.0  # temperature; above it, cosines of 1 are hardly predictions
@@ -59,7 +61,7 @@ def health(history, config, facts):
         for name, words in seen.items()
         if words and not any(name in _CAUSES[cause] for cause in causes)
     ]
-    found += [*config.symptoms(history, facts), _waiting(history[-1])]
+    found += [*config.symptoms(history, facts), _waiting(history[-1], facts)]
     return [sentence for sentence in found if sentence]
 
 
@@ -90,9 +92,9 @@ def spread(figures, config, facts):
     if effective is None:
         return None
     count = _reachable(figures, config, facts)
-    # Two clusters cannot have more than two effective ones.
-    bound = min(max(2.0 / count, COLLAPSED_SHARE), 0.75)
-    return Measure(effective / count, bound)
+    # A person who asks for two may have one kind ten times as often.
+    least = min(2.0, 1 + count / 8)
+    return Measure(effective / count, max(least / count, COLLAPSED_SHARE))
 
 
 def filled(figures, config, facts):
@@ -145,7 +147,7 @@ def _collapsed(history, config, facts):
         return None
     return (
         f"The images collapse into {figures['effective_clusters']:.1f} "
-        f"effective clusters of {_open_k(figures, config):g}"
+        f"effective clusters of {_open_k(figures, config):,.0f}"
     )
 
 
@@ -166,7 +168,7 @@ def _empty(history, config, facts):
     count = _open_k(figures, config)
     used = _mean(config.num_clusters) - figures["empty_clusters"]
     return (
-        f"{count - used:.0f} of {count:g} clusters are empty: no image is "
+        f"{count - used:.0f} of {count:,.0f} clusters are empty: no image is "
         "nearest to them"
     )
 
@@ -187,6 +189,9 @@ def _rising(history, config, facts):
     earlier = _latest(history[: len(history) - len(latest)], facts)
     if not (latest and earlier):
         return None
+    began = earlier[0]["step"] - facts.counted_steps(earlier[0])
+    if began < _settles(config, facts):
+        return None
     before, now = _mean_loss(earlier, facts), _mean_loss(latest, facts)
     if now <= RISE * before:
         return None
@@ -201,7 +206,7 @@ def _unlabelled(history, config, facts):
     return f"{share:.0%} of the images have no label in this epoch"
 
 
-def _waiting(figures):
+def _waiting(figures, facts):
     """Whether the processors crop images more slowly than steps use them."""
     wait = figures.get("input_wait_milliseconds") or 0.0
     step = figures.get("step_milliseconds") or 0.0
@@ -209,9 +214,7 @@ def _waiting(figures):
         return None
     return (
         f"A step waits {wait:,.0f} ms for its images and computes for "
-        f"{step:,.0f} ms. Keep them in memory at twice the largest view "
-        "(--stored_size), use fewer views (--num_views), cut them faster "
-        "(--antialias_from=2), or give the run more processors."
+        f"{step:,.0f} ms. {in_a_sentence(faster_images(facts))}"
     )
 
 
@@ -224,10 +227,15 @@ def _settled(history, config, facts):
 
     Where it settles late or never, it is judged from its middle on.
     """
-    figures, total = history[-1], facts.total_steps
-    first = min(config.settling_steps(facts), total // 2)
-    long = figures["step"] >= first + min(_TOLD_STEPS, total // 4)
+    figures = history[-1]
+    least = min(_TOLD_STEPS, facts.total_steps // 4)
+    long = figures["step"] >= _settles(config, facts) + least
     return long and figures["epoch"] >= JUDGED_EPOCHS
+
+
+def _settles(config, facts):
+    """The step by which the run should have settled."""
+    return min(config.settling_steps(facts), facts.total_steps // 2)
 
 
 def _latest(history, facts):

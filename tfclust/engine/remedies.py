@@ -10,6 +10,7 @@ from tfclust import options
 
 LEAST_EPSILON = 0.01  # codes below it are as good as hard
 SOFT_JITTER = 0.5  # usual for small images
+COARSE_CROPS = 2.0  # crops shrunk by less are cut without antialiasing
 IMAGES_A_CLUSTER = 39  # what faiss asks of k-means
 
 
@@ -70,6 +71,23 @@ def softer(facts):
     if strength <= SOFT_JITTER:
         return ()
     return (Remedy(words, "jitter_strength", options.text(SOFT_JITTER)),)
+
+
+def faster_images(facts):
+    """Ways to have the images of a step sooner."""
+    more = Remedy("give the run more processors")
+    fewer = Remedy("use fewer views", "num_views")
+    stored = Remedy(
+        "keep images in memory at twice the largest view", "stored_size"
+    )
+    coarse = options.text(COARSE_CROPS)
+    cut = Remedy("cut crops faster", "antialias_from", coarse)
+    return (
+        *(() if facts.stored_size else (stored,)),
+        fewer,
+        *(() if (facts.antialias_from or 0) >= COARSE_CROPS else (cut,)),
+        more,
+    )
 
 
 def fewer_clusters(num_clusters, share):

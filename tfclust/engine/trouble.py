@@ -104,12 +104,26 @@ def _is_bad(symptom, figures, config, facts):
 
 
 def _gets_better(symptom, spell, config, facts):
-    """Whether the spell's later half is clearly better than its first."""
-    measures = [_MEASURES[symptom](f, config, facts) for f in spell]
-    values = [measure.value for measure in measures]
+    """Whether the spell's later half is clearly better than its first.
+
+    Clusters may stay empty for long in a run that learns: of 126 of SeLa's, 85
+    after the third epoch on blood cells and 78 after the ninth.
+    """
+    measure = _MEASURES[symptom]
+    bound = measure(spell[-1], config, facts).bound
+    learns = (
+        symptom == "empty"
+        and health.learnt(spell[-1], config, facts) is not None
+        and _gain(health.learnt, spell, config, facts) > 1 - health.FLAT_SHARE
+    )
+    return learns or _gain(measure, spell, config, facts) > _BETTER * bound
+
+
+def _gain(measure, spell, config, facts):
+    """By how much a measure's mean is larger in the spell's later half."""
+    values = [measure(figures, config, facts).value for figures in spell]
     half = len(values) // 2
-    gain = _mean(values[-half:]) - _mean(values[:half])
-    return gain > _BETTER * measures[-1].bound
+    return _mean(values[-half:]) - _mean(values[:half])
 
 
 def _begin(figures, facts):

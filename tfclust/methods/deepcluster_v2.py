@@ -36,6 +36,10 @@ class DeepClusterV2(BankedMethod):
         kernel.assign(result.centroids.T)  # [K, D] -> [D, K]
         return result.pseudo_labels
 
+    def figures(self):
+        """As of other methods, but clusters are numbered anew each epoch."""
+        return {**super().figures(), "changed_share": None}
+
     def clusterer(self):
         return tuple(
             Clusterer(kernel.numpy()) for kernel in self.prototypes.kernels

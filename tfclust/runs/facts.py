@@ -24,4 +24,6 @@ def facts(recipe, views):
         warmup_steps=math.ceil(first * views.steps_per_epoch),
         learning_rate=optimizer.learning_rate,
         jitter_strength=recipe.views.jitter_strength if changed else 0.0,
+        stored_size=recipe.views.stored_size,
+        antialias_from=recipe.views.antialias_from,
     )

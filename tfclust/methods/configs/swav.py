@@ -20,6 +20,7 @@ _FREEZE_SHARE, _FREEZE_STEPS = 0.08, 313
 # Prototypes for each row of a batch and its queue. CIFAR's recipe has three;
 # with 23 a network learnt nothing in 15 epochs (lightly#1010).
 _CROWDED = 8
+_FALLING_SHARE = 0.2  # of a run; so long the loss may stand after the release
 _QUEUE_EPOCHS = 100  # a run in which a queue helps; in one of 12 it did harm
 
 
@@ -145,7 +146,9 @@ class SwAVConfig(ClusteringConfig):
         """Whether the loss fell only while the prototypes were frozen."""
         frozen = [f for f in history if f["step"] <= self.freeze_steps]
         since = history[len(frozen) :]
-        if len(frozen) < 2 or not enough(since, facts):
+        released = history[-1]["step"] - self.freeze_steps
+        soon = released < _FALLING_SHARE * facts.total_steps
+        if len(frozen) < 2 or soon or not enough(since, facts):
             return []
         last = frozen[-1]["loss"]
         if last >= frozen[0]["loss"] or loss_of_steps(since, facts) < last:
