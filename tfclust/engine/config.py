@@ -21,6 +21,7 @@ BATCH_NORM_GROUPS = ("global", "replica")
 HEAD_STARTS = ("uniform", "normal")  # first weights, `Classifier`'s start
 # The cause before what it causes.
 WATCHED = ("wild", "collapsed", "flat", "empty")
+_LATER_PASSES = 60  # of a planned label step: 30 on CIFAR-10, 120 on digits
 _MASS_ERROR = 0.01  # of a cluster's share; passes stop below it
 
 
@@ -84,6 +85,13 @@ class MethodConfig:
                 width, "SwAV, A.1" if facts.accelerated else "for a CPU"
             ),
         }
+
+    def timed(self):
+        """The config whose steps cost what they cost later in a run.
+
+        A plan measures the first steps; with some methods later ones do more.
+        """
+        return self
 
     def remedies(self, facts, figures):
         """What helps against each symptom, the most likely remedy first.
@@ -233,6 +241,20 @@ class BalanceConfig(ClusteringConfig):
     label_iters: int = option(
         2000, "Largest number of passes per label step and head.", lower=1
     )
+
+    @classmethod
+    def plan(cls, facts):
+        return {
+            **super().plan(facts),
+            "label_tolerance": Setting(
+                0.01, "clusters are even; hardly a label changes below it"
+            ),
+        }
+
+    def timed(self):
+        """A network that has learnt takes more passes than a random one."""
+        iters = min(_LATER_PASSES, self.label_iters)
+        return dataclasses.replace(self, label_tolerance=0.0, label_iters=iters)
 
     def symptoms(self, history, facts):
         """Whether a label step stopped because its passes ran out."""

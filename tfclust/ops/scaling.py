@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from tfclust.runtime import replicas
 
+# A cluster's mass may underflow in float32. A factor that grows less than it
+# should gets to the same value a few passes later.
+_SMALLEST_MASS = 1e-30
 _FARTHEST = 0.1  # of log r from the float32 value that scores use for it
 
 
@@ -42,34 +45,55 @@ class Passes:
             self._shards, self._head = shards._replace(rows=scores), None
         # Empty: the first pass has nothing to compare with.
         self._log_c = _on_replicas(_nothing_step, shards.strategy, shards.rows)
-        self._base = None
+        self._base = tf.fill([num_clusters], np.float32(np.inf))
         counts = _on_replicas(_count_step, shards.strategy, shards.num_rows)
-        self.num_rows = int(_local(shards.strategy, counts))
+        self._num_rows = tf.cast(_local(shards.strategy, counts), tf.float64)
 
-    def __call__(self, log_r):
-        """One pass.
+    def __call__(self, count, log_r, mass):
+        """Some passes, in one call: a call costs as much as a small pass.
+
+        Args:
+          count: int >= 1, passes.
+          log_r: `[K]` float64 of the pass before.
+          mass: `[K]` float64 of the pass before; 1 / K each if there is none.
 
         Returns:
-          `[K]` float64, each cluster's share of the mass, and the mean change
-          of c since the last pass.
+          log_r and mass of the last pass, `[K]` float64 NumPy, and the mean
+          change of c between the last two.
         """
-        base = self._base
-        if base is None or np.abs(log_r - base).max() > _FARTHEST:
-            base = self._base = np.float32(log_r)
-        growth = np.expm1(log_r - base)
-        strategy = self._shards.strategy
-        self._log_c, mass, change = _on_replicas(
-            _pass_step,
-            strategy,
-            self._shards.rows,
-            self._shards.num_rows,
-            self._head,
-            tf.constant(base, tf.float32),
-            tf.constant(growth, tf.float32),
+        shards = self._shards
+        log_r, mass, change, self._base, self._log_c = _scaled(
+            shards.strategy,
+            count,
+            (shards.rows, shards.num_rows, self._head),
+            self._num_rows,
+            tf.constant(log_r, tf.float64),
+            tf.constant(mass, tf.float64),
+            self._base,
             self._log_c,
         )
-        mass = _local(strategy, mass).numpy() * (1 + growth) / self.num_rows
-        return mass, float(_local(strategy, change)) / self.num_rows
+        return log_r.numpy(), mass.numpy(), float(change)
+
+
+@tf.function(autograph=False)
+def _scaled(strategy, count, rows, num_rows, log_r, mass, base, log_c):
+    num_clusters = log_r.shape[0]
+    for _ in range(count):
+        log_r -= tf.math.log(tf.maximum(mass, _SMALLEST_MASS) * num_clusters)
+        log_r -= tf.reduce_mean(log_r)  # r and c are known up to a factor
+        moved = tf.reduce_max(tf.abs(log_r - tf.cast(base, tf.float64)))
+        base = tf.where(moved > _FARTHEST, tf.cast(log_r, tf.float32), base)
+        growth = tf.math.expm1(log_r - tf.cast(base, tf.float64))
+        log_c, mass, change = _on_replicas(
+            _pass_step,
+            strategy,
+            *rows,
+            base,
+            tf.cast(growth, tf.float32),
+            log_c,
+        )
+        mass = _local(strategy, mass) * (1 + growth) / num_rows
+    return log_r, mass, _local(strategy, change) / num_rows, base, log_c
 
 
 def rounded(shards, head, log_r):

@@ -21,9 +21,6 @@ from tfclust.ops import lloyd, scaling
 CACHE_BYTES = 2**30
 _CHECK_ITERS = 10
 _LARGEST_MARGINAL_ERROR = 0.01
-# A cluster's mass may underflow in float32. A factor that grows less than it
-# should gets to the same value a few passes later.
-_SMALLEST_MASS = 1e-30
 
 
 class TransportResult(NamedTuple):
@@ -158,15 +155,16 @@ def place(features, num_clusters, *, block_rows=None, strategy=None):
 
 def _scale(passes, log_r, tolerance, max_iters):
     """log r `[K]` at the end, and how many passes it took."""
-    num_clusters = len(log_r)
-    for done in range(1, max_iters + 1):
-        mass, change = passes(log_r)
-        error = _marginal_error(mass)
-        balanced = error <= _LARGEST_MARGINAL_ERROR and change <= tolerance
-        if (done % _CHECK_ITERS == 0 and balanced) or done == max_iters:
+    mass = np.full(len(log_r), 1 / len(log_r))
+    done = 0
+    while done < max_iters:
+        count = min(_CHECK_ITERS, max_iters - done)
+        log_r, mass, change = passes(count, log_r, mass)
+        done += count
+        if _marginal_error(mass) <= _LARGEST_MARGINAL_ERROR and (
+            change <= tolerance
+        ):
             break
-        log_r = log_r - np.log(np.maximum(mass, _SMALLEST_MASS) * num_clusters)
-        log_r -= log_r.mean()  # r and c are known up to a factor
     return log_r, done
 
 

@@ -73,6 +73,7 @@ def measure(recipe, source, strategy):
     """
     all_images, whole = source, source.num_images
     recipe, source, labels = _sampled(recipe, source)
+    recipe = recipe._replace(method=recipe.method.timed())
     run, grown = recipe.run, whole / source.num_images
     began = time.perf_counter()
     views = images.make_views(recipe, source, say=lambda words: None)
