@@ -14,6 +14,7 @@ from tests.support.plans import (
     planned_with_facts,
 )
 from tfclust import options
+from tfclust.backbones.config import frozen_at_random
 from tfclust.engine.planning import Setting
 from tfclust.methods import deepcluster
 from tfclust.methods.configs.table import CONFIGS
@@ -166,15 +167,18 @@ def test_tiny_images_are_not_enlarged():
     assert recipe.run.image_size == 8
 
 
-def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages():
+@pytest.mark.parametrize(
+    ("init_stages", "frozen"), [(None, 2), (0, 1), (1, 2), (3, 2)]
+)
+def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages(
+    init_stages, frozen
+):
     fresh, _ = planned(looked_at(500), **given_for("swav"))
-    trained, _ = planned(
-        looked_at(500), start=Start({}), **given_for("swav", init_from="runs/a")
-    )
-    assert (fresh.backbone.frozen_stages, trained.backbone.frozen_stages) == (
-        0,
-        2,
-    )
+    given = given_for("swav", init_from="runs/a", init_stages=init_stages)
+    trained, _ = planned(looked_at(500), start=Start({}), **given)
+    assert fresh.backbone.frozen_stages == 0
+    assert trained.backbone.frozen_stages == frozen
+    assert frozen_at_random(trained.backbone) is None
     rates = [r.optimizer.learning_rate for r in (fresh, trained)]
     assert math.isclose(rates[1], rates[0] / 10, rel_tol=0.1)
 

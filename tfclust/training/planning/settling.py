@@ -17,6 +17,7 @@ _TRAINED_SIDE = 96  # published networks say little of smaller images
 _SMALL_BATCH, _LARGE_BATCH = 64, 256
 _BLUR_SIDE = 96  # pixels
 _STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
+_FROZEN_STAGES = 2  # the stem is the first
 _MOST_STORED = 50_000  # images
 
 
@@ -90,7 +91,7 @@ def settle(known, facts):
     draft, given, look = known.draft, known.given, known.look
     settings = {
         **_network(facts, known),
-        **_given_network(draft.backbone.init_from, known.start),
+        **_given_network(draft.backbone, known.start),
         **_colours(facts, look),
         "on_trouble": Setting(
             "stop", "nobody need watch a run that learns nothing"
@@ -126,14 +127,17 @@ def _network(facts, known):
     }
 
 
-def _given_network(init_from, start):
+def _given_network(config, start):
     if start is None:
         return {}
-    why = f"what {init_from} holds weights of"
+    why = f"what {config.init_from} holds weights of"
+    stages = _FROZEN_STAGES
+    if config.init_stages is not None:  # of which the stem is not counted
+        stages = min(stages, 1 + config.init_stages)
     return {
         **{name: Setting(value, why) for name, value in start.knobs.items()},
         "frozen_stages": Setting(
-            2, "edges and colours, which given weights know already"
+            stages, "edges and colours, which given weights know already"
         ),
     }
 
