@@ -22,23 +22,21 @@ def main():
     command resumes; metrics.jsonl; tensorboard/; at the end clusters.csv, the
     cluster of each image, and report.html, a page about the run.
     """
-    recipe, plan = recipe_flags.read(), flags.read(PlanConfig)
-    plan.check_length(recipe.run)
-    has_length = recipe.run.epochs or recipe.run.steps
-    planned = not (has_length and flags.has_flagfile())
-    goes_on = planned and _parse_run(recipe.run)
+    run, plan = recipe_flags.draft().run, flags.read(PlanConfig)
+    plan.check_length(run)
+    planned = not ((run.epochs or run.steps) and flags.has_flagfile())
+    goes_on = planned and _parse_run(run)
     if goes_on:
-        recipe = recipe_flags.read()
         if plan.minutes is not None:
             terminal.say(
-                f"The run in {recipe.run.workdir} keeps its length; minutes is "
+                f"The run in {run.workdir} keeps its length; minutes is "
                 "for the plan of a new one, in another workdir."
             )
     elif planned:
-        code = _plan(recipe.run)
+        code = _plan(run)
         if code:
             return code
-        recipe = recipe_flags.read()
+    recipe = recipe_flags.read()
     checks.check_alone(recipe)
     quiet.import_tensorflow()
     from tfclust.training import pretraining

@@ -144,8 +144,9 @@ def test_a_plan_is_made_unless_a_recipe_has_a_length(
         return subprocess.CompletedProcess(words, returncode=2)
 
     monkeypatch.setattr(train.subprocess, "run", run)
-    refused = "--stored_size=9"  # by a run, which has views of 224 pixels
-    given = ["--data=digits:", f"--workdir={tmp_path}", refused]
+    # A run would refuse both, since its views have one size of 224 pixels.
+    views = ["--num_views=2,6", "--resize_size=40"]
+    given = ["--data=digits:", f"--workdir={tmp_path}", *views]
     assert status("train", *given, *recipe, *length) == 2
     assert bool(called) != bool(recipe and length)
     if called:

@@ -1,5 +1,6 @@
 """Plans from figures made up here, without training anything."""
 
+from tfclust.engine.planning import draft_of
 from tfclust.runs import recipes
 from tfclust.training.planning import lengths, settling
 from tfclust.training.planning.limits import Limits
@@ -38,7 +39,7 @@ def planned_with_facts(
 ):
     """The same and the `PlanFacts`."""
     some = {} if {"epochs", "steps"} & set(given) else {"steps": 9}
-    draft = recipes.make_recipe(**given, **some)
+    draft = recipes.make_recipe(**draft_of(given), **some)
     known = settling.Known(draft, given, look, machine, start, limits)
     facts = settling.facts(known, 2000)
     length = lengths.length(facts, TIMING, minutes, given, passes=1.0)

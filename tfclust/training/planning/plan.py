@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfclust.engine.planning import Setting
+from tfclust.engine.planning import Setting, draft_of
 from tfclust.runs.facts import facts as run_facts
 from tfclust.runs.folder import SKIPPED
 from tfclust.runs.recipes import Recipe, make_recipe
@@ -68,7 +68,7 @@ def make(given, *, minutes, say=terminal.say):
 
 
 def _made(given, minutes, say, spare):
-    draft = _recipe(given, _guess(_GUESSED_STEPS))
+    draft = _recipe(draft_of(given), _guess(_GUESSED_STEPS))
     checks.check_alone(draft, needed=("data",), sizes=False)
     start = starting.start(draft.backbone, given)
     strategy = _strategy(draft.run)

@@ -3,15 +3,13 @@
 from typing import Any, NamedTuple
 
 from tfclust.data.views.sizes import stored_size_needed
-from tfclust.engine.planning import PlanFacts, Setting
+from tfclust.engine.planning import VIEWS, PlanFacts, Setting
 from tfclust.runs.recipes import Recipe
 from tfclust.runtime import cores
 from tfclust.training.planning.limits import Limits
 from tfclust.training.planning.looking import Look
 from tfclust.training.planning.starting import Start
 
-# Each has an entry for each size of views, so they are given together.
-_VIEWS = ("view_sizes", "num_views", "view_scales")
 _SMALL_SIDE, _LARGE_SIDE = 32, 224  # pixels, without and with a GPU
 _TRAINED_SIDE = 96  # published networks say little of smaller images
 _SMALL_BATCH, _LARGE_BATCH = 64, 256
@@ -99,11 +97,18 @@ def settle(known, facts):
         # A method may settle any of these otherwise.
         **type(draft.method).plan(facts),
     }
-    if set(_VIEWS) & set(given):
-        settings = {n: s for n, s in settings.items() if n not in _VIEWS}
-    else:
-        settings |= _stored(settings, look)
-    return settings
+    settings |= _beside_given(settings, given)
+    return {**settings, **_stored(settings, facts, look)}
+
+
+def _beside_given(settings, given):
+    """Views of fewer sizes, if what is given of them has fewer entries."""
+    for name in VIEWS:
+        count = max(1, len(given.get(name, ())))  # no sizes are one
+        if name in given and count < len(settings["view_sizes"].value):
+            why = f"for {name} as given, with a value for each size of views"
+            return {n: Setting(settings[n].value[:count], why) for n in VIEWS}
+    return {}
 
 
 def _network(facts, known):
@@ -142,9 +147,15 @@ def _given_network(config, start):
     }
 
 
-def _stored(settings, look):
+def _stored(settings, facts, look):
     """Images that are larger than their views need are shrunk once."""
-    sizes, scales = (settings[n].value for n in ("view_sizes", "view_scales"))
+    sizes, scales = (
+        facts.given.get(name, settings[name].value)
+        for name in ("view_sizes", "view_scales")
+    )
+    sizes = sizes or (facts.view_size,)
+    if len(sizes) != len(scales) or min(map(min, scales)) <= 0:
+        return {}  # which a run refuses
     side = stored_size_needed(sizes, scales)
     if look.short_side <= side or look.num_images > _MOST_STORED:
         return {}
