@@ -41,7 +41,7 @@ def given():
     Raises:
       ValueError: if a value does not parse.
     """
-    values = {}
+    values: dict = {}
     for of in recipes.CONFIGS.values():
         values |= flags.given(of)
     return values | flags.given(

@@ -106,7 +106,7 @@ def _beside_given(settings, given):
     for name in VIEWS:
         count = max(1, len(given.get(name, ())))  # no sizes are one
         if name in given and count < len(settings["view_sizes"].value):
-            why = f"for {name} as given, with a value for each size of views"
+            why = f"for as many sizes of views as {name} is given for"
             return {n: Setting(settings[n].value[:count], why) for n in VIEWS}
     return {}
 
