@@ -33,7 +33,7 @@ def main():
     that train reads. Its time is measured on a few real steps.
     """
     command, config = flags.read(AdviseConfig), flags.read(PlanConfig)
-    given, run = recipe_flags.given(), recipe_flags.read().run
+    given, run = recipe_flags.given(), recipe_flags.draft().run
     checks.check_run(run, needed=("data",))
     checks.check_uris(run)
     config.check_length(run)

@@ -16,36 +16,28 @@ from tfclust.training.planning.config import PlanConfig
 def main():
     """Trains a method on unlabelled images.
 
-    Without a recipe (--flagfile) or a length (--epochs, --steps) it makes a
-    plan for the images first, as tfclust.advise does. Writes into --workdir:
+    Without a recipe (--flagfile), or by one without a length, it makes a plan
+    for the images first, as tfclust.advise does. Writes into --workdir:
     config.flags, which repeats the run; checkpoints/, from which the same
     command resumes; metrics.jsonl; tensorboard/; at the end clusters.csv, the
     cluster of each image, and report.html, a page about the run.
     """
-    recipe, plan = recipe_flags.read(), flags.read(PlanConfig)
-    planned = recipe.run.epochs is None and recipe.run.steps is None
-    goes_on = (planned or not flags.has_flagfile()) and _parse_run(recipe.run)
+    run, plan = recipe_flags.draft().run, flags.read(PlanConfig)
+    plan.check_length(run)
+    planned = not ((run.epochs or run.steps) and flags.has_flagfile())
+    goes_on = planned and _parse_run(run)
     if goes_on:
-        recipe = recipe_flags.read()
         if plan.minutes is not None:
             terminal.say(
-                f"The run in {recipe.run.workdir} keeps its length; minutes is "
+                f"The run in {run.workdir} keeps its length; minutes is "
                 "for the plan of a new one, in another workdir."
             )
     elif planned:
-        code = _plan(recipe.run)
+        code = _plan(run)
         if code:
             return code
-        recipe = recipe_flags.read()
-    else:
-        plan.check_length(recipe.run)
+    recipe = recipe_flags.read()
     checks.check_alone(recipe)
-    if not planned and not flags.has_flagfile():
-        terminal.say(
-            "Neither a recipe nor a plan: every knob that is not given is as "
-            "for ImageNet on GPUs. Leave out epochs and steps for a plan; "
-            "tfclust.advise makes one of a given length."
-        )
     quiet.import_tensorflow()
     from tfclust.training import pretraining
 

@@ -15,6 +15,7 @@ in --workdir are not repeated, so the benchmark can be stopped and gone on with.
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -84,6 +85,7 @@ def pretrained(folder, options):
     command(
         "tfclust.train", f"--data=folder:{images}", f"--workdir={run}",
         "--method=swav", "--backbone=resnet18", "--image_size=96",
+        f"--flagfile={os.devnull}",  # hence no plan
         f"--steps={options.pretrain_steps}", "--batch_size=32",
         "--num_clusters=30", "--num_views=2", "--view_scales=0.05:0.5",
         "--projection_width=64", "--hidden_width=256", "--optimizer=lars",

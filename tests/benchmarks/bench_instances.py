@@ -11,6 +11,7 @@ export, and evaluate of export/retrieval.
 
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.support import instance_set
 DATA = ROOT.parent / "shared" / "data" / "photos.zip"
 SIDE = 64
 RECIPE = {
+    "flagfile": os.devnull,  # hence no plan
     "method": "swav",
     "backbone": "small",
     "image_size": SIDE,

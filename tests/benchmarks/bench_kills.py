@@ -36,7 +36,7 @@ TIMEOUT = 900  # seconds a start
 COMMON = (
     "--backbone=small --image_size=8 --batch_size=16 --epochs=8 "
     "--flip_probability=0 --knn_images=0 --learning_rate=0.1 "
-    "--checkpoint_steps=3"
+    f"--checkpoint_steps=3 --flagfile={os.devnull}"  # hence no plan
 )
 # Memories, queues and stages of every kind, in few steps.
 METHODS = {

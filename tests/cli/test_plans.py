@@ -4,11 +4,13 @@ import json
 import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
 
 from tests.support.bad_bytes import good
-from tests.support.commands import command, status, write_digits
+from tests.support.commands import NO_PLAN, command, status, write_digits
+from tfclust import train
 
 TINY = [
     "--image_size=8",
@@ -128,6 +130,27 @@ def test_what_cannot_be_planned_is_refused_at_once(
     assert status("train", *usual, *arguments) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("length", [[], ["--epochs=2"], ["--steps=9"]])
+@pytest.mark.parametrize("recipe", [[], [NO_PLAN]])
+def test_a_plan_is_made_unless_a_recipe_has_a_length(
+    length, recipe, tmp_path, monkeypatch
+):
+    called = []
+
+    def run(words, check):
+        called.append(words)
+        return subprocess.CompletedProcess(words, returncode=2)
+
+    monkeypatch.setattr(train.subprocess, "run", run)
+    # A run would refuse both, since its views have one size of 224 pixels.
+    views = ["--num_views=2,6", "--resize_size=40"]
+    given = ["--data=digits:", f"--workdir={tmp_path}", *views]
+    assert status("train", *given, *recipe, *length) == 2
+    assert bool(called) != bool(recipe and length)
+    if called:
+        assert {"tfclust.advise", *length, *given} < set(called[0])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 
 from tests.support import processes
+from tests.support.commands import NO_PLAN
 from tfclust import __main__, methods
 from tfclust.backbones import resnet, settings
 from tfclust.methods.configs.table import CONFIGS
@@ -35,9 +36,15 @@ REFUSED = [
     (("train", "--method=swaw"), "--method must be one of swav, deepcluster,"),
     (("train", "--method=sela", "--queue_rows=8"), "only by method=swav"),
     (("train", *RUN, "--temperature=0"), "temperature must be at least"),
-    (("train", *RUN, "--stored_size=96"), "stored_size=96, a view of 224 px"),
+    (
+        ("train", *RUN, NO_PLAN, "--stored_size=96"),
+        "stored_size=96, a view of 224 px",
+    ),
     (("train", *RUN, "--backbone=resnet5"), "backbone must be one of small,"),
-    (("train", *RUN, "--warmup_epochs=2"), "warmup_epochs must be at most"),
+    (
+        ("train", *RUN, NO_PLAN, "--warmup_epochs=2"),
+        "warmup_epochs must be at most",
+    ),
     (("train", *RUN[1:]), "data must be given"),
     (("train", RUN[0], RUN[2]), "workdir must be given"),
     (("train", *RUN[:2]), "workdir must be a folder that can be written"),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support import image_files
-from tests.support.commands import command
+from tests.support.commands import NO_PLAN, command
 from tfclust.runs.metrics import read_metrics
 
 program = pytest.importorskip("tensorboard.program")
@@ -26,6 +26,7 @@ def run(tmp_path_factory):
         image_files.write(folder / "images" / "ab"[i % 2], f"{name}.png")
     done = command(
         "train",
+        NO_PLAN,
         f"--data=folder:{folder / 'images'}",
         f"--workdir={folder / 'run'}",
         "--epochs=2",

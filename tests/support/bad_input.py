@@ -1,10 +1,13 @@
 """How bad input is written down for `test_bad_input.py`."""
 
+from tests.support.commands import NO_PLAN
+
 
 def training(folder, data, *more):
     """The words of a run that trains on `data` into a folder's `run`."""
     return [
         "tfclust.train",
+        NO_PLAN,
         f"--data={data}",
         f"--workdir={folder}/run",
         "--backbone=small",

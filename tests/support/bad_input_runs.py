@@ -13,9 +13,15 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+from tests.support.commands import NO_PLAN
 from tfclust.runs import checkpoints
 
-TRAIN = ["tfclust.train", "--data=digits:?split=train", "--epochs=1"]
+TRAIN = [
+    "tfclust.train",
+    NO_PLAN,
+    "--data=digits:?split=train",
+    "--epochs=1",
+]
 EVALUATE = ["tfclust.evaluate", "--test_data=digits:?split=test"]
 CASES = {}
 

@@ -10,6 +10,8 @@ from tests.support import processes
 from tfclust import advise, cluster, embed, evaluate, export, sweep, train
 from tfclust.cli import flags, recipe_flags
 
+# An empty recipe, so that no plan is made: a plan times real steps.
+NO_PLAN = f"--flagfile={os.devnull}"
 TINY = [
     "--data=digits:?split=train",
     "--eval_data=digits:?split=test",
@@ -24,6 +26,7 @@ TINY = [
     "--knn_images=32",
     "--flip_probability=0",
     "--augmentation=none",  # colours are compiled anew in each process
+    NO_PLAN,
 ]
 
 

@@ -1,5 +1,6 @@
 """Plans from figures made up here, without training anything."""
 
+from tfclust.engine.planning import draft_of
 from tfclust.runs import recipes
 from tfclust.training.planning import lengths, settling
 from tfclust.training.planning.limits import Limits
@@ -10,7 +11,8 @@ TIMING = Timing(
     start_seconds=20.0,
     step_seconds=0.2,
     label_seconds=1.0,  # a pass
-    figures_seconds=2.0,
+    knn_seconds=2.0,
+    end_seconds=0.0,
     peak_bytes=2**30,
 )
 
@@ -34,18 +36,24 @@ def planned(look, *args, **given):
 
 
 def planned_with_facts(
-    look, minutes=15.0, machine=CPU, start=None, limits=ANY_SIZE, **given
+    look,
+    minutes=15.0,
+    machine=CPU,
+    start=None,
+    limits=ANY_SIZE,
+    timing=TIMING,
+    **given,
 ):
     """The same and the `PlanFacts`."""
     some = {} if {"epochs", "steps"} & set(given) else {"steps": 9}
-    draft = recipes.make_recipe(**given, **some)
+    draft = recipes.make_recipe(**draft_of(given), **some)
     known = settling.Known(draft, given, look, machine, start, limits)
     facts = settling.facts(known, 2000)
-    length = lengths.length(facts, TIMING, minutes, given, passes=1.0)
+    length = lengths.length(facts, timing, minutes, given, passes=1.0)
     facts = facts._replace(total_steps=length.steps)
     settings = {
         **settling.settle(known, facts),
-        **lengths.by_time(facts, TIMING, length),
+        **lengths.by_time(facts, timing, length),
     }
     values = {name: setting.value for name, setting in settings.items()}
     return recipes.make_recipe(**{**values, **given}), settings, facts

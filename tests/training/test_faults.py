@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.commands import command
+from tests.support.commands import NO_PLAN, command
 
 pytestmark = pytest.mark.slow
 DIGITS = (
+    NO_PLAN,
     "--data=digits:?split=train",
     "--backbone=small",
     "--image_size=16",

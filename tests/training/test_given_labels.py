@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import normalized_mutual_info_score
 
-from tests.support.commands import status
+from tests.support.commands import NO_PLAN, status
 from tests.support.small_runs import SMALL, interrupted, quietly
 from tfclust import data
 from tfclust.engine.monitor import final_labels
@@ -226,6 +226,7 @@ COMMAND = [
     "--batch_size=16",
     "--num_views=1",
     "--epochs=1",
+    NO_PLAN,
 ]
 
 
@@ -327,6 +328,7 @@ def test_written_command_takes_the_labels_again(swav, tmp_path):
         "--num_views=1",
         "--steps=1",
         "--knn_images=0",
+        NO_PLAN,
     ]
     assert status("train", *arguments, f"--workdir={tmp_path / 'a'}") == 0
     again = [f"--flagfile={tmp_path / 'a' / 'config.flags'}"]

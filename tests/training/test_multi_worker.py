@@ -8,6 +8,7 @@ import pytest
 
 from tests.benchmarks import bench_kills
 from tests.support import processes
+from tests.support.commands import NO_PLAN
 from tfclust.runs import checkpoints
 
 # Each process takes as long as twenty other tests; two hosts' operations are
@@ -18,6 +19,7 @@ TIMEOUT = 300  # seconds; half a minute where nothing else runs
 NOTICED = 120  # seconds from a host's end to that of the others; 2 to 34 seen
 STEPS = 3  # an epoch and a half; the last step balances with the full queue
 TINY = [
+    NO_PLAN,
     "--max_images=32",
     "--backbone=small",
     "--image_size=8",

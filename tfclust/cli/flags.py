@@ -165,18 +165,25 @@ def read(config_class):
     Raises:
       ValueError: if a value does not parse or leaves its bounds.
     """
+    return config_class(**given(config_class))
+
+
+def given(config_class):
+    """`{knob: value}` of a dataclass's flags on the command line.
+
+    Args:
+      config_class: one of those given to `define`.
+
+    Raises:
+      FlagError: if a value does not parse.
+    """
     kinds = options.kinds(config_class)
-    given = {}
+    values = {}
     for field in knobs(config_class):
         words = _command.value(field.name)
         if words is not None:
-            given[field.name] = _parsed(field.name, words, kinds[field.name])
-    return config_class(**given)
-
-
-def was_given(name):
-    """Whether the command line, or a flagfile on it, has the flag."""
-    return _command.value(name) is not None
+            values[field.name] = _parsed(field.name, words, kinds[field.name])
+    return values
 
 
 def run(main, argv=None):

@@ -2,7 +2,9 @@
 
 from tfclust import options
 from tfclust.cli import flags
+from tfclust.engine import planning
 from tfclust.runs import recipes
+from tfclust.runs.config import RunConfig
 
 # What a person with images of his own sets; a plan settles the others.
 _FIRST = (
@@ -37,11 +39,22 @@ def given():
     """`{knob: value}` of the recipe's flags on the command line.
 
     Raises:
+      ValueError: if a value does not parse.
+    """
+    values: dict = {}
+    for of in recipes.CONFIGS.values():
+        values |= flags.given(of)
+    return values | flags.given(
+        recipes.METHOD_CONFIGS[values.get("method", RunConfig.method)]
+    )
+
+
+def draft():
+    """The `Recipe` of the command line for which a plan is still to come.
+
+    Knobs whose sense depends on what that settles are left out.
+
+    Raises:
       ValueError: if a value does not parse or leaves its bounds.
     """
-    return {
-        name: getattr(config, name)
-        for config in read()
-        for name in options.about(type(config))
-        if flags.was_given(name)
-    }
+    return recipes.make_recipe(**planning.draft_of(given()))

@@ -38,7 +38,10 @@ class Console(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         # Between its making and here, other callbacks have begun.
-        self.pace = Pace(self.facts, self.pace.step)
+        second = self.facts.steps_per_epoch  # epoch's first step
+        again = self.model.reassign_due(second)
+        again = again and not self.model.labels_from_memory
+        self.pace = Pace(self.facts, self.pace.step, labels_again=again)
 
     def on_train_batch_begin(self, batch, logs=None):
         self.pace.step_begins()

@@ -3,7 +3,9 @@
 An epoch costs more than its steps: images are regrouped, figures computed,
 neighbours looked up, the state is saved. All of that counts once per epoch,
 whatever part of one has been trained. What happens once in a command, such as
-tracing the step, counts for nothing that is still to come.
+tracing the step, counts for nothing that is still to come; neither does what
+comes before the first epoch's first step, unless later epochs label all images
+as that one does.
 """
 
 import math
@@ -16,21 +18,26 @@ class Pace:
     Args:
       facts: `RunFacts`.
       start_step: int, steps done before.
+      labels_again: whether later epochs begin by a pass over all images for
+        labels, as the first one may.
     """
 
-    def __init__(self, facts, start_step):
+    def __init__(self, facts, start_step, labels_again=False):
         self.facts, self.step = facts, start_step
+        self._labels_again = labels_again
         self._traced = start_step  # the step that is traced
         self._step_seconds = 0.0  # of all timed steps
         self._timed = 0
         self._cycles: list[float] = []  # seconds of whole epochs besides steps
         self._epoch_steps = 0  # of this epoch, without the traced one
-        self._traced_seconds = 0.0  # in this epoch
+        self._once_seconds = 0.0  # in this epoch, for none that comes
         self._began = self._step_began = time.perf_counter()
 
     def step_begins(self):
         """Called before a step."""
         self._step_began = time.perf_counter()
+        if self.step == self._traced and not self._labels_again:
+            self._once_seconds = self._step_began - self._began
 
     def step_ends(self):
         """Called after it."""
@@ -38,7 +45,7 @@ class Pace:
         # The first step of an epoch also fills the pipeline.
         first = self.step % self.facts.steps_per_epoch == 0
         if self.step == self._traced:
-            self._traced_seconds = seconds
+            self._once_seconds += seconds
         else:
             self._epoch_steps += 1
             self._timed += not first
@@ -49,7 +56,7 @@ class Pace:
         """Called when an epoch's line is due."""
         self._cycles.append(self._besides())
         self._began = time.perf_counter()
-        self._epoch_steps, self._traced_seconds = 0, 0.0
+        self._epoch_steps, self._once_seconds = 0, 0.0
 
     def images_per_second(self):
         """Over the timed steps; None before one."""
@@ -75,5 +82,5 @@ class Pace:
 
     def _besides(self):
         """Seconds of this epoch that its steps do not account for."""
-        passed = time.perf_counter() - self._began - self._traced_seconds
+        passed = time.perf_counter() - self._began - self._once_seconds
         return max(0.0, passed - self._epoch_steps * self._mean_step())

@@ -7,6 +7,10 @@ depend on the method (`MethodConfig.plan`); `training/planning` the others.
 import math
 from typing import Any, NamedTuple
 
+# Each has an entry for each size of views.
+VIEWS = ("view_sizes", "num_views", "view_scales")
+# Whether they make sense depends on others, which a plan settles.
+DEPENDENT = (*VIEWS, "color_jitter", "resize_size", "rate_drops")
 _WARMUP_SHARE = 0.05  # of a run's steps; 1 epoch of 12 to 18 in CIFAR's recipes
 _FEW_STEPS = 20  # a warm-up shorter than this is none
 _SMALLEST_PAIR = 16  # pixels, of large views beside which small ones show much
@@ -62,6 +66,11 @@ class PlanFacts(NamedTuple):
         if most is not None and clusters > most:
             clusters, why = most, "as many as a batch's codes can tell apart"
         return Setting((clusters,) * count, why)
+
+
+def draft_of(given):
+    """`{knob: value}` of what makes sense before a plan is made."""
+    return {n: v for n, v in given.items() if n not in DEPENDENT}
 
 
 def multi_crop(facts, num_large, num_small):
@@ -131,7 +140,11 @@ def rates(facts, rate, *, weight_decay, why=_AS_IN_CIFARS):
     start = given.get("learning_rate", scaled) / 20
     if not given.get("warmup_epochs", warmup):
         start = 0.0
+    settings = {}
+    if given.get("rate_drops"):
+        settings["schedule"] = Setting("constant", "rate_drops are for it")
     return {
+        **settings,
         "optimizer": Setting("sgd", "at small batches LARS has no advantage"),
         "learning_rate": Setting(_short(scaled), told),
         "start_learning_rate": Setting(

@@ -14,6 +14,7 @@ from tests.support.plans import (
     planned_with_facts,
 )
 from tfclust import options
+from tfclust.backbones.config import frozen_at_random
 from tfclust.engine.planning import Setting
 from tfclust.methods import deepcluster
 from tfclust.methods.configs.table import CONFIGS
@@ -70,6 +71,20 @@ def test_what_is_given_stays(method):
         ("swav", {"optimizer": "lars"}, {"learning_rate": 0.3}),
         ("swav", {"stored_size": 90}, {"view_sizes": (32, 20)}),
         ("swav", {"queue_rows": 0}, {"batch_size": 64}),
+        ("swav", {"resize_size": 40}, {"image_size": 32}),
+        ("swav", {"rate_drops": ((1.0, 0.1),)}, {"schedule": "constant"}),
+        # Views that are given, with those of the plan beside them.
+        (
+            "swav",
+            {"view_scales": ((0.5, 1.0),)},
+            {"view_sizes": (32,), "num_views": (2,), "stored_size": 46},
+        ),
+        (
+            "swav",
+            {"num_views": (2, 6)},
+            {"view_sizes": (32, 20), "stored_size": 59},
+        ),
+        ("swav", {"view_sizes": ()}, {"num_views": (2,), "stored_size": 59}),
         ("deepcluster", {"schedule": "cosine"}, {"rate_drops": None}),
         ("deepcluster", {"projection_width": 8}, {"pca_width": 8}),
         ("swav", {"augmentation": "none"}, {"flip_probability": None}),
@@ -112,9 +127,10 @@ def test_a_plan_tells_why_there_is_no_queue():
     assert settings["queue_rows"].value == 0
 
 
-def test_views_of_ones_own_replace_all_of_the_plans():
-    recipe, _ = planned(looked_at(500), **given_for("swav", num_views=(2,)))
-    assert (recipe.views.num_views, recipe.views.view_sizes) == ((2,), ())
+@pytest.mark.parametrize("num_views", [(2, 4, 4), ()])
+def test_views_that_no_plan_can_complete_are_refused(num_views):
+    with pytest.raises(ValueError, match="num_views needs one entry for each"):
+        planned(looked_at(500), **given_for("swav", num_views=num_views))
 
 
 def test_grey_images_are_not_made_grey():
@@ -166,15 +182,18 @@ def test_tiny_images_are_not_enlarged():
     assert recipe.run.image_size == 8
 
 
-def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages():
+@pytest.mark.parametrize(
+    ("init_stages", "frozen"), [(None, 2), (0, 1), (1, 2), (3, 2)]
+)
+def test_trained_weights_are_given_a_lower_rate_and_frozen_first_stages(
+    init_stages, frozen
+):
     fresh, _ = planned(looked_at(500), **given_for("swav"))
-    trained, _ = planned(
-        looked_at(500), start=Start({}), **given_for("swav", init_from="runs/a")
-    )
-    assert (fresh.backbone.frozen_stages, trained.backbone.frozen_stages) == (
-        0,
-        2,
-    )
+    given = given_for("swav", init_from="runs/a", init_stages=init_stages)
+    trained, _ = planned(looked_at(500), start=Start({}), **given)
+    assert fresh.backbone.frozen_stages == 0
+    assert trained.backbone.frozen_stages == frozen
+    assert frozen_at_random(trained.backbone) is None
     rates = [r.optimizer.learning_rate for r in (fresh, trained)]
     assert math.isclose(rates[1], rates[0] / 10, rel_tol=0.1)
 

@@ -70,9 +70,16 @@ def test_another_backbone_than_the_runs_is_refused(run):
     assert start(config(run, backbone="resnet18"), {"backbone": "resnet18"})
 
 
-@pytest.mark.parametrize("name", ["swav_800ep_pretrain.pth.tar", "own.keras"])
+@pytest.mark.parametrize(
+    ("name", "knobs"),
+    [
+        # Published ones have ImageNet's stem, even for small images.
+        ("swav_800ep_pretrain.pth.tar", {"small_image_stem": "no"}),
+        ("own.keras", {}),
+    ],
+)
 def test_files_need_a_backbone_before_images_are_opened(
-    name, tmp_path, monkeypatch
+    name, knobs, tmp_path, monkeypatch
 ):
     (tmp_path / name).touch()
     given = {"data": "digits:", "init_from": str(tmp_path / name)}
@@ -80,7 +87,14 @@ def test_files_need_a_backbone_before_images_are_opened(
     with pytest.raises(ValueError, match="Give resnet50 for what SwAV"):
         plan.make(given, minutes=1.0)
     given = {"backbone": "resnet50"}
-    assert start(config(tmp_path / name), given) == Start({})
+    assert start(config(tmp_path / name, **given), given) == Start(knobs)
+
+
+def test_a_published_alexnet_has_no_stem_to_choose(tmp_path):
+    given = {"backbone": "alexnet"}
+    (tmp_path / "alexnet.pth").touch()
+    found = start(config(tmp_path / "alexnet.pth", **given), given)
+    assert found == Start({})
 
 
 def test_weights_that_are_missing_are_refused(tmp_path):

@@ -85,6 +85,37 @@ def test_later_labels_need_no_pass_over_images_where_they_have_a_memory(
     assert (first - later >= 0.05) == from_memory
 
 
+@pytest.mark.parametrize(
+    ("labels", "knn_images", "image_size", "expected"),
+    [
+        # 2 s to read an image, 0.5 s in the network; 1,000 images.
+        ([0], 100, 32, (200.0, 50.0, 2500.0)),
+        ([0], 0, 32, (0.0, 0.0, 2500.0)),
+        (None, 100, 32, (0.0, 0.0, 2500.0)),
+        ([0], 100, 2048, (0.0, 250.0, 2500.0)),  # which no memory keeps
+    ],
+)
+def test_images_that_a_knn_keeps_are_read_once(
+    monkeypatch, labels, knn_images, image_size, expected
+):
+    monkeypatch.setattr(timing, "_image_seconds", lambda *of: (2.0, 0.5))
+    source = types.SimpleNamespace(labels=labels)
+    views = types.SimpleNamespace(image_size=image_size)
+    method = types.SimpleNamespace(views=views)
+    found = timing._later_seconds(method, source, 1000, knn_images)
+    assert found == expected
+
+
+def test_a_runs_time_counts_what_comes_once_and_what_comes_often():
+    measured = timing.Timing(20.0, 2.0, 5.0, 7.0, 90.0, peak_bytes=0)
+    knobs = {"checkpoint_epochs": 2, "checkpoint_steps": 10, "knn_epochs": 5}
+    run = recipe("unused", **knobs).run
+    found = measured.seconds(steps=100, epochs=10, passes=3, run=run)
+    files = 10 * timing.EPOCH_SECONDS + 15 * timing.CHECKPOINT_SECONDS
+    expected = 20.0 + 100 * 2.0 + 3 * 5.0 + 2 * 7.0 + 90.0 + files
+    assert found == pytest.approx(expected)
+
+
 def test_a_part_of_the_images_stands_for_all(monkeypatch, tmp_path):
     def labels(method):
         # As those of a network that has learnt, which take more passes.

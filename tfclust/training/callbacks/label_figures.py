@@ -47,7 +47,7 @@ class LabelFigures(keras.callbacks.Callback):
                 image_size=self.views.image_size,
                 resize_size=self.views.resize_size,
                 batch_size=self.views.batch_size,
-                keep=_fits(source, self.views.image_size),
+                keep=fits(source.num_images, self.views.image_size),
             )
             for source in self.knn_sources
         ]
@@ -89,8 +89,9 @@ class LabelFigures(keras.callbacks.Callback):
         return float(online_knn(*arrays))
 
 
-def _fits(source, image_size):
-    return passes.num_bytes(source.num_images, image_size) <= passes.KEPT_BYTES
+def fits(num_images, image_size):
+    """Whether so many images of a kNN are kept from its first pass on."""
+    return passes.num_bytes(num_images, image_size) <= passes.KEPT_BYTES
 
 
 def _bank_and_test(source, test_source, num_images):

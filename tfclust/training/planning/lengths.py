@@ -4,11 +4,15 @@ import math
 from typing import NamedTuple
 
 from tfclust.engine.planning import Setting
-from tfclust.training.planning.timing import EPOCH_SECONDS
+from tfclust.training.planning.timing import (
+    CHECKPOINT_SECONDS,
+    EPOCH_SECONDS,
+)
 
 _MOST_EPOCHS = 400
 _FEWEST_STEPS = 100  # of a run shorter than an epoch
-_OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN
+_OVERHEAD = 0.1  # of the time of steps, for checkpoints and kNN, half each
+_UNSAVED_SECONDS = 120  # of an epoch; a longer one has checkpoints within
 
 
 class Length(NamedTuple):
@@ -69,13 +73,22 @@ def by_time(facts, timing, length):
     """Settings that depend on how long steps take."""
     per_epoch = facts.steps_per_epoch
     seconds = per_epoch * timing.step_seconds
-    every = max(1, math.ceil(timing.figures_seconds / (_OVERHEAD * seconds)))
-    why = "so that they take at most a tenth of the time of steps"
+    why = "so that they take at most a twentieth of the time of steps"
+    saved, neighbours = (
+        Setting(max(1, math.ceil(cost / (_OVERHEAD / 2 * seconds))), why)
+        for cost in (CHECKPOINT_SECONDS, timing.knn_seconds)
+    )
     told = Setting(length.epochs, f"{length.steps:,} steps: {length.why}")
     if length.knob == "steps":
         told = Setting(length.steps, length.why)
-    return {
+    settings = {
         length.knob: told,
-        "checkpoint_epochs": Setting(every, why),
-        "knn_epochs": Setting(every, why),
+        "checkpoint_epochs": saved,
+        "knn_epochs": neighbours,
     }
+    if seconds > _UNSAVED_SECONDS:
+        settings["checkpoint_steps"] = Setting(
+            max(1, round(_UNSAVED_SECONDS / 2 / timing.step_seconds)),
+            "a minute, so that an interruption loses no more",
+        )
+    return settings

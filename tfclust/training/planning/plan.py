@@ -4,11 +4,12 @@ import gc
 import pathlib
 import shutil
 import tempfile
+import time
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfclust.engine.planning import Setting
+from tfclust.engine.planning import Setting, draft_of
 from tfclust.runs.facts import facts as run_facts
 from tfclust.runs.folder import SKIPPED
 from tfclust.runs.recipes import Recipe, make_recipe
@@ -68,11 +69,14 @@ def make(given, *, minutes, say=terminal.say):
 
 
 def _made(given, minutes, say, spare):
-    draft = _recipe(given, _guess(_GUESSED_STEPS))
+    draft = _recipe(draft_of(given), _guess(_GUESSED_STEPS))
     checks.check_alone(draft, needed=("data",), sizes=False)
     start = starting.start(draft.backbone, given)
     strategy = _strategy(draft.run)
+    began = time.perf_counter()
     source = _open(draft, say, spare)
+    # A run checks the images again if nothing but this folder keeps the check.
+    again = any(spare.iterdir()) * (time.perf_counter() - began)
     machine, seen = _machine(strategy), look(source)
     taken = limits(draft.backbone, start)
     known = settling.Known(draft, given, seen, machine, start, taken)
@@ -94,11 +98,12 @@ def _made(given, minutes, say, spare):
         seen,
         timing,
         length.steps,
-        timing.seconds(
+        again
+        + timing.seconds(
             length.steps,
             length.epochs,
             label_passes(recipe, facts),
-            length.epochs / recipe.run.checkpoint_epochs,
+            recipe.run,
         ),
         notices(recipe, run_facts(recipe, facts)),
     )

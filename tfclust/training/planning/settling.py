@@ -3,20 +3,19 @@
 from typing import Any, NamedTuple
 
 from tfclust.data.views.sizes import stored_size_needed
-from tfclust.engine.planning import PlanFacts, Setting
+from tfclust.engine.planning import VIEWS, PlanFacts, Setting
 from tfclust.runs.recipes import Recipe
 from tfclust.runtime import cores
 from tfclust.training.planning.limits import Limits
 from tfclust.training.planning.looking import Look
 from tfclust.training.planning.starting import Start
 
-# Each has an entry for each size of views, so they are given together.
-_VIEWS = ("view_sizes", "num_views", "view_scales")
 _SMALL_SIDE, _LARGE_SIDE = 32, 224  # pixels, without and with a GPU
 _TRAINED_SIDE = 96  # published networks say little of smaller images
 _SMALL_BATCH, _LARGE_BATCH = 64, 256
 _BLUR_SIDE = 96  # pixels
 _STEM_SIDE = 64  # pixels; above it, ResNets are worth their first pooling
+_FROZEN_STAGES = 2  # the stem is the first
 _MOST_STORED = 50_000  # images
 
 
@@ -90,7 +89,7 @@ def settle(known, facts):
     draft, given, look = known.draft, known.given, known.look
     settings = {
         **_network(facts, known),
-        **_given_network(draft.backbone.init_from, known.start),
+        **_given_network(draft.backbone, known.start),
         **_colours(facts, look),
         "on_trouble": Setting(
             "stop", "nobody need watch a run that learns nothing"
@@ -98,11 +97,18 @@ def settle(known, facts):
         # A method may settle any of these otherwise.
         **type(draft.method).plan(facts),
     }
-    if set(_VIEWS) & set(given):
-        settings = {n: s for n, s in settings.items() if n not in _VIEWS}
-    else:
-        settings |= _stored(settings, look)
-    return settings
+    settings |= _beside_given(settings, given)
+    return {**settings, **_stored(settings, facts, look)}
+
+
+def _beside_given(settings, given):
+    """Views of fewer sizes, if what is given of them has fewer entries."""
+    for name in VIEWS:
+        count = max(1, len(given.get(name, ())))  # no sizes are one
+        if name in given and count < len(settings["view_sizes"].value):
+            why = f"for as many sizes of views as {name} is given for"
+            return {n: Setting(settings[n].value[:count], why) for n in VIEWS}
+    return {}
 
 
 def _network(facts, known):
@@ -126,21 +132,30 @@ def _network(facts, known):
     }
 
 
-def _given_network(init_from, start):
+def _given_network(config, start):
     if start is None:
         return {}
-    why = f"what {init_from} holds weights of"
+    why = f"what {config.init_from} holds weights of"
+    stages = _FROZEN_STAGES
+    if config.init_stages is not None:  # of which the stem is not counted
+        stages = min(stages, 1 + config.init_stages)
     return {
         **{name: Setting(value, why) for name, value in start.knobs.items()},
         "frozen_stages": Setting(
-            2, "edges and colours, which given weights know already"
+            stages, "edges and colours, which given weights know already"
         ),
     }
 
 
-def _stored(settings, look):
+def _stored(settings, facts, look):
     """Images that are larger than their views need are shrunk once."""
-    sizes, scales = (settings[n].value for n in ("view_sizes", "view_scales"))
+    sizes, scales = (
+        facts.given.get(name, settings[name].value)
+        for name in ("view_sizes", "view_scales")
+    )
+    sizes = sizes or (facts.view_size,)
+    if len(sizes) != len(scales) or min(map(min, scales)) <= 0:
+        return {}  # which a run refuses
     side = stored_size_needed(sizes, scales)
     if look.short_side <= side or look.num_images > _MOST_STORED:
         return {}

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from tfclust import saved_model
-from tfclust.backbones import BackboneConfig
+from tfclust.backbones import BackboneConfig, pretrained
 from tfclust.backbones.initial_weights import find
 from tfclust.backbones.settings import (
     HUB,
@@ -45,7 +45,8 @@ def start(config, given):
         return None
     if config.init_from in (IMAGENET, HUB):
         return Start({})  # of the backbone, which must be given
-    found = _read(find(folders.expanded(config.init_from)))
+    file = find(folders.expanded(config.init_from))
+    found = _read(file)
     if found is not None:
         _check_same(config, found.knobs["backbone"], given)
         return found
@@ -57,6 +58,9 @@ def start(config, given):
             "have published, alexnet or vgg16_bn for DeepCluster's "
             "(docs/backbones.md)."
         )
+    if file.name.endswith(pretrained.ENDINGS) and config.backbone in RESNETS:
+        # Published ones have seen ImageNet, whatever the images here are.
+        return Start({"small_image_stem": "no"})
     return Start({})
 
 

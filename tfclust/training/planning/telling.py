@@ -7,6 +7,7 @@ from tfclust.engine.console import duration
 from tfclust.runtime import files
 
 _WIDTH = 80
+_TOLD_SECONDS = 60  # after training; fewer need no words
 FEW_IMAGES = 1000  # 320 photos of clothes taught less than pixels tell
 
 
@@ -25,12 +26,15 @@ def in_words(plan):
 
 def expected(plan):
     """A sentence on the time and memory that the run will take."""
-    timing = plan.timing
+    timing, last = plan.timing, ""
+    if timing.end_seconds > _TOLD_SECONDS:
+        took = duration(timing.end_seconds)
+        last = f", {took} of it at the end for the clusters of all images,"
     speed = plan.recipe.run.batch_size / timing.step_seconds
     return (
-        f"Expected: {duration(plan.seconds)} for {plan.total_steps:,} steps at "
-        f"{speed:,.0f} images/s as just measured, and "
-        f"{timing.peak_bytes / 2**30:.1f} GiB of memory."
+        f"Expected: {duration(plan.seconds)}{last} for "
+        f"{plan.total_steps:,} steps at {speed:,.0f} images/s as just "
+        f"measured, and {timing.peak_bytes / 2**30:.1f} GiB of memory."
     )
 
 

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfclust import evaluation, methods
+from tfclust import data, evaluation, methods
 from tfclust.data import Sample
 from tfclust.data.sources.shrunk import ShrunkSource
 from tfclust.engine import state
 from tfclust.runs.loading import build_method
 from tfclust.training import given_labels, images
+from tfclust.training.callbacks.label_figures import fits
 
 _SECONDS = 6.0  # of steps that are timed, to the end of the epoch if it is
 _MOST_SECONDS = 15.0  # not longer than this
@@ -24,8 +25,8 @@ _LEAST_STEPS, _MOST_STEPS = 4, 200
 _WARM_STEPS = 2  # the first traces, the second fills pipelines
 _SAMPLE = 4096  # images that stand for all
 _MINIATURE = 64  # steps of an epoch in which label steps are counted
-_KNN_SAMPLE = 512  # images on which the online kNN is timed
-_CHECKPOINT_SECONDS = 0.3
+_PASSED = 512  # images whose pass through the network is timed
+CHECKPOINT_SECONDS = 0.3
 # Its figures, its line and its files: 0.17 s of 22 steps on 1,433 digits, 0.4 s
 # of five on 320 photos, of which the steps that are timed here have a part.
 EPOCH_SECONDS = 0.2
@@ -37,25 +38,31 @@ class Timing(NamedTuple):
     start_seconds: float  # until the first step is done
     step_seconds: float
     label_seconds: float  # of a pass that labels all images, not the first
-    figures_seconds: float  # of a checkpoint and a kNN
+    knn_seconds: float  # of an online kNN, not the first; 0 if there is none
+    end_seconds: float  # of clusters.csv and report.html
     peak_bytes: int  # of a process that trains on all images
 
-    def seconds(self, steps, epochs, passes, figures):
+    def seconds(self, steps, epochs, passes, run):
         """A run's time.
 
         Args:
           steps: int.
           epochs: float.
           passes: int, `label_passes`.
-          figures: float, how often there are a checkpoint and a kNN; at the
-            end in any case.
+          run: `RunConfig`, which has a checkpoint and a kNN at the end in any
+            case.
         """
+        saved = epochs / run.checkpoint_epochs
+        if run.checkpoint_steps:
+            saved += steps / run.checkpoint_steps
         return (
             self.start_seconds
             + steps * self.step_seconds
             + epochs * EPOCH_SECONDS
             + passes * self.label_seconds
-            + max(1.0, figures) * self.figures_seconds
+            + max(1.0, saved) * CHECKPOINT_SECONDS
+            + max(1.0, epochs / run.knn_epochs) * self.knn_seconds
+            + self.end_seconds
         )
 
 
@@ -90,12 +97,13 @@ def measure(recipe, source, strategy):
     start_seconds = watch.first_step - began
     first_labels, labels = _label_seconds(method)
     start_seconds += (grown - 1) * (_reading_seconds(views) + first_labels)
+    read, knn, end = _later_seconds(method, source, whole, run.knn_images)
     return Timing(
-        start_seconds=start_seconds,
+        start_seconds=start_seconds + read,
         step_seconds=watch.step_seconds(),
         label_seconds=grown * labels,
-        figures_seconds=_CHECKPOINT_SECONDS
-        + min(whole, run.knn_images) * _knn_image_seconds(method, source),
+        knn_seconds=knn,
+        end_seconds=end,
         peak_bytes=_peak_bytes() + _more_bytes(method, all_images),
     )
 
@@ -232,23 +240,48 @@ def _more_bytes(method, source):
     return more + kept.is_kept * (kept.num_bytes - views.stored.num_bytes)
 
 
-def _knn_image_seconds(method, source):
-    """Of one image in an online kNN; 0 where there is none."""
-    if source.labels is None:
-        return 0.0
+def _later_seconds(method, source, whole, knn_images):
+    """Of images that are seen outside steps.
+
+    Args:
+      method: a trained `Method`. source: `data.Source` of some images.
+      whole: int, all images. knn_images: int, as in `RunConfig`.
+
+    Returns:
+      Reading those that kNN keeps, once; each kNN; the last pass over all.
+    """
+    read, computed = _image_seconds(method, source)
+    bank = 0 if source.labels is None else min(whole, knn_images)
+    end = whole * (read + computed)
+    if fits(bank, method.views.image_size):
+        return bank * read, bank * computed, end
+    return 0.0, bank * (read + computed), end
+
+
+def _image_seconds(method, source):
+    """What reading an image takes, and its way through the network."""
     views = method.views
-    few = Sample(source, np.arange(min(_KNN_SAMPLE, source.num_images)))
+    few = Sample(source, np.arange(min(_PASSED, source.num_images)))
+    knobs = {
+        "image_size": views.image_size,
+        "resize_size": views.resize_size,
+        "batch_size": min(views.batch_size, few.num_images),
+    }
+    began = time.perf_counter()
+    for _ in data.evaluation_batches(few, **knobs):
+        pass
+    read = time.perf_counter() - began
     forward = evaluation.FeaturePass(
         lambda pixels: method.backbone(pixels, training=False),
         few,
-        image_size=views.image_size,
-        resize_size=views.resize_size,
-        batch_size=views.batch_size,
+        keep=True,
+        **knobs,
     )
-    forward.features()  # the first pass also traces
+    forward.features()  # the first pass also reads and compiles
     began = time.perf_counter()
     forward.features()
-    return (time.perf_counter() - began) / few.num_images
+    passed = time.perf_counter() - began
+    return read / few.num_images, passed / few.num_images
 
 
 def _peak_bytes():
