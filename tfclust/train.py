@@ -3,6 +3,7 @@
 python -m tfclust.train --data=/my/images --workdir=runs/mine
 """
 
+import signal
 import subprocess
 import sys
 
@@ -129,6 +130,13 @@ def _plan(run):
     # and its memory is that of training alone.
     advise = [sys.executable, "-m", "tfclust.advise", *flags.words()]
     code = subprocess.run([*advise, f"--output={plan}"], check=False).returncode
+    if code < 0:
+        raise RuntimeError(
+            "the process that makes the plan must come to its end. Received: "
+            f"{signal.Signals(-code).name}, which the system sends (SIGKILL) "
+            "where memory is short. Lower --batch_size or --image_size, or "
+            "give other programs less memory."
+        )
     if code == flags.DONE:
         flags.parse_after(plan)
     return code

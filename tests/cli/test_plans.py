@@ -4,6 +4,8 @@ import json
 import pathlib
 import re
 import shutil
+import signal
+import subprocess
 
 import pytest
 
@@ -90,7 +92,11 @@ def test_train_reads_a_plan_that_advise_wrote(
     arguments = [f"--data={digits}", "--minutes=0.2", *TINY]
     assert status("advise", *arguments, f"--output={plan}") == 0
     said = capsys.readouterr().out
-    assert f"Written: {plan}" in said
+    *_, written, following = said.splitlines()
+    assert written == f"Written: {plan}"
+    train = f"python -m tfclust.train --flagfile={plan} --workdir=runs/mine"
+    assert following == f"Next, to train by it: {train}"
+    assert f"# {train}" in plan.read_text()
     assert not list((tmp_path / "here").iterdir())
     for line in plan.read_text().splitlines():
         if line.startswith("--"):
@@ -130,17 +136,33 @@ def test_what_cannot_be_planned_is_refused_at_once(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_ended_by_the_kernel_ends_in_one_line(
+    tmp_path, capsys, monkeypatch
+):
+    def killed(arguments, **knobs):
+        return subprocess.CompletedProcess(arguments, -signal.SIGKILL)
+
+    monkeypatch.setattr(subprocess, "run", killed)
+    workdir = tmp_path / "run"
+    assert status("train", "--data=digits:", f"--workdir={workdir}") == 2
+    error = capsys.readouterr().err
+    assert "Received: SIGKILL" in error and "Lower --batch_size or" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         ("{}/nowhere", "data must be a folder that exists, or a URI"),
         ("tfrecord_stream:{}/a.tfrecord", "a plan needs to know the images"),
+        ("{}/one", "data must have two images at least, to tell them apart"),
     ],
 )
 def test_images_that_cannot_be_planned_for_end_in_one_line(
     data, words, tmp_path, capsys
 ):
     (tmp_path / "a.tfrecord").write_bytes(good(8))
+    write_digits(tmp_path / "one", count=1, by_class=False)
     data = data.format(tmp_path)
     output = f"--output={tmp_path / 'plan.flags'}"
     assert status("advise", f"--data={data}", output) == 2
