@@ -48,6 +48,7 @@ def open_images(recipe, workdir, say=terminal.say, *, chief=True):
         imbalance=run.imbalance,
     )
     checks.check_stream(recipe, source)
+    checks.check_count(source)
     if not run.eval_data:
         return source, None
     test = opened("eval_data", run.eval_data)
