@@ -108,7 +108,8 @@ def _parse_run(run):
     except OSError:  # no folder at all, which is refused where it is made
         found = False
     if found:
-        flags.parse_after(config)
+        # Of another method, these are refused where the run is known.
+        flags.parse_after(config, tell=False)
     return found
 
 
@@ -128,7 +129,7 @@ def _plan(run):
     plan = workdir / folder.PLAN
     # A process of its own leaves TensorFlow here as it is at a run's start,
     # and its memory is that of training alone.
-    advise = [sys.executable, "-m", "tfclust.advise", *flags.words()]
+    advise = [sys.executable, "-m", "tfclust.advise", *flags.words_read()]
     code = subprocess.run([*advise, f"--output={plan}"], check=False).returncode
     if code < 0:
         raise RuntimeError(
