@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from tests.support import processes
+from tests.support.commands import environment
 from tfclust.runtime import quiet
 
 
@@ -36,6 +38,14 @@ def test_notices_are_kept_off_unless_a_person_wants_all(
         assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (level or "2")
     said = capfd.readouterr().err
     assert said == (notice if level == "0" else "") + "an error\n"
+
+
+@pytest.mark.slow
+def test_a_plain_program_says_nothing_of_tensorflow():
+    program = "import tfclust; print(tfclust.data.open_source('digits:'))"
+    done = processes.run(["-c", program], env=environment(), fresh=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1433 images" in done.stdout
 
 
 def test_an_error_leaves_standard_error_as_it_was(capfd):
