@@ -9,6 +9,7 @@ import shlex
 from tfclust import options
 from tfclust.cli import flags, recipe_flags
 from tfclust.options import option
+from tfclust.runs import folder
 from tfclust.runtime import folders, quiet, terminal
 from tfclust.training import checks
 from tfclust.training.planning.config import MINUTES, PlanConfig
@@ -45,8 +46,12 @@ def main():
     for line in telling.in_words(made).splitlines():
         terminal.say(line)
     train = "python -m tfclust.train --flagfile=" + shlex.quote(str(path))
-    telling.write(path, made, f"{train} --workdir=runs/mine")
+    workdir = shlex.quote(run.workdir or "runs/mine")
+    train += f" --workdir={workdir}"
+    telling.write(path, made, train)
     terminal.say(f"Written: {path}")
+    if path != folders.expanded(run.workdir) / folder.PLAN:  # train goes on
+        terminal.say(f"Next, to train by it: {train}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 python -m tfclust.train --data=/my/images --workdir=runs/mine
 """
 
+import signal
 import subprocess
 import sys
 
@@ -99,7 +100,8 @@ def _parse_run(run):
     except OSError:  # no folder at all, which is refused where it is made
         found = False
     if found:
-        flags.parse_after(config)
+        # Of another method, these are refused where the run is known.
+        flags.parse_after(config, tell=False)
     return found
 
 
@@ -119,8 +121,15 @@ def _plan(run):
     plan = workdir / folder.PLAN
     # A process of its own leaves TensorFlow here as it is at a run's start,
     # and its memory is that of training alone.
-    advise = [sys.executable, "-m", "tfclust.advise", *flags.words()]
+    advise = [sys.executable, "-m", "tfclust.advise", *flags.words_read()]
     code = subprocess.run([*advise, f"--output={plan}"], check=False).returncode
+    if code < 0:
+        raise RuntimeError(
+            "the process that makes the plan must come to its end. Received: "
+            f"{signal.Signals(-code).name}, which the system sends (SIGKILL) "
+            "where memory is short. Lower --batch_size or --image_size, or "
+            "give other programs less memory."
+        )
     if code == flags.DONE:
         flags.parse_after(plan)
     return code

@@ -110,6 +110,29 @@ def test_flag_that_the_method_never_reads_names_who_does():
     )
 
 
+def test_flag_of_another_method_in_a_file_is_told_once_and_passed_to_nobody(
+    tmp_path, capsys
+):
+    file = tmp_path / "swirl.flags"
+    file.write_text("--heat=0.5\n--loud\n--clusters=9\n")
+    parsed("--method=drum", f"--flagfile={file}", "--noquick")
+    assert capsys.readouterr().out.count("Not read: --heat is read only") == 1
+    flags.parse_after(file)
+    assert not capsys.readouterr().out
+    words = flags.words_read()
+    assert sorted(words) == [
+        "--clusters=9", "--loud=true", "--method=drum", "--quick=false",
+    ]  # fmt: skip
+    before = flags.read(Run), flags.read(Drum)
+    flags.define(Run, method_configs={"swirl": Swirl, "drum": Drum})
+    parsed(*words)
+    assert (flags.read(Run), flags.read(Drum)) == before
+    flags.define(Run, method_configs={"swirl": Swirl, "drum": Drum})
+    parsed("--method=drum")
+    flags.parse_after(file, tell=False)
+    assert not capsys.readouterr().out
+
+
 def test_misspelt_method_is_named_before_the_flags_that_it_would_read():
     with pytest.raises(flags.FlagError) as error:
         parsed("--method=drums", "--beats=3")

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -92,7 +93,11 @@ def test_train_reads_a_plan_that_advise_wrote(
     arguments = [f"--data={digits}", "--minutes=0.2", *TINY]
     assert status("advise", *arguments, f"--output={plan}") == 0
     said = capsys.readouterr().out
-    assert f"Written: {plan}" in said
+    *_, written, following = said.splitlines()
+    assert written == f"Written: {plan}"
+    train = f"python -m tfclust.train --flagfile={plan} --workdir=runs/mine"
+    assert following == f"Next, to train by it: {train}"
+    assert f"# {train}" in plan.read_text()
     assert not list((tmp_path / "here").iterdir())
     for line in plan.read_text().splitlines():
         if line.startswith("--"):
@@ -108,7 +113,7 @@ def test_flags_of_another_method_in_a_flagfile_are_told(tmp_path, capsys):
     arguments = [f"--flagfile={recipe}", "--method=coke"]
     assert status("train", *arguments, "--data=digits:") == 2
     said, error = capsys.readouterr()
-    assert "Not read: --epsilon is read only by method=swav" in said
+    assert said.count("Not read: --epsilon is read only by method=swav") == 1
     assert "workdir must be given" in error  # the next thing that is missing
     assert status("train", *arguments, "--epsilon=0.03") == 2
     assert "--epsilon is read only by" in capsys.readouterr().err
@@ -153,17 +158,33 @@ def test_a_plan_is_made_unless_a_recipe_has_a_length(
         assert {"tfclust.advise", *length, *given} < set(called[0])
 
 
+def test_a_plan_ended_by_the_kernel_ends_in_one_line(
+    tmp_path, capsys, monkeypatch
+):
+    def killed(arguments, **knobs):
+        return subprocess.CompletedProcess(arguments, -signal.SIGKILL)
+
+    monkeypatch.setattr(subprocess, "run", killed)
+    workdir = tmp_path / "run"
+    assert status("train", "--data=digits:", f"--workdir={workdir}") == 2
+    error = capsys.readouterr().err
+    assert "Received: SIGKILL" in error and "Lower --batch_size or" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         ("{}/nowhere", "data must be a folder that exists, or a URI"),
         ("tfrecord_stream:{}/a.tfrecord", "a plan needs to know the images"),
+        ("{}/one", "data must have two images at least, to tell them apart"),
     ],
 )
 def test_images_that_cannot_be_planned_for_end_in_one_line(
     data, words, tmp_path, capsys
 ):
     (tmp_path / "a.tfrecord").write_bytes(good(8))
+    write_digits(tmp_path / "one", count=1, by_class=False)
     data = data.format(tmp_path)
     output = f"--output={tmp_path / 'plan.flags'}"
     assert status("advise", f"--data={data}", output) == 2

@@ -1,5 +1,6 @@
 """What a run says of its epochs."""
 
+import keras
 import pytest
 
 from tests.support import contract_run
@@ -61,6 +62,28 @@ def test_duration_reads_as_people_say_it():
     assert console.duration(7) == "7 s"
     assert console.duration(59.6) == "1 min 0 s"
     assert console.duration(3725) == "1 h 2 min"
+
+
+def test_fit_says_what_is_missing_and_takes_callbacks_as_keras_does(
+    eager, capsys
+):
+    method = contract_run.build("swav")
+    views = contract_run.views(num_images=16)
+    views.source.skipped = [(f"{i}.jpg", "it is empty") for i in range(12)]
+    views.source.passed_over = "8 .heic"
+    ended: list = []
+    one = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ended.append(epoch)
+    )
+    for callbacks in (None, one, [one]):
+        method.fit(views, epochs=1, callbacks=callbacks)
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == "Left out: 0.jpg: it is empty"
+        assert said[10] == "Left out: 2 more images."
+        assert said[11] == "Passed over by their ending: 8 .heic."
+    assert len(ended) == 2
+    method.fit(views, epochs=1, verbose=0)
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("verbose", [1, 0])

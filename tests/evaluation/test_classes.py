@@ -70,6 +70,29 @@ def test_class_that_training_lacks_is_refused_by_name(train, test, words):
         classes.with_classes_of(source(*train), source(*test, seed=1))
 
 
+@pytest.mark.parametrize("names", [None, ("ant", "bee", "cat")])
+def test_test_images_of_classes_without_another_image_are_left_out(names):
+    train = source([0, 0, 2, 2, 2], names)
+    test = source([0, 1, -1, 2], names, seed=1)
+    kept, left_out = classes.known_only(train, test)
+    assert kept.labels.tolist() == [0, -1, 2]
+    assert left_out == [names[1] if names else "1"]
+    assert classes.known_only(train, kept) == (kept, [])
+    with pytest.raises(ValueError, match="the only one of its class"):
+        classes.known_only(train, source([1], names, seed=2))
+
+
+def test_images_with_one_class_that_training_lacks_are_left_out():
+    train, test = source([0, 0]), source([0, 0, 0], seed=1)
+    names = train.class_names = test.class_names = ("ant", "bee", "cat")
+    train.labels = test.labels = None
+    train.label_sets = np.array([[1, 0, 0], [1, 0, 1]], np.int8)
+    test.label_sets = np.array([[1, 1, 0], [1, -1, 0], [0, 0, 1]], np.int8)
+    kept, left_out = classes.known_only(train, test)
+    np.testing.assert_array_equal(kept.label_sets, test.label_sets[1:])
+    assert left_out == [names[1]]
+
+
 def never_called(images):
     raise AssertionError("a forward pass before the checks")
 

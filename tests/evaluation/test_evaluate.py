@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.support import processes
 from tests.support.commands import write_digits
@@ -147,6 +148,30 @@ def test_every_fifth_image_is_held_out_where_no_test_is_given(workdir):
     whole = data.open_source(run.data, max_images=200)
     np.testing.assert_array_equal(test.labels, whole.labels[::5])
     assert lines[0].endswith("held out to test on, 40 of 200.")
+
+
+def test_a_class_of_one_image_is_learnt_from_or_not_tested_on(
+    workdir, tmp_path
+):
+    # The 6th of the sorted images is held out.
+    for name, numbers in (("a", range(5)), ("b", [5]), ("c", range(6, 12))):
+        for number in numbers:
+            path = tmp_path / "uneven" / name / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 20 * number).save(path)
+    recipe, lines = pretraining.load_run(workdir).recipe, []
+    run = dataclasses.replace(
+        recipe.run, eval_data="", data=f"folder:{tmp_path / 'uneven'}"
+    )
+    train, test = measuring.open_labelled(
+        evaluate.EvaluateConfig(workdir=str(workdir)),
+        EvaluationConfig(),
+        recipe._replace(run=run),
+        lines.append,
+    )
+    assert train.num_images == 9 and test.labels.tolist() == [0, 2]
+    assert lines[0].endswith("2 of 12.")
+    assert lines[1].endswith("all images of the class would be held out: b.")
 
 
 def test_without_labels_all_images_are_measured_and_a_line_says_so(

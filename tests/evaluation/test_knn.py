@@ -218,8 +218,8 @@ def test_table_names_each_setting():
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
-        ({"num_neighbors": ()}, "num_neighbors=none"),
-        ({"num_neighbors": (5, 5)}, "each once. Received: num_neighbors=5,5"),
+        ({"knn_temperature": ()}, "knn_temperature must name one value"),
+        ({"num_neighbors": (5, 5)}, "value once. Received: num_neighbors=5,5"),
         ({"num_neighbors": 5}, r"Try \(5,\)"),
         ({"knn_temperature": (0.1, 0.0)}, "knn_temperature=0.0"),
         ({"knn_pca": 0}, "knn_pca=0"),
@@ -228,6 +228,17 @@ def test_table_names_each_setting():
 def test_impossible_knobs_are_named(knobs, words):
     with pytest.raises(ValueError, match=words):
         EvaluationConfig(**knobs)
+
+
+@pytest.mark.parametrize(
+    ("given", "num_images", "counts"),
+    [((), 500, (20,)), ((), 7, (7,)), ((50, 5), 500, (50, 5))],
+)
+def test_twenty_neighbours_vote_or_all_where_these_are_fewer(
+    given, num_images, counts
+):
+    config = EvaluationConfig(num_neighbors=given)
+    assert config.neighbors(num_images) == counts
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,6 @@ def never_called(images):
         ((), None, None, "protocol knn needs test_data"),
         (("linear",), -60, 30, "train_data has none. Received: train_data="),
         (("knn",), 30, 30, "other images than train_data"),
-        (("knn",), 19, 30, "num_neighbors=20, 19 images"),
     ],
 )
 def test_protocols_that_cannot_be_served_are_refused_by_name(
@@ -218,6 +217,22 @@ def test_protocols_that_cannot_be_served_are_refused_by_name(
             EvaluationConfig(protocols=protocols),
             image_size=8,
         )
+
+
+def test_all_images_vote_where_there_are_fewer_than_twenty():
+    def measured(**knobs):
+        results = evaluation.evaluate(
+            {"trained": mean_colour},
+            coloured_source(12),
+            coloured_source(30, seed=1),
+            EvaluationConfig(protocols=("knn",), **knobs),
+            image_size=8,
+        )
+        return results["trained"]["knn"]
+
+    assert measured() == measured(num_neighbors=(12,))
+    with pytest.raises(ValueError, match="num_neighbors=20, 12 images"):
+        measured(num_neighbors=(20,))
 
 
 def test_clusters_need_no_training_images():

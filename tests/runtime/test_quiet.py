@@ -2,8 +2,13 @@
 
 import os
 import subprocess
+import sys
 import threading
 
+import pytest
+
+from tests.support import processes
+from tests.support.commands import environment
 from tfclust.runtime import quiet
 
 
@@ -17,6 +22,30 @@ def test_lines_of_the_jpeg_library_alone_are_kept_off(capfd):
     assert capfd.readouterr().err == (
         "E0000 an error\nBogus claim\nno line's end, and after\n"
     )
+
+
+@pytest.mark.parametrize("level", [None, "2", "0"])
+def test_notices_are_kept_off_unless_a_person_wants_all(
+    level, capfd, monkeypatch
+):
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if level is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    notice = "I0000 00:00:1.2  7 port.cc:153] oneDNN is on\n"
+    with quiet.without_notices():
+        os.write(2, notice.encode() + b"an error\n")
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == (level or "2")
+    said = capfd.readouterr().err
+    assert said == (notice if level == "0" else "") + "an error\n"
+
+
+@pytest.mark.slow
+def test_a_plain_program_says_nothing_of_tensorflow():
+    program = "import tfclust; print(tfclust.data.open_source('digits:'))"
+    done = processes.run(["-c", program], env=environment(), fresh=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1433 images" in done.stdout
 
 
 def test_an_error_leaves_standard_error_as_it_was(capfd):

@@ -253,7 +253,7 @@ COMMAND = [
             ["--pseudo_labels=source", "--num_clusters=9"],
             "9 clusters for 10 classes of pseudo_labels=source",
         ),
-        (["--pseudo_labels=source", "--max_images=1"], "batch of 16"),
+        (["--pseudo_labels=source", "--max_images=1"], "two images at least"),
         (
             ["--method=swav", "--pseudo_labels=source"],
             "only by method=fixed_labels",

@@ -83,6 +83,47 @@ def test_table_of_clusters_is_read_by_its_columns(labels_of):
     np.testing.assert_array_equal(labels_of(words)[:, 0], [-1, 4, -1, 2, -1])
 
 
+@pytest.fixture
+def numbered(tmp_path):
+    """Four images named by numbers."""
+    for i in range(4):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{i}.png")
+    return data.open_source(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "header", ["name,cluster", "id,label", "image_id,a", "File Name,class"]
+)
+def test_numbers_below_a_header_of_names_are_names(numbered, tmp_path, header):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"{header}\n2,5\n0,6\n1,7\n3,8\n")
+    found = label_files.read(str(path), numbered)
+    assert found[:, 0].tolist() == [6, 7, 5, 8]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("class_id,label\n2,5\n0,6\n", "below class_id,label.*the header out"),
+        ("2,5\n0,6\n1,7\n3,8\n", "below no header.*put names before them"),
+    ],
+)
+def test_numbers_that_may_be_names_or_labels_are_refused(
+    numbered, tmp_path, rows, words
+):
+    path = tmp_path / "labels.csv"
+    path.write_text(rows)
+    with pytest.raises(ValueError, match=words):
+        label_files.read(str(path), numbered)
+
+
+def test_image_labelled_twice_must_have_the_same_labels(labels_of):
+    found = labels_of("dog/d,2\ncat/b.png,4\nd.png,2\n")
+    assert found[:, 0].tolist() == [-1, 4, -1, -1, 2]
+    with pytest.raises(ValueError, match="'dog/d.png' again below, with other"):
+        labels_of("dog/d.png,2\ncat/b.png,4\ndog/d,3\n")
+
+
 def test_file_name_of_two_images_labels_neither(labels_of):
     found = labels_of("/data/train/a.png,1\n/data/train/d.png,2\n")
     np.testing.assert_array_equal(found[:, 0], [-1, -1, -1, -1, 2])

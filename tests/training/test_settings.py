@@ -110,6 +110,16 @@ def test_unreadable_images_are_left_out_by_name(tmp_path):
     assert said[0].startswith("Left out: broken.jpg: ")
 
 
+def test_images_left_out_that_a_plan_has_told_are_only_listed(tmp_path):
+    data = write_folder(tmp_path / "images")
+    (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
+    lenient = recipe(tmp_path, data=data, max_bad_share=0.1)
+    said: list = []
+    images.open_images(lenient, tmp_path, said.append, told=True)
+    assert not said
+    assert "broken.jpg" in (tmp_path / "skipped.txt").read_text()
+
+
 def test_unreadable_test_images_are_listed_too(tmp_path):
     data = write_folder(tmp_path / "images", labelled=True)
     test = write_folder(tmp_path / "test", labelled=True, start=20)

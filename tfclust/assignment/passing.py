@@ -47,8 +47,8 @@ def open_images(config, model, say, argument="data"):
             f"allow. Received: {argument}={uri}. Write tfrecord: instead of "
             "tfrecord_stream:."
         )
-    if source.passed_over:
-        say(f"Passed over by their ending: {source.passed_over}.")
+    for sentence in data.passed_over(source):
+        say(sentence)
     return source
 
 

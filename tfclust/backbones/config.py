@@ -110,18 +110,23 @@ class BackboneConfig:
         if self.init_from == IMAGENET and self.backbone not in APPLICATIONS:
             raise ValueError(
                 f"init_from={IMAGENET} means the weights that Keras publishes "
-                "for its own networks. Received: backbone="
-                f"{self.backbone}. Give a network of keras.applications, such "
-                "as backbone=ResNet50, or init_from=./imagenet if a file or "
-                "folder of yours has that name."
+                f"for its own networks. Received: {self._named()}. Give a "
+                "network of keras.applications, such as backbone=ResNet50, or "
+                "init_from=./imagenet if a file or folder of yours has that "
+                "name."
             )
         if self.init_from == HUB and preset_of(self.backbone) is None:
             raise ValueError(
                 f"init_from={HUB} means the weights of a preset of KerasHub. "
-                f"Received: backbone={self.backbone}. Give one, such as "
+                f"Received: {self._named()}. Give one, such as "
                 f"backbone={HUB}:resnet_50_imagenet, or init_from=./{HUB} if a "
                 "file or folder of yours has that name."
             )
+
+    def _named(self):
+        """The backbone in an error; it may be one that nobody has given."""
+        usual = self.backbone == type(self)().backbone
+        return f"backbone={self.backbone}{', the default' if usual else ''}"
 
 
 def frozen_at_random(config):

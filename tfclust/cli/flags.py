@@ -55,6 +55,7 @@ class _Command:
         self.argv: list[str] = []
         self.readers: dict[str, list[_Reader]] = {}
         self.choices: dict[str, tuple] = {}  # by selector
+        self.told: set[str] = set()
 
     def add(self, reader):
         for field in knobs(reader.config_class):
@@ -107,11 +108,13 @@ def define(*config_classes, first=(), **configs_by_choice):
     _command = command
 
 
-def parse(argv):
+def parse(argv, *, tell=True):
     """Reads the command line.
 
     Args:
       argv: list of str, the program's name first.
+      tell: whether to say which flags of a flagfile are not read; each is said
+        only once.
 
     Raises:
       FlagError: for an unknown flag, a value that does not parse, a flagfile
@@ -131,7 +134,7 @@ def parse(argv):
         )
     _refuse_unknown_choices()
     for name, readers in _unread():
-        _refuse_unread(name, readers)
+        _refuse_unread(name, readers, tell)
 
 
 def words():
@@ -139,21 +142,36 @@ def words():
     return _command.argv[1:]
 
 
+def words_read():
+    """One word for each flag that is given, here or in a flagfile, and read."""
+    unread = {name for name, _ in _unread()}
+    values = {
+        name: _command.value(name)
+        for name in _command.readers
+        if name not in unread
+    }
+    return [
+        f"--{n}={words}" for n, words in values.items() if words is not None
+    ]
+
+
 def has_flagfile():
     """Whether the command line names a flagfile."""
     return any(w.lstrip("-").startswith("flagfile") for w in words())
 
 
-def parse_after(flagfile):
+def parse_after(flagfile, *, tell=True):
     """Reads the command line again, after a flagfile that it overrides.
 
     Args:
       flagfile: path of the file.
+      tell: as in `parse`.
 
     Raises:
       FlagError: as `parse`.
     """
-    parse([_command.argv[0], f"--flagfile={flagfile}", *words()])
+    argv = [_command.argv[0], f"--flagfile={flagfile}", *words()]
+    parse(argv, tell=tell)
 
 
 def read(config_class):
@@ -313,7 +331,7 @@ def _unread():
             yield name, readers
 
 
-def _refuse_unread(name, readers):
+def _refuse_unread(name, readers, tell):
     """Refuses a flag that nobody reads, but only tells of one in a flagfile.
 
     A file is written for its own method; another one on the command line, to
@@ -323,7 +341,9 @@ def _refuse_unread(name, readers):
     error = help_texts.unread(name, words, readers, _selected(selector))
     if _on_command_line(name):
         raise FlagError(error)
-    terminal.say(f"Not read: {error}")
+    if tell and error not in _command.told:
+        terminal.say(f"Not read: {error}")
+        _command.told.add(error)
 
 
 def _on_command_line(name):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfclust.data.sources.few_labels import listed, stratified, write_list
     from tfclust.data.sources.parts import Sample, held_out
     from tfclust.data.sources.schemes import check_uri
+    from tfclust.data.sources.telling import left_out, passed_over
     from tfclust.data.sources.uris import open_source
     from tfclust.data.views.batches import Views
     from tfclust.data.views.fixed_crops import FixedCrops
@@ -37,8 +38,10 @@ __all__ = [
     "default_resize",
     "evaluation_batches",
     "held_out",
+    "left_out",
     "listed",
     "open_source",
+    "passed_over",
     "stratified",
     "telling_lost_images",
     "write_list",

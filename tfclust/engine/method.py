@@ -15,20 +15,17 @@ import keras
 import tensorflow as tf
 
 from tfclust import backbones, optimizers
-from tfclust.engine import batch_statistics, loop
+from tfclust.engine import batch_statistics, fit_telling, loop
 from tfclust.engine import state as run_state
 from tfclust.engine.config import MethodConfig, configured
-from tfclust.engine.console import Console
 from tfclust.engine.extraction import Extractor
-from tfclust.engine.facts import facts_of
 from tfclust.engine.forward import forward
-from tfclust.engine.history import EpochHistory
 from tfclust.engine.losses import global_mean
 from tfclust.engine.monitor import Monitor
 from tfclust.engine.preparing import check, check_optimizer
 from tfclust.engine.teacher import Teacher
 from tfclust.layers import projectors
-from tfclust.runtime import replicas, terminal
+from tfclust.runtime import replicas
 
 
 class Method(keras.Model):
@@ -258,7 +255,7 @@ class Method(keras.Model):
         epochs=None,
         steps=None,
         start_step=0,
-        callbacks=(),
+        callbacks=None,
         verbose="auto",
     ):
         """Trains over `views`; see `loop.run` for the loop.
@@ -268,22 +265,21 @@ class Method(keras.Model):
           epochs: int, passes over the images; or use `steps`.
           steps: int, optimizer steps in total.
           start_step: int, the step to resume at; `load_state` comes first.
-          callbacks: Keras callbacks.
-          verbose: 0 for silence; else a sentence on each setting that is
-            rarely meant, a line per epoch, and a sentence where something
-            goes wrong.
+          callbacks: Keras callbacks, several or one.
+          verbose: 0 for silence; else a sentence on images left out and on
+            each setting that is rarely meant, a line per epoch, and a sentence
+            where something goes wrong.
 
         Returns:
           A `keras.callbacks.History`.
         """
         self.prepare(views)
         total_steps = loop.total_steps(views, epochs, steps)
+        callbacks = fit_telling.listed(callbacks)
         if verbose:
-            history, facts = EpochHistory(), facts_of(views, total_steps)
-            console = Console(history, self.config, facts, start_step)
-            for notice in self.config.notices(facts):
-                terminal.say(notice)
-            callbacks = [*callbacks, history, console]
+            callbacks += fit_telling.begin(
+                self.config, views, total_steps, start_step
+            )
         return loop.run(
             self,
             views,

@@ -10,6 +10,7 @@ from tfclust.runtime.first_use import on_first_use
 
 if TYPE_CHECKING:
     from tfclust.evaluation.baselines import colours, pixels
+    from tfclust.evaluation.classes import known_only
     from tfclust.evaluation.comparison import compared, csv_text, markdown
     from tfclust.evaluation.config import BASELINES, EvaluationConfig
     from tfclust.evaluation.feature_store import FeatureStore
@@ -89,6 +90,7 @@ __all__ = [
     "format_table",
     "judging",
     "keras_network",
+    "known_only",
     "learning",
     "logistic_regression",
     "markdown",

@@ -73,6 +73,46 @@ def with_classes_of(train, test):
     return alike
 
 
+def known_only(train, test):
+    """`test` without images of classes that no image of `train` has.
+
+    For two parts of one source: a class of a single image has no second part.
+
+    Args:
+      train, test: `data.Source` with labels, numbered alike.
+
+    Returns:
+      `test` or a sample of it, and the names of the classes left out.
+
+    Raises:
+      ValueError: if no test image would be left.
+    """
+    if test.label_sets is not None:
+        strange = (test.label_sets == 1).any(axis=0)
+        strange &= ~(train.label_sets == 1).any(axis=0)
+        kept = ~(test.label_sets[:, strange] == 1).any(axis=1)
+        unknown = np.flatnonzero(strange)
+    elif test.labels is not None:
+        kept = (test.labels < 0) | np.isin(test.labels, train.labels)
+        unknown = np.unique(test.labels[~kept])
+    else:
+        return test, []
+    if kept.all():
+        return test, []
+    names = test.class_names
+    left_out = [one_line(str(names[c] if names else c)) for c in unknown]
+    if not kept.any():
+        raise ValueError(
+            "no images are left to test on: each one held out is the only one "
+            f"of its class. Received: {train.uri} with the classes "
+            f"{_shown(left_out)}. Give more images of each class, or "
+            "others by --test_data."
+        )
+    from tfclust import data  # imports TensorFlow
+
+    return data.Sample(test, np.flatnonzero(kept)), left_out
+
+
 def check_two_classes(train):
     """Refuses training images of one class, which teach no difference."""
     found = np.unique(train.labels)

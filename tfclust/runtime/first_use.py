@@ -15,6 +15,8 @@ import importlib
 import inspect
 import sys
 
+from tfclust.runtime import quiet
+
 
 def on_first_use(package, *modules):
     """`__getattr__` and `__dir__` for a package.
@@ -35,12 +37,14 @@ def on_first_use(package, *modules):
 
     def resolve(name):
         if f"{package}.{name}" in inside:
-            return importlib.import_module(f"{package}.{name}")
+            with quiet.without_notices():
+                return importlib.import_module(f"{package}.{name}")
         if name not in homes:
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}"
             )
-        value = getattr(importlib.import_module(homes[name]), name)
+        with quiet.without_notices():
+            value = getattr(importlib.import_module(homes[name]), name)
         setattr(this, name, value)
         return value
 

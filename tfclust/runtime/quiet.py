@@ -39,6 +39,7 @@ _DECODER_LINE = re.compile(
     r"Unknown Adobe color|Unsupported (JPEG|color|marker)|"
     r"Warning: unknown JFIF|[EW]\d{4} .* jpeg_mem\.cc:)"
 )
+_LEVEL, _ALL = "TF_CPP_MIN_LOG_LEVEL", "0"
 _NO_GPU = "failed call to cuInit"
 _STDERR = 2
 _END = b"\0\n"
@@ -49,7 +50,7 @@ def import_tensorflow():
     """Imports TensorFlow; prints its messages above the level of notices."""
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault(_LEVEL, "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _without(_is_notice):
@@ -59,6 +60,25 @@ def import_tensorflow():
         tf.config.list_physical_devices()
     # An error must show where it arose: `flags` tells bad input by that.
     tf.debugging.disable_traceback_filtering()
+
+
+@contextlib.contextmanager
+def without_notices():
+    """A context in which TensorFlow may be imported without its notices.
+
+    For a person's own program, whose settings stay as they are: with all
+    messages if these are asked for.
+    """
+    if "tensorflow" in sys.modules or os.environ.get(_LEVEL) == _ALL:
+        yield
+        return
+    os.environ.setdefault(_LEVEL, "2")
+    with _without(_is_notice):
+        yield
+        tensorflow = sys.modules.get("tensorflow")
+        # Where there are GPUs, the search would keep a program from forking.
+        if tensorflow is not None and not _has_gpus():
+            tensorflow.config.list_physical_devices()
 
 
 def without_decoder_lines():
@@ -127,5 +147,9 @@ def _flush():
 def _is_notice(line):
     """Whether a line is of no use to a user."""
     # It is not an error that a computer without a GPU has no working driver.
-    without_gpu = _NO_GPU in line and not glob.glob("/dev/nvidia*")
+    without_gpu = _NO_GPU in line and not _has_gpus()
     return without_gpu or _NOTICE.match(line) is not None
+
+
+def _has_gpus():
+    return bool(glob.glob("/dev/nvidia*"))

@@ -130,6 +130,15 @@ def check_stream(recipe, source):
         )
 
 
+def check_count(source):
+    """Refuses a single image, which is like no other and unlike none."""
+    if not source.is_stream and source.num_images < 2:
+        raise ValueError(
+            "data must have two images at least, to tell them apart. Received: "
+            f"{source.num_images} in {source.uri}. Give more images."
+        )
+
+
 def check_images(recipe, views):
     """Refuses more clusters, or more rows of a queue, than images."""
     recipe.method.check_images(views.num_images, views.batch_size)

@@ -7,11 +7,12 @@ from tfclust.runtime.terminal import one_line
 from tfclust.training import checks
 
 
-def open_images(recipe, workdir, say=terminal.say, *, chief=True):
+def open_images(recipe, workdir, say=terminal.say, *, chief=True, told=False):
     """The images to learn from, and those that test the kNN, or None.
 
     Images left out are listed in the workdir: by the chief, except for later
-    failures, which each host meets in its own part of a batch.
+    failures, which each host meets in its own part of a batch. `told` is
+    whether a plan has said which these are.
     """
     run, left_out = recipe.run, []
 
@@ -34,7 +35,8 @@ def open_images(recipe, workdir, say=terminal.say, *, chief=True):
             where = workdir / folder.SKIPPED
             raise ValueError(f"{error} All are listed in {where}.") from error
         list_left_out(source.skipped)
-        _tell_left_out(source, say)
+        for sentence in () if told else data.left_out(source):
+            say(sentence)
         source.when_failing(
             lambda *failure: _tell_failure(workdir, say, *failure)
         )
@@ -48,22 +50,12 @@ def open_images(recipe, workdir, say=terminal.say, *, chief=True):
         imbalance=run.imbalance,
     )
     checks.check_stream(recipe, source)
+    checks.check_count(source)
     if not run.eval_data:
         return source, None
     test = opened("eval_data", run.eval_data)
     checks.check_test_images(source, test)
     return source, test
-
-
-def _tell_left_out(source, say):
-    for name, reason in source.skipped[:10]:
-        say(f"Left out: {name}: {reason}")
-    if len(source.skipped) > 10:
-        say(f"Left out: {len(source.skipped) - 10} more images.")
-    if source.passed_over:
-        say(f"Passed over by their ending: {source.passed_over}.")
-    for notice in source.notices:
-        say(f"{source.uri}: {notice}.")
 
 
 def _tell_failure(workdir, say, name, reason):

@@ -6,6 +6,7 @@ for ten heads (github.com/yukimasano/self-label, README).
 
 import csv
 import pathlib
+import re
 
 import numpy as np
 
@@ -13,15 +14,20 @@ from tfclust.runtime import folders
 
 SUFFIX = ".csv"
 _NAME, _CLUSTER = "name", "cluster"  # columns of clusters.csv
+# What the header of a column of names is made of, such as image_id.
+_NAMES = {
+    "name", "id", "image", "img", "file", "filename", "path", "filepath",
+}  # fmt: skip
 
 
 def read(words, source):
     """Labels `[N, H]` int64 of the images, -1 for none.
 
     A row is one image: its labels, one per head, with or without its name
-    before them. A header is skipped; one with the columns `name` and
-    `cluster`, as clusters.csv has it, says which columns count. Names find
-    their images by whole paths, or else by file names where these are unique.
+    before them. A header tells whether the first column has names, which may
+    be numbers; one with the columns `name` and `cluster`, as clusters.csv has
+    it, says which columns count. Names find their images by whole paths, or
+    else by file names where these are unique, with their ending or without.
     Without names, rows are in the order of the images, which in a folder is
     that of their sorted paths.
 
@@ -30,11 +36,11 @@ def read(words, source):
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is no such table or none of its images is in the
-        source.
+      ValueError: if it is no such table, may be read in two ways, or none of
+        its images is in the source.
     """
     path = folders.expanded(words)
-    names, labels = _columns(words, _rows(words, path))
+    names, labels = _columns(words, _rows(words, path), source)
     if names is None:
         if len(labels) != source.num_images:
             raise ValueError(
@@ -55,6 +61,13 @@ def read(words, source):
         )
     to, rows = np.array(known).T
     found[to] = labels[rows]
+    others = np.flatnonzero((found[to] != labels[rows]).any(axis=1))
+    if len(others):
+        raise ValueError(
+            f"pseudo_labels={words} must label an image once. Received: "
+            f"{names[rows[others[0]]]!r} again below, with other labels. Take "
+            "one of the rows out."
+        )
     return found
 
 
@@ -79,17 +92,18 @@ def _rows(words, path):
     return found
 
 
-def _columns(words, rows):
+def _columns(words, rows, source):
     """`(names or None, labels [R, H])`."""
-    header = rows[0][1]
-    if not any(_label(cell) is not None for cell in header):
-        rows = rows[1:]
+    header: list = []
+    if not any(_label(cell) is not None for cell in rows[0][1]):
+        (_, header), *rows = rows
         if {_NAME, _CLUSTER} <= set(header):
             pick = header.index(_NAME), header.index(_CLUSTER)
+            header = [_NAME, _CLUSTER]
             rows = [
                 (n, [row[i] for i in pick if i < len(row)]) for n, row in rows
             ]
-    named = any(_label(row[0]) is None for _, row in rows)
+    named = _has_names(words, header, [row for _, row in rows], source)
     width = len(rows[0][1]) if rows else 0
     labels = []
     for number, row in rows:
@@ -109,6 +123,31 @@ def _columns(words, rows):
     return names, np.array(labels, np.int64)
 
 
+def _has_names(words, header, rows, source):
+    """Whether the first column has names, which may be numbers."""
+    if any(_label(row[0]) is None for row in rows):
+        return True
+    parts = re.findall("[a-z]+", header[0].lower()) if header else []
+    if parts and set(parts) <= _NAMES:
+        return True
+    if header:
+        unclear = len(header) > 1
+    else:  # labels, unless each is the name of an image of its own
+        first = [row[0].strip() for row in rows if len(row) > 1]
+        places = _places(first, source.manifest().names)
+        unclear = len(first) > 1 and len({*places} - {None}) == len(first)
+    if unclear:
+        if_labels = "take the header out" if header else "put names before them"
+        raise ValueError(
+            f"pseudo_labels={words} must tell names from labels. Received: "
+            "numbers in the first column, below "
+            f"{','.join(header)[:60] or 'no header'}. If they are names of "
+            f"images, begin the file with the line {_NAME},{_CLUSTER}; if "
+            f"they are labels, {if_labels}."
+        )
+    return False
+
+
 def _label(cell):
     """The label in a cell, -1 if it is empty or negative; None for words."""
     cell = cell.strip()
@@ -122,12 +161,22 @@ def _label(cell):
 
 def _places(names, images):
     """Which image each name is, None for none."""
-    by_path = {name: i for i, name in enumerate(images)}
-    by_file: dict[str, int | None] = {}
-    for i, name in enumerate(images):
+    paths = [pathlib.PurePosixPath(name) for name in images]
+    whole = _unique(images), _unique([str(p.parent / p.stem) for p in paths])
+    alone = _unique([p.name for p in paths]), _unique([p.stem for p in paths])
+
+    def place(name):
         file = pathlib.PurePosixPath(name).name
-        by_file[file] = None if file in by_file else i  # None: ambiguous
-    return [
-        by_path.get(name, by_file.get(pathlib.PurePosixPath(name).name))
-        for name in names
-    ]
+        of_name = [places[name] for places in whole if name in places]
+        of_file = [places[file] for places in alone if file in places]
+        return next(iter(of_name + of_file), None)
+
+    return [place(name) for name in names]
+
+
+def _unique(names):
+    """`{name: its number}`, None for one that comes twice."""
+    found: dict[str, int | None] = {}
+    for i, name in enumerate(names):
+        found[name] = None if name in found else i
+    return found

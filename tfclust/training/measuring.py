@@ -204,9 +204,17 @@ def _held_out(config, source, say):
     if source is not None and not source.is_labelled:
         return None, source
     train, test = data.held_out(source)
+    left_out: list = []
+    if evaluation.learning(config):
+        test, left_out = evaluation.known_only(train, test)
     if say is not None:
         say(
             f"No test_data is given: every fifth image of {source.uri} is held "
             f"out to test on, {test.num_images} of {source.num_images}."
         )
+        if left_out:
+            say(
+                "Not tested on, since all images of the class would be held "
+                f"out: {', '.join(left_out)}."
+            )
     return train, test

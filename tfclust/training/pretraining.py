@@ -61,7 +61,8 @@ def pretrain(
       accepted: called without arguments once all checks have passed, before the
         first step.
       callbacks: more Keras callbacks.
-      noticed: whether a plan has told the notices on the settings.
+      noticed: whether a plan has told the notices on the settings, and what
+        is left out of the images.
       say: called with sentences on the run.
 
     Returns:
@@ -90,19 +91,21 @@ def pretrain(
         full_memory.telling(run.batch_size),
         locks.lock(folders.expanded(run.workdir), really=chief),
     ):
-        session = _begun(recipe, strategy, threads, chief, say)
+        session = _begun(recipe, strategy, threads, chief, noticed, say)
         if accepted is not None and chief:
             accepted()
         return fitting.fit(session, callbacks, noticed=noticed)
 
 
-def _begun(recipe, strategy, threads, chief, say):
+def _begun(recipe, strategy, threads, chief, noticed, say):
     """The `Session` of a run that starts here or resumes; does all checks."""
     run, workdir = recipe.run, folders.expanded(recipe.run.workdir)
     saved = _saved(run, workdir, say)
     # Refused before the images are opened, which may take minutes.
     other = None if saved else given_labels.open_run(recipe, say)
-    source, test = images.open_images(recipe, workdir, say, chief=chief)
+    source, test = images.open_images(
+        recipe, workdir, say, chief=chief, told=noticed
+    )
     views = images.make_views(recipe, source, say)
     recipe, labels = _given(recipe, views.source, saved, other, say)
     checks.check_images(recipe, views)

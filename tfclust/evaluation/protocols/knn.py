@@ -17,6 +17,7 @@ from tfclust.evaluation.rows import chance_of, checked_rows
 from tfclust.options import check, option
 
 _VOTE_ROWS = 2048  # test rows whose votes are counted at once
+_NEIGHBORS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +25,11 @@ class Config:
     """Knobs of the kNN."""
 
     num_neighbors: tuple[int, ...] = option(
-        (20,),
+        (),
         "Neighbours that vote; each of several is tried with each "
-        "temperature, in one search. The first is the figure that counts.",
+        "temperature, in one search. The first is the figure that counts. "
+        f"Empty for {_NEIGHBORS}, or all training images where these are "
+        "fewer.",
         source="SwAV's published kNN; 10,20,100,200 in DINO, 50 in SeLa",
         lower=1,
     )
@@ -46,13 +49,21 @@ class Config:
 
     def __post_init__(self):
         check(self)
+        if not self.knn_temperature:
+            raise ValueError(
+                "knn_temperature must name one value or more. Received: none."
+            )
         for name in ("num_neighbors", "knn_temperature"):
             values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
+            if len(set(values)) < len(values):
                 raise ValueError(
-                    f"{name} must name one value or more, each once. "
-                    f"Received: {name}={','.join(map(str, values)) or 'none'}."
+                    f"{name} must name each value once. Received: "
+                    f"{name}={','.join(map(str, values))}."
                 )
+
+    def neighbors(self, num_images):
+        """Numbers of neighbours among so many training images."""
+        return self.num_neighbors or (min(_NEIGHBORS, num_images),)
 
 
 class KNNResult(NamedTuple):
@@ -215,7 +226,7 @@ def run(subject, config):
         subject.train.labels,
         subject.test_features,
         subject.test.labels,
-        num_neighbors=config.num_neighbors,
+        num_neighbors=config.neighbors(subject.train.num_images),
         temperatures=config.knn_temperature,
         pca_width=config.knn_pca,
     )
@@ -282,14 +293,14 @@ def check_images(config, train, test):
     """Refuses fewer training images than neighbours or PCA's directions."""
     del test
     for name, value in (
-        ("num_neighbors", max(config.num_neighbors)),
+        ("num_neighbors", max(config.num_neighbors, default=0)),
         ("knn_pca", config.knn_pca or 0),
     ):
         if value > train.num_images:
             raise ValueError(
                 f"{name} must be at most the number of training images. "
                 f"Received: {name}={value}, {train.num_images} images in "
-                f"{train.uri}."
+                f"{train.uri}. Leave {name} out, or give fewer."
             )
 
 
