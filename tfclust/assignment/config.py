@@ -32,17 +32,19 @@ class ModelImages:
         "they are the run's own images, and for all otherwise.",
         lower=1,
     )
-    max_bad_share: float = option(
-        MAX_BAD_SHARE,
+    max_bad_share: float | None = option(
+        None,
         "Largest share of unreadable images: up to it they are left out and "
-        "listed beside the output, in new.skipped.txt for new.csv.",
+        "listed beside the output, in new.skipped.txt for new.csv; empty for "
+        "the run's share if they are the run's own images, and for "
+        f"{MAX_BAD_SHARE:g} otherwise.",
         lower=0.0,
         upper=1.0,
     )
     cache_dir: str = option(
         "",
         "Folder for the results of checking the images, if they cannot be kept "
-        "beside them; empty for one in workdir.",
+        "beside them; empty for the run's, or one in workdir.",
     )
     batch_size: int = option(
         256, "Images in a forward pass.", unit="images", lower=1
