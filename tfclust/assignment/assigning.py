@@ -119,7 +119,7 @@ def assign_source(config, model, source, output, say, most=0):
     Returns:
       `Shown` of at most `most` images, evenly spaced.
     """
-    sort_into = _sort_into(config, source)
+    sort_into = _sort_into(config, source, output)
     with working_folder(output) as work:
         store, present = passing.computed(
             work, model, source, config.batch_size, "Assigning"
@@ -173,13 +173,14 @@ def _check_clusters(config, model):
         )
 
 
-def _sort_into(config, source):
+def _sort_into(config, source, output):
     argument = "link_into" if config.link_into else "copy_into"
     given = getattr(config, argument)
     if not given:
         return None
     uri = config.data or source.uri
-    target = sorting.check(argument, given, uri)
+    outputs = {"output": output, "gallery": config.gallery}
+    target = sorting.check(argument, given, uri, outputs)
     if not hasattr(source, "path"):
         raise ValueError(
             f"{argument} needs images that are files of a folder. Received: "
