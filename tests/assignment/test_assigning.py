@@ -4,7 +4,6 @@ import csv
 import errno
 import json
 import pathlib
-import shutil
 import types
 
 import numpy as np
@@ -14,9 +13,7 @@ from tests.support import processes
 from tests.support.assigned import compute, config, model, photos
 from tfclust import data
 from tfclust.assignment import assigning, passing, sorting, table
-from tfclust.data.reading import scan
 from tfclust.runs import clusters_file
-from tfclust.runs.config import RunConfig
 from tfclust.runtime import folders
 
 
@@ -133,42 +130,6 @@ def test_image_that_is_gone_is_listed_and_not_given_anothers_cluster(tmp_path):
     (told,) = (line for line in said if "1 images could not be read" in line)
     assert told.endswith("a.skipped.txt.")
     assert not (tmp_path / "out" / "skipped.txt").exists()
-
-
-def test_list_of_a_runs_left_out_images_only_grows(tmp_path):
-    source = photos(tmp_path / "digits", count=20)
-    pathlib.Path(source.path(7)).unlink()
-    workdir = tmp_path / "run"
-    (workdir / "checkpoints" / "5").mkdir(parents=True)
-    before = "an.png\tdamaged\n"
-    (workdir / "skipped.txt").write_text(before)
-    gone = source.manifest().names[7]
-    added = f"{gone}\tNo such file or directory (after the check)\n"
-    for _ in range(2):
-        assign(workdir, source)
-        assert (workdir / "skipped.txt").read_text() == before + added
-
-
-def test_runs_own_images_open_as_in_its_training(tmp_path, monkeypatch):
-    """What the run has let pass and checked is neither refused nor repeated."""
-    root, cache = tmp_path / "digits", tmp_path / "cache"
-    photos(root, count=20)
-    (root / "5.png").write_bytes(b"none")
-    cache.mkdir()
-    run = RunConfig(
-        data=f"folder:{root}", max_bad_share=0.2, cache_dir=str(cache)
-    )
-    data.open_source(run.data, max_bad_share=0.2, cache_dir=str(cache))
-    with monkeypatch.context() as patch:
-        patch.setattr(scan, "check_images", None)
-        own = passing.open_images(config(), model(run=run), print)
-    assert own.num_images == 19
-    with pytest.raises(ValueError, match="1 of 20 images cannot be read"):
-        passing.open_images(config(max_bad_share=0.0), model(run=run), print)
-    other = shutil.copytree(root, tmp_path / "other")
-    new = config(data=f"folder:{other}")
-    with pytest.raises(ValueError, match="1 of 20 images cannot be read"):
-        passing.open_images(new, model(run=run), print)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -169,7 +169,7 @@ def computed(folder, model, source, batch_size, words):
 def list_left_out(output, source, notes, say):
     """Lists images that could not be read, beside the output.
 
-    A run's own list stays, which has more than these images.
+    For a run's own clusters, its own list grows, which has more than these.
 
     Returns:
       list of (name, reason).
@@ -198,6 +198,6 @@ def tell_left_out(left_out, output, say):
 
 def _list_of(output):
     """The path of the list: each output of a folder has its own."""
-    if folder.has_run(output.parent):
+    if output.name == folder.CLUSTERS and folder.has_run(output.parent):
         return output.with_name(folder.SKIPPED)
     return output.with_name(f"{output.stem}.{folder.SKIPPED}")

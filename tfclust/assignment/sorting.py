@@ -103,7 +103,7 @@ def _check_there(path):
         raise OSError(
             f"{terminal.one_line(path)} can no longer be read "
             f"({error.strerror}), so nothing was sorted. The table is written; "
-            "sort with the same command once the image is back."
+            "the same command sorts the images that are there."
         ) from error
 
 
