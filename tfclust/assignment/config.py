@@ -10,6 +10,8 @@ from tfclust.options import option
 
 OWN, AUTO, HDBSCAN = "", "auto", "hdbscan"
 SUFFIXES = (".csv", ".parquet")
+# What is fitted, fits to at most so many images, evenly spaced.
+FIT_ROWS = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,12 +192,14 @@ class ClusterConfig(ModelImages):
     def _check_number(self):
         words = self.num_clusters
         number = words.isascii() and words.isdecimal() and len(words) < 10
-        if words in (OWN, AUTO, HDBSCAN) or (number and int(words) >= 1):
+        if words in (OWN, AUTO, HDBSCAN):
             return
-        raise ValueError(
-            "num_clusters must be a number of at least 1, auto or hdbscan. "
-            f"Received: num_clusters={words}."
-        )
+        if not number or not 1 <= int(words) <= FIT_ROWS:
+            raise ValueError(
+                f"num_clusters must be a number from 1 to {FIT_ROWS:,} (the "
+                "images to which clusters are fitted, of however many), auto "
+                f"or hdbscan. Received: num_clusters={words}."
+            )
 
 
 def check_ending(argument, path, endings):
