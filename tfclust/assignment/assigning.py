@@ -110,6 +110,9 @@ def after_training(trained, most, say):
         # Names that a person gave outlive more training.
         config = ClusterConfig(workdir=str(workdir), keep_ids=str(output))
     model = models.of_method(method, trained.run)
+    # What failed once while it trained is listed, and may be there again.
+    source.failures.clear()
+    source.when_failing(None)
     return assign_source(config, model, source, output, say, most)
 
 
@@ -145,7 +148,7 @@ def assign_source(config, model, source, output, say, most=0):
             say(f"Sorted into: {sort_into}")
         shown = _shown(found, about, most)
         store.remove()
-    for line in _in_words(found):
+    for line in _in_words(found, measured=config.duplicate_distance is None):
         say(line)
     passing.tell_left_out(left_out, output, say)
     say(f"Written: {output}")
@@ -281,7 +284,7 @@ def _write_picked(config, output, found, written, say):
     say(f"Picked {len(chosen):,} images: {path}")
 
 
-def _in_words(found):
+def _in_words(found, measured):
     counts = np.bincount(found.groups.labels)
     used = counts[counts > 0]
     outliers = int(found.figures.outlier.sum())
@@ -291,8 +294,9 @@ def _in_words(found):
         f"{used.min():,} to {used.max():,}, half of them of at least "
         f"{int(np.median(used)):,}."
     )
+    how = " (as slightly changed copies are)" if measured else ""
     yield (
         f"{outliers:,} outliers, far from the middle of their cluster; "
         f"{same:,} near duplicates, at most {found.threshold:.2g} from another "
-        "image (as slightly changed copies are)."
+        f"image{how}."
     )
