@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import pathlib
+from typing import Any
 
 import jinja2
 from PIL import Image
@@ -13,7 +14,7 @@ from tfclust.runtime import files
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _QUALITY = 80  # of a thumbnail's JPEG
 # A letter of Japanese is 3 bytes as itself and 6 as an escape.
-_JSON = {"sort_keys": True, "ensure_ascii": False}
+_JSON: dict[str, Any] = {"sort_keys": True, "ensure_ascii": False}
 
 
 def write(path, template, **values):
