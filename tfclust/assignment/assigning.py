@@ -212,14 +212,7 @@ def _grouped(config, model, source, store, present, work, say):
     if config.known_data:
         _add_known(config, model, work, features, threshold, duplicate_of, say)
     return Assigned(
-        source,
-        rows,
-        names,
-        features,
-        found,
-        measured,
-        duplicate_of,
-        threshold,
+        source, rows, names, features, found, measured, duplicate_of, threshold
     )
 
 
