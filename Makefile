@@ -26,8 +26,10 @@ DETECT := runs/detect
 .DELETE_ON_ERROR:
 
 ifdef DATA
+# By the environment, since a path may hold what a shell would split or end at.
+export DATA
 quickstart: | $(VENV)/.tfclust
-	$(PY) -m tfclust.train --data='$(DATA)' --workdir=runs/$(NAME) \
+	$(PY) -m tfclust.train --data="$$DATA" --workdir=runs/$(NAME) \
 		--minutes=$(MINUTES)
 	$(PY) -m tfclust.evaluate --workdir=runs/$(NAME)
 	$(PY) -m tfclust.export --workdir=runs/$(NAME) --output=exports/$(NAME)

@@ -132,20 +132,6 @@ def test_image_that_is_gone_is_listed_and_not_given_anothers_cluster(tmp_path):
     assert not (tmp_path / "out" / "skipped.txt").exists()
 
 
-def test_list_of_a_runs_left_out_images_only_grows(tmp_path):
-    source = photos(tmp_path / "digits", count=20)
-    pathlib.Path(source.path(7)).unlink()
-    workdir = tmp_path / "run"
-    (workdir / "checkpoints" / "5").mkdir(parents=True)
-    before = "an.png\tdamaged\n"
-    (workdir / "skipped.txt").write_text(before)
-    gone = source.manifest().names[7]
-    added = f"{gone}\tNo such file or directory (after the check)\n"
-    for _ in range(2):
-        assign(workdir, source)
-        assert (workdir / "skipped.txt").read_text() == before + added
-
-
 @pytest.mark.parametrize("stream", [True, False])
 def test_run_on_a_stream_or_without_clusters_has_no_table(tmp_path, stream):
     source = types.SimpleNamespace(is_stream=stream)
@@ -323,7 +309,7 @@ def test_drift_lists_what_fits_no_cluster_of_the_training(source, tmp_path):
     )
     assert np.mean([int(row["outlier"]) for row in rows]) > 0.9
     listed = (tmp_path / "other" / "a.drift.txt").read_text().splitlines()
-    assert len(listed) == sum(int(row["outlier"]) for row in rows)
+    assert {*listed} == {r["name"] for r in rows if r["outlier"] == "1"}
 
 
 def test_drift_without_a_reference_is_refused(source, tmp_path):

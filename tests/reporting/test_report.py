@@ -155,3 +155,13 @@ def test_either_one_run_or_several_must_be_given():
         ReportConfig()
     with pytest.raises(ValueError, match="output must be given"):
         ReportConfig(workdirs=("a", "b"))
+
+
+def test_run_named_twice_is_refused_however_it_is_written(tmp_path):
+    (tmp_path / "b").symlink_to("a")
+    for other in ("a/", "./a", "b"):
+        with pytest.raises(ValueError, match="must name each run once"):
+            ReportConfig(
+                workdirs=(str(tmp_path / "a"), f"{tmp_path}/{other}"),
+                output="both.html",
+            )

@@ -19,7 +19,7 @@ from tfclust.engine.facts import RunFacts
 from tfclust.methods.configs.swav import SwAVConfig
 from tfclust.runs import checkpoints, flagfile, folder, metrics
 from tfclust.runtime import exit_codes
-from tfclust.training import restarting
+from tfclust.training import pretraining, restarting
 
 pytestmark = pytest.mark.usefixtures("one_block", "eager")
 
@@ -59,10 +59,15 @@ def ended(made, capsys, *, alike=True):
     """The line with which the command of a run ends, by exit code 2."""
     capsys.readouterr()
     callbacks = [AllAlike()] if alike else []
-    code = flags.status(
-        lambda: quietly(made, callbacks=callbacks), ["train.py"]
-    )
+    said = []
+
+    def train():
+        pretraining.pretrain(made, say=said.append, callbacks=callbacks)
+
+    code = flags.status(train, ["train.py"])
     assert code == exit_codes.BAD_INPUT == 2
+    page = f"python -m tfclust.report --workdir={made.run.workdir}"
+    assert said[-1].endswith(page)
     lines = capsys.readouterr().err.splitlines()
     (line,) = [line for line in lines if line.startswith("train: ")]
     return line.removeprefix("train: ")

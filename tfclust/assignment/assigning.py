@@ -110,6 +110,9 @@ def after_training(trained, most, say):
         # Names that a person gave outlive more training.
         config = ClusterConfig(workdir=str(workdir), keep_ids=str(output))
     model = models.of_method(method, trained.run)
+    # What failed once while it trained is listed, and may be there again.
+    source.failures.clear()
+    source.when_failing(None)
     return assign_source(config, model, source, output, say, most)
 
 
@@ -119,7 +122,7 @@ def assign_source(config, model, source, output, say, most=0):
     Returns:
       `Shown` of at most `most` images, evenly spaced.
     """
-    sort_into = _sort_into(config, source)
+    sort_into = _sort_into(config, source, output)
     with working_folder(output) as work:
         store, present = passing.computed(
             work, model, source, config.batch_size, "Assigning"
@@ -145,7 +148,7 @@ def assign_source(config, model, source, output, say, most=0):
             say(f"Sorted into: {sort_into}")
         shown = _shown(found, about, most)
         store.remove()
-    for line in _in_words(found):
+    for line in _in_words(found, measured=config.duplicate_distance is None):
         say(line)
     passing.tell_left_out(left_out, output, say)
     say(f"Written: {output}")
@@ -173,13 +176,14 @@ def _check_clusters(config, model):
         )
 
 
-def _sort_into(config, source):
+def _sort_into(config, source, output):
     argument = "link_into" if config.link_into else "copy_into"
     given = getattr(config, argument)
     if not given:
         return None
     uri = config.data or source.uri
-    target = sorting.check(argument, given, uri)
+    outputs = {"output": output, "gallery": config.gallery}
+    target = sorting.check(argument, given, uri, outputs)
     if not hasattr(source, "path"):
         raise ValueError(
             f"{argument} needs images that are files of a folder. Received: "
@@ -208,14 +212,7 @@ def _grouped(config, model, source, store, present, work, say):
     if config.known_data:
         _add_known(config, model, work, features, threshold, duplicate_of, say)
     return Assigned(
-        source,
-        rows,
-        names,
-        features,
-        found,
-        measured,
-        duplicate_of,
-        threshold,
+        source, rows, names, features, found, measured, duplicate_of, threshold
     )
 
 
@@ -280,7 +277,7 @@ def _write_picked(config, output, found, written, say):
     say(f"Picked {len(chosen):,} images: {path}")
 
 
-def _in_words(found):
+def _in_words(found, measured):
     counts = np.bincount(found.groups.labels)
     used = counts[counts > 0]
     outliers = int(found.figures.outlier.sum())
@@ -290,8 +287,9 @@ def _in_words(found):
         f"{used.min():,} to {used.max():,}, half of them of at least "
         f"{int(np.median(used)):,}."
     )
+    how = " (as slightly changed copies are)" if measured else ""
     yield (
         f"{outliers:,} outliers, far from the middle of their cluster; "
         f"{same:,} near duplicates, at most {found.threshold:.2g} from another "
-        "image (as slightly changed copies are)."
+        f"image{how}."
     )

@@ -10,6 +10,8 @@ from tfclust.options import option
 
 OWN, AUTO, HDBSCAN = "", "auto", "hdbscan"
 SUFFIXES = (".csv", ".parquet")
+# What is fitted, fits to at most so many images, evenly spaced.
+FIT_ROWS = 50_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,17 +34,19 @@ class ModelImages:
         "they are the run's own images, and for all otherwise.",
         lower=1,
     )
-    max_bad_share: float = option(
-        MAX_BAD_SHARE,
+    max_bad_share: float | None = option(
+        None,
         "Largest share of unreadable images: up to it they are left out and "
-        "listed beside the output, in new.skipped.txt for new.csv.",
+        "listed beside the output, in new.skipped.txt for new.csv; empty for "
+        "the run's share if they are the run's own images, and for "
+        f"{MAX_BAD_SHARE:g} otherwise.",
         lower=0.0,
         upper=1.0,
     )
     cache_dir: str = option(
         "",
         "Folder for the results of checking the images, if they cannot be kept "
-        "beside them; empty for one in workdir.",
+        "beside them; empty for the run's, or one in workdir.",
     )
     batch_size: int = option(
         256, "Images in a forward pass.", unit="images", lower=1
@@ -188,12 +192,14 @@ class ClusterConfig(ModelImages):
     def _check_number(self):
         words = self.num_clusters
         number = words.isascii() and words.isdecimal() and len(words) < 10
-        if words in (OWN, AUTO, HDBSCAN) or (number and int(words) >= 1):
+        if words in (OWN, AUTO, HDBSCAN):
             return
-        raise ValueError(
-            "num_clusters must be a number of at least 1, auto or hdbscan. "
-            f"Received: num_clusters={words}."
-        )
+        if not number or not 1 <= int(words) <= FIT_ROWS:
+            raise ValueError(
+                f"num_clusters must be a number from 1 to {FIT_ROWS:,} (the "
+                "images to which clusters are fitted, of however many), auto "
+                f"or hdbscan. Received: num_clusters={words}."
+            )
 
 
 def check_ending(argument, path, endings):

@@ -27,9 +27,19 @@ def write(path, found, table, about):
     )
     listed = clusters[:MOST_PICTURES]
     shown = with_pictures(listed)
-    small = pictures(found.source, found.rows[shown])
     count = len(table.name)
-    kept = range(count) if count <= _MOST_NAMES else sorted(shown)
+    kept = range(count) if count <= _MOST_NAMES else sorted({*shown})
+    images = {i: _described(table, i) for i in kept}
+    words = {
+        "naming": True,
+        "ends": ["nearest to the middle", "farthest"],
+        "num_images": count,
+        "images": [*images.values()],
+        "clusters": [_at(c, kept) for c in listed],
+    }
+    small = pictures(found.source, found.rows[shown], words)
+    for i in shown:
+        images[i]["picture"] = small[int(found.rows[i])]
     with folders.writing(str(path), "Make room, or give another gallery."):
         pages.write(
             path,
@@ -37,25 +47,15 @@ def write(path, found, table, about):
             title=f"Clusters of {terminal.one_line(about.about['images'])}",
             counted=_counted(count, len(clusters), len(listed)),
             has_labels=False,
-            data={
-                "naming": True,
-                "ends": ["nearest to the middle", "farthest"],
-                "num_images": count,
-                "images": [
-                    _described(table, i, small.get(int(found.rows[i])))
-                    for i in kept
-                ],
-                "clusters": [_at(c, kept) for c in listed],
-            },
+            data=words,
         )
 
 
-def _described(table, i, picture):
-    found = {
+def _described(table, i):
+    return {
         "name": terminal.one_line(table.name[i]),
         "cluster": int(table.cluster[i]),
     }
-    return found if picture is None else {**found, "picture": picture}
 
 
 def _at(cluster, kept):

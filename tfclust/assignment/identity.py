@@ -7,6 +7,7 @@ from tfclust.assignment import comparing, figures, table
 from tfclust.assignment.config import OWN
 from tfclust.runs import clusters_file, folder
 from tfclust.runtime import files, folders
+from tfclust.runtime.terminal import one_line
 
 _EXEMPLARS = 5
 _LARGEST_ID = 1_000_000  # there is a row of centres for each number
@@ -127,7 +128,7 @@ def _tell_drift(config, reference, output, found, say):
     rows = np.flatnonzero(strange)
     rows = rows[np.argsort(-distance[rows], kind="stable")]
     names = table.readable(found.names[i] for i in rows)
-    files.write_text(path, "".join(f"{n!r}\n" for n in names))
+    files.write_text(path, "".join(f"{one_line(n)}\n" for n in names))
     say(
         f"Drift: {len(rows):,} of {len(strange):,} images ({share:.1%}) fit no "
         f"cluster; of the training's own images {before:.1%} did not. They are "

@@ -23,22 +23,21 @@ def open_images(config, model, say, argument="data"):
       ValueError: if it is a stream, or too many images cannot be read.
     """
     uri, max_images = getattr(config, argument), config.max_images
-    run = model.run
+    run, max_bad_share = model.run, config.max_bad_share
     if not uri:
         uri = run.data
     own = run is not None and uri == run.data
     if own and max_images is None:
         max_images = run.max_images
-    cache = config.cache_dir
-    if not cache and config.workdir:
-        cache = str(folders.expanded(config.workdir) / folder.CACHE)
+    if max_bad_share is None:
+        max_bad_share = run.max_bad_share if own else data.MAX_BAD_SHARE
     source = data.open_source(
         uri,
         max_images=max_images if argument == "data" else None,
         class_shares=run.class_shares if own else (),
         imbalance=run.imbalance if own else "none",
-        cache_dir=cache or None,
-        max_bad_share=config.max_bad_share,
+        cache_dir=_cache_of(config, run),
+        max_bad_share=max_bad_share,
         argument=argument,
     )
     if source.is_stream:
@@ -50,6 +49,17 @@ def open_images(config, model, say, argument="data"):
     for sentence in data.passed_over(source):
         say(sentence)
     return source
+
+
+def _cache_of(config, run):
+    """The folder that has the checks of a run's images already, or None."""
+    if config.cache_dir:
+        return config.cache_dir
+    if not config.workdir:
+        return None
+    if run.cache_dir and folders.expanded(run.cache_dir).is_dir():
+        return run.cache_dir  # not that of another machine
+    return str(folders.expanded(config.workdir) / folder.CACHE)
 
 
 def columns(model):
@@ -159,7 +169,7 @@ def computed(folder, model, source, batch_size, words):
 def list_left_out(output, source, notes, say):
     """Lists images that could not be read, beside the output.
 
-    A run's own list stays, which has more than these images.
+    For a run's own clusters, its own list grows, which has more than these.
 
     Returns:
       list of (name, reason).
@@ -188,6 +198,6 @@ def tell_left_out(left_out, output, say):
 
 def _list_of(output):
     """The path of the list: each output of a folder has its own."""
-    if folder.has_run(output.parent):
+    if output.name == folder.CLUSTERS and folder.has_run(output.parent):
         return output.with_name(folder.SKIPPED)
     return output.with_name(f"{output.stem}.{folder.SKIPPED}")

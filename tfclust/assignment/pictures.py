@@ -10,25 +10,28 @@ from tfclust.runtime import pages
 # are 2 kB.
 _SIDES = (56, 48, 40, 32, 24)
 _MOST_BYTES = 6_500_000
+_PAGE_BYTES = 9_000_000  # with what is beside them, names above all
 _BATCH = 128
 
 
 @data.telling_lost_images()
-def pictures(source, indices):
-    """`data:` URIs by index.
+def pictures(source, indices, beside):
+    """`data:` URIs by index, of a size at which the page stays below 10 MB.
 
     Args:
       source: `data.Source`.
       indices: ints, in any order, each any number of times.
+      beside: what else the page's data has, names above all.
 
     Raises:
       OSError: if images are gone, and their replacements too.
     """
     images = dict(small_images(source, indices, _SIDES[0]))
+    most = min(_MOST_BYTES, _PAGE_BYTES - pages.num_bytes(beside))
     found: dict[int, str] = {}
     for side in _SIDES:
         found = {i: pages.thumbnail(image, side) for i, image in images.items()}
-        if sum(map(len, found.values())) <= _MOST_BYTES:
+        if sum(map(len, found.values())) <= most:
             break
     return found
 

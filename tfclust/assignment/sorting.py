@@ -5,26 +5,32 @@ import pathlib
 import re
 import shutil
 
-from tfclust.runtime import files, folders, progress
+from tfclust.data.sources.schemes import parted
+from tfclust.runtime import files, folders, progress, terminal
 
 _WAY_OUT = "Make room, or give another folder."
+_LONGEST_NAME = 255  # bytes
 _UNSAFE = re.compile(r"[^\w .,()&+-]+")
 
 
-def check(argument, path, uri):
+def check(argument, path, uri, outputs=None):
     """The folder to make, as a Path; refuses one that would mix with others.
 
     Args:
       argument: "copy_into" or "link_into". path: as the user gave it.
       uri: str, the images.
+      outputs: dict of argument -> path, files that are written before; "" for
+        none.
 
     Raises:
-      ValueError: if the images are no files, or the folder is not empty or
-        lies within the images' own.
+      ValueError: if the images are no files, or the folder is not empty, lies
+        within the images' own or would have an output in it.
     """
     target = folders.expanded(path)
-    root = uri.removeprefix("folder:")
-    if root == uri and ":" in uri.split("/")[0]:
+    if target.is_symlink():  # which a folder cannot replace
+        target = target.resolve()
+    scheme, root = parted(uri, "data")
+    if scheme != "folder":
         raise ValueError(
             f"{argument} needs images that are files of a folder. Received: "
             f"data={uri}. Leave {argument} out; output has a row for each."
@@ -40,6 +46,13 @@ def check(argument, path, uri):
             f"{argument} must be a new or an empty folder. Received: "
             f"{argument}={path}. Give another path."
         )
+    for name, other in (outputs or {}).items():
+        file = folders.expanded(other).resolve()
+        if other and target.resolve() in file.parents:
+            raise ValueError(
+                f"{name} must lie outside {argument}, whose folder is made "
+                f"new after it. Received: {name}={other}, {argument}={path}."
+            )
     folders.writable(argument, target.parent, given=path)
     return target
 
@@ -60,7 +73,19 @@ def sort(target, source, rows, table, *, link):
     what = f"the sorted images in {target}"
     try:
         with folders.writing(what, _WAY_OUT):
-            _fill(hidden, source, rows, table, link)
+            hidden.mkdir()
+        with progress.line("Sorting", len(rows)) as line:
+            for row, cluster, name in zip(
+                rows.tolist(), table.cluster, table.cluster_name, strict=True
+            ):
+                path = pathlib.Path(source.path(row)).absolute()
+                _check_there(path)
+                with folders.writing(what, _WAY_OUT):
+                    _add(hidden / folder_name(int(cluster), name), path, link)
+                line.update(1)
+        with folders.writing(what, _WAY_OUT):
+            for place in hidden.iterdir():
+                files.flush(place)
             if target.is_dir():
                 target.rmdir()
             os.replace(hidden, target)
@@ -69,24 +94,26 @@ def sort(target, source, rows, table, *, link):
         raise
 
 
-def _fill(folder, source, rows, table, link):
-    """Makes the folder, with one for each cluster."""
-    folder.mkdir()
-    with progress.line("Sorting", len(rows)) as line:
-        for row, cluster, name in zip(
-            rows.tolist(), table.cluster, table.cluster_name, strict=True
-        ):
-            path = pathlib.Path(source.path(row)).absolute()
-            place = folder / folder_name(int(cluster), name)
-            place.mkdir(exist_ok=True)
-            new = _free(place / path.name)
-            if link:
-                new.symlink_to(path)
-            else:
-                shutil.copy2(path, new)
-            line.update(1)
-    for place in folder.iterdir():
-        files.flush(place)
+def _check_there(path):
+    """A lost image is no lack of room for its copy."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{terminal.one_line(path)} can no longer be read "
+            f"({error.strerror}), so nothing was sorted. The table is written; "
+            "the same command sorts the images that are there."
+        ) from error
+
+
+def _add(place, path, link):
+    place.mkdir(exist_ok=True)
+    new = _free(place / path.name)
+    if link:
+        new.symlink_to(path)
+    else:
+        shutil.copy2(path, new)
 
 
 def folder_name(cluster, name):
@@ -100,5 +127,13 @@ def _free(path):
     number, found = 1, path
     while os.path.lexists(found):
         number += 1
-        found = path.with_name(f"{path.stem} ({number}){path.suffix}")
+        found = path.with_name(_numbered(path.stem, number, path.suffix))
     return found
+
+
+def _numbered(stem, number, suffix):
+    """A name with a number, no longer than file systems take."""
+    ending = f" ({number}){suffix}"
+    while len(os.fsencode(stem + ending)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + ending

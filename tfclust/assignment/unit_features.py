@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from tfclust.assignment.config import FIT_ROWS
 from tfclust.ops.units import unit_rows
 
 _BLOCK_FLOATS = 1 << 24  # 64 MB
-# What is fitted, fits to at most so many, evenly spaced.
-FIT_ROWS = 50_000
 
 
 class UnitFeatures:

@@ -49,6 +49,16 @@ def health(history, config, facts):
     Returns:
       list of str.
     """
+    found = [
+        *told(history, config, facts).values(),
+        *config.symptoms(history, facts),
+        _waiting(history[-1], facts),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def told(history, config, facts):
+    """The sentences of `health` on `SYMPTOMS`, by the symptom's name."""
     settled = _settled(history, config, facts)
     seen = {
         name: see(history, config, facts)
@@ -56,13 +66,12 @@ def health(history, config, facts):
         if settled or name in _FROM_THE_START
     }
     causes = [name for name in _CAUSES if seen.get(name)]
-    found = [
-        config.explain(name, words, history, facts)
+    sentences = {
+        name: config.explain(name, words, history, facts)
         for name, words in seen.items()
         if words and not any(name in _CAUSES[cause] for cause in causes)
-    ]
-    found += [*config.symptoms(history, facts), _waiting(history[-1], facts)]
-    return [sentence for sentence in found if sentence]
+    }
+    return {name: words for name, words in sentences.items() if words}
 
 
 def learnt(figures, config, facts):

@@ -5,6 +5,7 @@ import importlib.util
 
 from tfclust import options
 from tfclust.options import option
+from tfclust.runtime import folders
 
 MOST_IMAGES = 10_000
 MAPS = ("tsne", "umap")
@@ -55,7 +56,8 @@ class ReportConfig:
                 "map=umap needs umap-learn, which is not installed. Install "
                 "it (pip install tfclust[umap]), or leave map out."
             )
-        if len(set(self.workdirs)) < len(self.workdirs):
+        runs = {folders.expanded(path).resolve() for path in self.workdirs}
+        if len(runs) < len(self.workdirs):
             raise ValueError(
                 "workdirs must name each run once. Received: "
                 f"workdirs={','.join(self.workdirs)}. Leave the second out."

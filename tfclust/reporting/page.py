@@ -226,9 +226,19 @@ def of_images(assigned, num_clusters, kind="tsne"):
             for i, (x, y) in zip(on_map, places, strict=True)
         ]
     shown = [*with_pictures(found), *(i for i, _, _ in points)]
-    small = pictures(source, shown)
     has_labels = source.labels is not None
     number = num_clusters[0] if found and num_clusters else len(found)
+    images = _described(assigned)
+    words = {
+        "naming": False,
+        "ends": ["surest", "least sure"],
+        "images": images,
+        "clusters": [cluster._asdict() for cluster in found],
+        "num_clusters": max(number, len(found)),
+        "points": points,
+    }
+    for i, picture in pictures(source, shown, words).items():
+        images[i]["picture"] = picture
     return {
         "directions": effective_rank(assigned.features),
         "clusters": bool(found),
@@ -239,26 +249,17 @@ def of_images(assigned, num_clusters, kind="tsne"):
         "table": table(clusters, source.labels, source.class_names)
         if has_labels and found
         else None,
-        "data": {
-            "naming": False,
-            "ends": ["surest", "least sure"],
-            "images": _described(assigned, small),
-            "clusters": [cluster._asdict() for cluster in found],
-            "num_clusters": max(number, len(found)),
-            "points": points,
-        },
+        "data": words,
     }
 
 
-def _described(assigned, small):
+def _described(assigned):
     source = assigned.source
     described = []
     for i, name in enumerate(source.manifest().names):
         image = {"name": terminal.one_line(name), "cluster": None}
         if assigned.clusters is not None:
             image["cluster"] = int(assigned.clusters[i])
-        if i in small:
-            image["picture"] = small[i]
         if source.labels is not None and source.labels[i] >= 0:
             image["label"] = class_name(source.labels[i], source.class_names)
         described.append(image)

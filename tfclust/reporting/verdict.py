@@ -2,13 +2,23 @@
 
 from typing import NamedTuple
 
-from tfclust.engine.health import health
+from tfclust.engine.health import health, told
 from tfclust.engine.remedies import Remedy, in_a_sentence
 from tfclust.runs.facts import facts as facts_of
 
 # Runs that learnt had 15 and more, images of one grey each 4, and runs that
 # diverged 0 to 2.
 FEWEST_DIRECTIONS = 3.0
+
+# In a word, by symptom; a cause comes before what may follow from it.
+_STATES = {
+    "wild": "diverging",
+    "collapsed": "collapsing",
+    "narrow": "collapsing",
+    "flat": "stuck",
+    "dominated": "collapsing",
+    "restless": "stuck",
+}
 
 _LONGER = (
     "So few steps are too few to learn from: train longer (--epochs, or "
@@ -42,7 +52,9 @@ def judge(recipe, views, history, directions=None):
     found = [*health(history, recipe.method, facts), *narrow]
     of = f"after {last['step']:,} of {facts.total_steps:,} steps"
     if found:
-        return Verdict("troubled", f"Something is wrong {of}.", found, narrow)
+        seen = {*told(history, recipe.method, facts)}
+        words = _trouble(seen | {"narrow"} if narrow else seen)
+        return Verdict("troubled", f"{words} {of}.", found, narrow)
     share = last.get("loss_over_log_k")
     if share is not None and share > 0.99:
         if done < 1:
@@ -52,6 +64,14 @@ def judge(recipe, views, history, directions=None):
         return Verdict("troubled", words, [_LONGER], [_LONGER])
     state = "finished and healthy" if done >= 1 else f"healthy {of}"
     return Verdict("healthy", f"The run is {state}.", list(_learnt(last)))
+
+
+def _trouble(seen):
+    """What is wrong, in a few words, with these symptoms."""
+    for symptom, state in _STATES.items():
+        if symptom in seen:
+            return f"The run is {state}"
+    return "Something is wrong"
 
 
 def _narrow(directions, config, facts, last):

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import pathlib
+from typing import Any
 
 import jinja2
 from PIL import Image
@@ -11,6 +13,8 @@ from tfclust.runtime import files
 
 _PACKAGE = pathlib.Path(__file__).parents[1]
 _QUALITY = 80  # of a thumbnail's JPEG
+# A letter of Japanese is 3 bytes as itself and 6 as an escape.
+_JSON: dict[str, Any] = {"sort_keys": True, "ensure_ascii": False}
 
 
 def write(path, template, **values):
@@ -32,9 +36,15 @@ def write(path, template, **values):
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = _JSON
     page = environment.get_template(template.name).render(**values)
     # A file's name may hold bytes that are not UTF-8, as surrogates.
     files.write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
+
+
+def num_bytes(data):
+    """About how many bytes of a page its `data` takes."""
+    return len(json.dumps(data, **_JSON).encode("utf-8", "replace"))
 
 
 def thumbnail(image, side):

@@ -117,6 +117,7 @@ def _watches(session, history):
 def _refuse_trouble(watch, session, step):
     if watch.found is None:
         return
+    session.say(next_steps.after_trouble(session.run.workdir))
     since, facts = watch.found.since, session.facts
     told = (
         f"on_trouble=stop ended the run at step {step:,} of "

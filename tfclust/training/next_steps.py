@@ -14,6 +14,12 @@ def after_training(workdir):
     return f"Next, to measure and export it: {measure} && {_export(workdir)}"
 
 
+def after_trouble(workdir):
+    """A sentence with the command that shows what went wrong."""
+    show = _command("report", workdir)
+    return f"For a page with its curves and clusters: {show}"
+
+
 def after_evaluation(workdir):
     """A sentence with the command that exports a run."""
     return f"Next, to export it: {_export(workdir)}"

@@ -26,7 +26,7 @@ LOST = "Is the disk still there?"
 class Manifest(NamedTuple):
     """What the images are, in index order, wherever the folder is."""
 
-    names: list  # relative path, or shard and offset, or position
+    names: list  # relative path, or shard and offset, or digest of pixels
     num_bytes: np.ndarray  # int64 [N], as stored
     heights: np.ndarray  # int32 [N], pixels
     widths: np.ndarray  # int32 [N]
