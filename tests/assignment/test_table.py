@@ -117,6 +117,15 @@ def test_numbers_are_kept_where_most_images_are_shared():
     assert kept[0] == 2 and kept[5] == 1 and 7 not in kept
 
 
+def test_two_other_pairs_with_more_images_do_not_part_a_cluster_from_itself():
+    """Old 0 and new 0 share 10 of 19; the other two pairs have 18 together."""
+    names = [chr(65 + i) for i in range(28)]
+    old = names, np.repeat([0, 0, 1], [10, 9, 9])
+    new = names, np.repeat([0, 1, 0], [10, 9, 9])
+    assert comparing.kept_ids(old, new) == {0: 0}
+    assert comparing.kept_ids(new, old) == {0: 0}
+
+
 def test_tables_without_common_images_are_refused():
     with pytest.raises(ValueError, match="share none. Received: 'A' and 'a'"):
         comparing.compare(of(c1="A-C"), of(c1="a-c"))

@@ -137,12 +137,10 @@ def _matched(before, after):
     table = partitions.contingency(before, after).toarray()
     of_old = table / table.sum(axis=1, keepdims=True)
     of_new = table / table.sum(axis=0, keepdims=True)
-    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
-    same = [
-        (int(i), int(j))
-        for i, j in pairs
-        if of_old[i, j] >= _MOST and of_new[i, j] >= _MOST
-    ]
+    # Matched on all counts, a pair could lose to two that are not the same.
+    most = np.where((of_old >= _MOST) & (of_new >= _MOST), table, 0)
+    pairs = zip(*linear_sum_assignment(most, maximize=True), strict=True)
+    same = [(int(i), int(j)) for i, j in pairs if most[i, j]]
     return table, of_old, of_new, same
 
 
