@@ -45,6 +45,28 @@ def test_copy_in_the_next_cluster_is_found():
     np.testing.assert_array_equal(found[200:], originals)
 
 
+@pytest.mark.parametrize("clusters", [1, 2])
+def test_nine_of_ten_copies_in_a_very_large_cluster_are_found(
+    monkeypatch, clusters
+):
+    """The cluster is in parts, and a border parts some copies."""
+    monkeypatch.setattr(duplicates, "_LARGE", 60)
+    monkeypatch.setattr(duplicates, "_PART", 32)
+    features, labels, originals = with_copies(noise=0.01)
+    second = np.full(230, -1)
+    labels[:] = 0
+    if clusters == 2:  # every copy is beyond its original's border
+        labels[200:] = 1
+        second[200:] = 0
+    parts, *_ = duplicates._in_parts(features, labels, second)
+    assert np.bincount(parts[:200]).max() < 100
+    apart = parts[200:] != parts[originals]
+    found = duplicates.find(features, labels, second, 0.004)
+    right = found[200:] == originals
+    assert right.mean() >= 0.9 and right[apart].any()
+    assert (found[:200] == -1).all() and (found[200:][~right] == -1).all()
+
+
 def test_all_duplicates_name_an_image_that_is_none():
     """Rows on a quarter circle, each near the next: no chain of them."""
     angles = np.linspace(0, np.pi / 2, 91)

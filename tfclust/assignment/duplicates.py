@@ -2,16 +2,23 @@
 
 Images are compared with those of their own cluster and, to find pairs on a
 border, with those of the cluster that they lie nearest to next: for a million
-images in a thousand clusters that is a thousandth of all pairs.
+images in a thousand clusters that is a thousandth of all pairs. The time grows
+with the square of a cluster, so a very large one falls into parts first.
 """
 
 import numpy as np
 import tensorflow as tf
 
 from tfclust import data
+from tfclust.runtime import progress
 
 PROBES = 128  # images that are changed to measure the threshold
 _BLOCK = 1024
+# A cluster of more images falls into parts of about so many: all pairs of a
+# million take 40 minutes at 128 features. Of copies at a tenth of the distance
+# of unlike images, ten parts of normal rows miss 3 to 6 %, at the quarter that
+# is the limit 7 to 12 %. More parts miss more.
+_LARGE, _PART = 65_536, 32_768
 # A change that people call none: 3 % less at each side, 5 % brighter, and saved
 # again.
 _TRIMMED, _BRIGHTER, _QUALITY = 0.03, 1.05, 75
@@ -94,16 +101,55 @@ def find(features, labels, second, distance):
     """
     first = np.full(len(features), -1)
     least = np.float32(1 - max(distance, _NOISE))
+    labels, *seconds = _in_parts(features, labels, second)
     order = np.argsort(labels, kind="stable")
     ends = np.cumsum(np.bincount(labels))[:-1]
     clusters = np.split(order, ends)
-    for members in clusters:
-        _within(features, members, least, first)
-    for k, members in enumerate(clusters):
-        others = np.flatnonzero((second == k) & (first < 0))
-        bank = members[first[members] < 0]
-        _across(features, bank, others, least, first)
+    with progress.line("Duplicates in clusters", len(features)) as line:
+        for members in clusters:
+            _within(features, members, least, first)
+            line.update(len(members))
+    with progress.line("Duplicates across borders", len(features)) as line:
+        for k, members in enumerate(clusters):
+            near = np.any([second == k for second in seconds], axis=0)
+            others = np.flatnonzero(near & (first < 0))
+            bank = members[first[members] < 0]
+            _across(features, bank, others, least, first)
+            line.update(len(members))
     return _roots(first)
+
+
+def _in_parts(features, labels, second):
+    """Clusters none of which is very large, and two to compare with.
+
+    Returns:
+      labels `[n]`; second `[n]`, whose large clusters are parts as well; and
+      the next part of the own cluster `[n]`, -1 for none.
+    """
+    labels, second = labels.copy(), second.copy()
+    inner = np.full(len(labels), -1)
+    free = max(labels.max(), second.max()) + 1
+    for k in np.flatnonzero(np.bincount(labels) > _LARGE):
+        members, others = (np.flatnonzero(x == k) for x in (labels, second))
+        count = -(-len(members) // _PART)
+        middles = members[np.arange(count) * len(members) // count]
+        middles = features.take(middles)
+        numbers = np.r_[k, free : free + count - 1]
+        free += count - 1
+        nearest, after = _two_nearest(features, members, middles)
+        labels[members], inner[members] = numbers[nearest], numbers[after]
+        second[others] = numbers[_two_nearest(features, others, middles)[0]]
+    return labels, second, inner
+
+
+def _two_nearest(features, positions, middles):
+    """The nearest of two or more `middles` and the next, int `[2, m]`."""
+    found = np.empty([2, len(positions)], np.int64)
+    for begin in range(0, len(positions), _BLOCK):
+        some = slice(begin, begin + _BLOCK)
+        cosines = features.take(positions[some]) @ middles.T
+        found[:, some] = cosines.argpartition(-2)[:, :-3:-1].T
+    return found
 
 
 def known(features, bank, distance):
