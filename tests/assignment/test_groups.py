@@ -90,6 +90,13 @@ def test_one_cluster_has_no_second_choice():
     assert (figures.measure(features, found).second == -1).all()
 
 
+def test_groups_that_stay_empty_are_no_second_choice():
+    features = unit_features(np.ones([40, 8]))
+    found = groups.by_kmeans(features, 3, seed=0)
+    assert len({*found.labels.tolist()}) == 1 and len(found.centres) == 3
+    assert (figures.measure(features, found).second == -1).all()
+
+
 def test_outlier_lies_three_deviations_beyond_the_median():
     distance = np.r_[np.linspace(0.1, 0.2, 41), 0.9].astype(np.float32)
     reach = figures.reaches(distance, np.zeros(42, int), 1)
@@ -121,6 +128,15 @@ def test_auto_finds_the_number_of_blobs(number):
 def test_auto_refuses_images_that_are_all_alike():
     with pytest.raises(ValueError, match="no two images that differ"):
         choosing.tried(unit_features(np.ones([60, 8])), seed=0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sizes", [(30, 30), (50, 9, 1), (59, 1)])
+def test_auto_tries_no_more_clusters_than_images_that_differ(sizes):
+    features = unit_features(np.repeat(np.eye(8)[: len(sizes)], sizes, axis=0))
+    found = choosing.tried(features, seed=0)
+    tried = [one.num_clusters for one in found]
+    assert tried == [*range(2, len(sizes) + 1)]
 
 
 def test_auto_needs_some_images():

@@ -60,6 +60,8 @@ def tried(features, seed):
             "num_clusters=auto found no two images that differ. Look at the "
             "images, or give a number."
         )
+    # More clusters than images that differ would stay empty.
+    numbers = [k for k in numbers if k <= max(2, _distinct(rows))]
     width = min(_DIRECTIONS, *rows.shape)
     rows = PCA(width, random_state=0).fit_transform(rows)
     random = np.random.default_rng(seed)
@@ -101,9 +103,17 @@ def _gain(one):
     return one.silhouette - one.by_chance
 
 
+def _distinct(rows):
+    """How many rows differ by more than rounding."""
+    return len(np.unique(np.round(rows / _ROUNDING), axis=0))
+
+
 def _try(rows, noise, halves, number, seed):
     of_halves = [
-        _kmeans(rows[half], number, seed).predict(rows) for half in halves
+        _kmeans(rows[half], min(number, _distinct(rows[half])), seed).predict(
+            rows
+        )
+        for half in halves
     ]
     return Tried(
         number,

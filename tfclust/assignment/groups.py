@@ -52,8 +52,11 @@ def by_kmeans(features, num_clusters, seed):
     check_filling(len(fitted), num_clusters)
     found = best_kmeans(features.take(fitted), num_clusters, RESTARTS, seed)
     labels, confidence = nearest(features, found.centroids)
+    # An empty group, as of many equal images, is no image's second choice.
+    sizes = np.bincount(labels, minlength=num_clusters)
+    centres = np.where(sizes[:, None] > 0, found.centroids, np.float32(0))
     none = np.zeros(len(features), bool)
-    return Groups(labels, confidence, found.centroids, none)
+    return Groups(labels, confidence, centres, none)
 
 
 def by_hdbscan(features, min_cluster_size=None):
