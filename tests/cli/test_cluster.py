@@ -218,14 +218,51 @@ def test_features_do_not_replace_the_centres_of_clusters(workdir, capsys):
     assert path.read_bytes() == before
 
 
-def test_damaged_clusters_file_is_told(workdir, tmp_path, capsys):
+def without(*keys):
+    """A change of a clusters file: the value under these keys is gone."""
+
+    def change(words):
+        *way, last = keys
+        place = words
+        for key in way:
+            place = place[key]
+        del place[last]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (None, "is damaged"),
+        (without("clusters", 0, "reach"), "is damaged: KeyError('reach')"),
+        (without("outliers"), "is damaged: KeyError('outliers')"),
+        (lambda words: words.update(version=2), "is of another version"),
+        (lambda words: words["clusters"][0].update(id=-1), "id must be from"),
+    ],
+)
+def test_damaged_clusters_file_is_told(
+    workdir, tmp_path, capsys, change, expected
+):
     path = workdir / "clusters.json"
     before = path.read_text()
-    path.write_text(before[:50])
+    words = json.loads(before)
+    if change is not None:
+        change(words)
+    path.write_text(before[:50] if change is None else json.dumps(words))
     try:
         error = refused(
             capsys, f"--workdir={workdir}", f"--output={tmp_path / 'a.csv'}"
         )
     finally:
         path.write_text(before)
-    assert "clusters.json is damaged" in error and "Move it away" in error
+    assert "clusters.json" in error and expected in error
+    assert "Move it away" in error
+    assert not [*tmp_path.iterdir()]  # no pass was made for nothing
+
+
+def test_names_can_be_read_from_a_clusters_file_of_any_version(tmp_path):
+    path = tmp_path / "old.json"
+    clusters = [{"id": 3, "name": "cats"}, {"id": 4, "name": ""}]
+    path.write_text(json.dumps({"version": 9, "clusters": clusters}))
+    assert clusters_file.read_names(path) == {3: "cats"}

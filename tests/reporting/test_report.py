@@ -103,6 +103,7 @@ def test_page_has_the_numbers_and_names_of_the_runs_table(moved):
         for k in numbers
     ]
     about = {"model": model.digest, "clustering": "the model's own"}
+    about |= {"images": "", "outliers": 0.0}
     path = moved / "clusters.json"
     clusters_file.write(path, clusters_file.ClustersFile(about, clusters))
     try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfclust.runtime import files, folders
 
+LARGEST_ID = 1_000_000  # there is a row of centres for each number
 _VERSION = 1
 _WAY_OUT = "Make room, or give another output."
 _LONGEST = 200  # characters of a name
@@ -20,7 +21,8 @@ _LONGEST = 200  # characters of a name
 
 class ClustersFile(NamedTuple):
     """about: what was clustered, a dict; clusters: a list of dicts with id,
-    model_cluster, name, size, exemplars and reach; centres `[K, F]` by id."""
+    model_cluster, name, named_by_run, size, exemplars and reach; centres
+    `[K, F]` by id."""
 
     about: dict[str, Any]
     clusters: list[dict[str, Any]]
@@ -96,28 +98,60 @@ def read(path):
     """
     try:
         words = json.loads(path.read_text("utf-8"))
-        clusters = words.pop("clusters")
-        whole = words.pop("version") == _VERSION and all(
-            isinstance(c["id"], int)
-            and isinstance(c["name"], str)
-            and isinstance(c["model_cluster"], int | None)
-            for c in clusters
-        )
+        clusters, version = words.pop("clusters"), words.pop("version")
+        if version == _VERSION:
+            _check(words, clusters)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except _DAMAGED as error:
         raise ValueError(f"{path} is damaged: {error!r}. {_AGAIN}") from error
-    if not whole:
+    if version != _VERSION:
         raise ValueError(f"{path} is of another version. {_AGAIN}")
     return ClustersFile(words, clusters, _centres(path.with_suffix(".npz")))
 
 
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-_AGAIN = "Move it away, and run tfclust.cluster again."
+_AGAIN = (
+    "Move it away, and run tfclust.cluster again; --names with the moved file "
+    "keeps the names that can be read."
+)
+_KINDS = {"id": int, "name": str, "model_cluster": int | None}
+_KINDS |= {"reach": int | float}
+
+
+def _check(about, clusters):
+    """Raises one of `_DAMAGED` if what is used of a file is not in it."""
+    wanted = [(about, {"images": str, "outliers": int | float})]
+    for values, kinds in wanted + [(c, _KINDS) for c in clusters]:
+        for key, kind in kinds.items():
+            if not isinstance(values[key], kind):
+                raise TypeError(f"{key}: {values[key]!r}")
+    for key in ("id", "model_cluster"):
+        numbers = [c[key] for c in clusters if c[key] is not None]
+        if len({*numbers}) < len(numbers):
+            raise ValueError(f"{key} occurs twice")
+        if numbers and not 0 <= min(numbers) <= max(numbers) <= LARGEST_ID:
+            raise ValueError(f"{key} must be from 0 to {LARGEST_ID:,}")
+
+
+def images_of(table):
+    """The images that a table is of, as its file says; "" if none does."""
+    try:
+        found = read(beside(table))
+    except ValueError:  # a table from elsewhere may lie beside anything
+        return ""
+    return found.about.get("images", "") if found is not None else ""
+
+
+def same_images(one, other):
+    """Whether two `images` of files name the same ones."""
+    return one.rstrip("/") == other.rstrip("/")
 
 
 def read_names(path):
     """`{id: name}` of a file that the gallery saves: `{"3": "cats"}`.
+
+    Of a `clusters.json`, damaged or of another version, its names.
 
     Raises:
       FileNotFoundError: if it is not there.
@@ -129,6 +163,9 @@ def read_names(path):
     try:
         # Some editors begin a file with a mark.
         words = json.loads(path.read_text("utf-8-sig"))
+        if isinstance(words.get("clusters"), list):
+            named = ((str(c["id"]), c["name"]) for c in words["clusters"])
+            words = {k: name for k, name in named if name}
         found = {_number(k): _as_name(name) for k, name in words.items()}
     except _DAMAGED as error:
         raise ValueError(
