@@ -1,8 +1,6 @@
 """From images to the table, the page and the folders."""
 
-import csv
 import errno
-import json
 import pathlib
 import types
 
@@ -10,23 +8,11 @@ import numpy as np
 import pytest
 
 from tests.support import processes
-from tests.support.assigned import compute, config, model, photos
+from tests.support.assigned import assign, compute, config, model, photos
 from tfclust import data
 from tfclust.assignment import assigning, passing, sorting, table
 from tfclust.runs import clusters_file
 from tfclust.runtime import folders
-
-
-def assign(folder, source, *, of=None, **knobs):
-    """The rows of the table, and what was said."""
-    said = []
-    folder.mkdir(exist_ok=True)
-    output = folder / "a.csv"
-    assigning.assign_source(
-        config(**knobs), of or model(), source, output, said.append
-    )
-    with open(output, newline="") as file:
-        return list(csv.DictReader(file)), said
 
 
 @pytest.fixture(scope="module")
@@ -193,101 +179,6 @@ def test_known_images_and_duplicates_are_named(tmp_path):
     )
     assert found["5.png"] == "" and found["29.png"] == "known:29.png"
     assert any("images are known already" in line for line in said)
-
-
-def test_names_last_and_numbers_are_kept(source, plain, tmp_path):
-    """Clusters of another order get their old numbers and names back."""
-    names = tmp_path / "names.json"
-    cats, *_, ships = sorted({int(row["cluster"]) for row in plain[1]})
-    words = {cats: " cats  and\tdogs ", ships: "ships"}
-    names.write_text(json.dumps(words))
-    rows, _ = assign(tmp_path / "a", source, names=str(names))
-    called = {int(row["cluster"]): row["cluster_name"] for row in rows}
-    assert called.pop(cats) == "cats and dogs" and called.pop(ships) == "ships"
-    assert {*called.values()} == {""}
-
-    def turned(images):
-        found = compute(images)
-        return {**found, "cluster": (found["cluster"] + 2) % 5}
-
-    again, said = assign(
-        tmp_path / "b",
-        source,
-        of=model(compute=turned, digest="other"),
-        keep_ids=str(tmp_path / "a" / "a.csv"),
-    )
-    for name in ("cluster", "cluster_name", "second_choice"):
-        assert [r[name] for r in again] == [r[name] for r in rows]
-    assert "keep their numbers" in said[0]
-    found = clusters_file.read(tmp_path / "b" / "a.json")
-    assert found.model_names == {
-        (cats + 2) % 5: "cats and dogs",
-        (ships + 2) % 5: "ships",
-    }
-
-
-def test_kept_numbers_and_names_stay_with_later_images(source, tmp_path):
-    """A run whose numbers are not the model's own any more."""
-    workdir = tmp_path / "run"
-    assign(workdir, source)
-    names, clusters, _ = table.read(workdir / "a.csv")
-    old = tmp_path / "old.csv"
-    lines = (
-        f"{n},{9 - k},was {k}\n" for n, k in zip(names, clusters, strict=True)
-    )
-    old.write_text("name,cluster,cluster_name\n" + "".join(lines))
-    kept, _ = assign(workdir, source, keep_ids=str(old))
-    (workdir / "a.json").rename(workdir / "clusters.json")
-    (workdir / "a.npz").rename(workdir / "clusters.npz")
-    assert kept[0]["cluster_name"] == f"was {clusters[0]}"
-    later, _ = assign(tmp_path / "new", source, workdir=str(workdir))
-    assert later == kept
-
-    def all_in_a_new_one(images):
-        found = compute(images)
-        return {**found, "cluster": 0 * found["cluster"] + 30}
-
-    rows, _ = assign(
-        tmp_path / "odd",
-        source,
-        of=model(compute=all_in_a_new_one),
-        workdir=str(workdir),
-        drift=True,
-    )
-    assert {row["cluster_name"] for row in rows} == {""}
-    assert {row["outlier"] for row in rows} == {"1"}
-
-
-def test_names_stay_when_the_same_clusters_are_written_again(source, tmp_path):
-    assign(tmp_path, source, num_clusters="3")
-    names = tmp_path / "names.json"
-    names.write_text('{"0": "round"}')
-    assign(tmp_path, source, num_clusters="3", names=str(names))
-    rows, _ = assign(tmp_path, source, num_clusters="3", pick=5)
-    assert {r["cluster_name"] for r in rows if r["cluster"] == "0"} == {"round"}
-
-
-def test_one_new_image_is_measured_by_those_of_the_training(source, tmp_path):
-    workdir = tmp_path / "run"
-    before, _ = assign(workdir, source)
-    (workdir / "a.json").rename(workdir / "clusters.json")
-    (workdir / "a.npz").rename(workdir / "clusters.npz")
-    new = data.Sample(source, [17])
-    (row,), _ = assign(
-        tmp_path / "new", new, workdir=str(workdir), data=source.uri
-    )
-    assert float(row["distance"]) == pytest.approx(
-        float(before[17]["distance"]), abs=1e-5
-    )
-    assert row["second_choice"] == before[17]["second_choice"]
-
-
-def test_a_table_of_huge_numbers_keeps_none(source, tmp_path):
-    other = tmp_path / "other.csv"
-    lines = [f"{n},2000000000,\n" for n in source.manifest().names]
-    other.write_text("name,cluster,cluster_name\n" + "".join(lines))
-    with pytest.raises(ValueError, match="at most 1,000,000"):
-        assign(tmp_path / "new", source, keep_ids=str(other))
 
 
 def test_drift_lists_what_fits_no_cluster_of_the_training(source, tmp_path):

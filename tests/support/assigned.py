@@ -1,10 +1,13 @@
 """A model in a few lines and images for tests of the assignment."""
 
+import csv
+
 import numpy as np
 import tensorflow as tf
 
 from tests.support.commands import write_digits
 from tfclust import data
+from tfclust.assignment import assigning
 from tfclust.assignment.config import ClusterConfig
 from tfclust.assignment.model import Model
 from tfclust.assignment.unit_features import UnitFeatures
@@ -41,6 +44,18 @@ def config(**knobs):
             **knobs,
         }
     )
+
+
+def assign(folder, source, *, of=None, **knobs):
+    """The rows of the table `a.csv`, and what was said."""
+    said = []
+    folder.mkdir(exist_ok=True)
+    output = folder / "a.csv"
+    assigning.assign_source(
+        config(**knobs), of or model(), source, output, said.append
+    )
+    with open(output, newline="") as file:
+        return list(csv.DictReader(file)), said
 
 
 def photos(folder, count=100):

@@ -68,8 +68,7 @@ def assign(config, output, say):
     model = models.open_model(config)
     _check_clusters(config, model)
     source = passing.open_images(config, model, say)
-    if config.drift:
-        identity.check_drift(config, identity.reference(config, model))
+    identity.check(config, model, source)
     if config.num_clusters.isdecimal():
         filling.check_filling(source.num_images, int(config.num_clusters))
     assign_source(config, model, source, output, say)

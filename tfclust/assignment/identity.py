@@ -3,15 +3,13 @@
 import numpy as np
 
 from tfclust import saved_model
-from tfclust.assignment import comparing, figures, table
+from tfclust.assignment import figures, keeping, table
 from tfclust.assignment.config import OWN
 from tfclust.runs import clusters_file, folder
 from tfclust.runtime import files, folders
 from tfclust.runtime.terminal import one_line
 
 _EXEMPLARS = 5
-_LARGEST_ID = 1_000_000  # there is a row of centres for each number
-_OWN = "the model's own"
 
 
 def settle(config, model, output, found, say):
@@ -27,31 +25,19 @@ def settle(config, model, output, found, say):
     if config.drift:
         _tell_drift(config, before, output, found, say)
     count = len(found.groups.centres)
-    places = np.arange(count)  # the number that each cluster gets
-    named: dict[int, str] = {}
-    earlier = config.keep_ids or _named_before(before, output)
-    if earlier:
-        places, named = _kept(earlier, found, count, say)
-    elif before is not None:
-        places, named = numbers(before, count), before.names
+    places, named = keeping.kept(config, model, before, output, found, say)
     if config.names:
         given = clusters_file.read_names(config.names)
-        unknown = sorted(set(given) - set(places.tolist()))
+        there = {*places[found.groups.labels].tolist()}
+        unknown = sorted(set(given) - there)
         if unknown:
             say(f"Names of clusters that are not there: {unknown}.")
         named = named | given
     model_clusters = np.full(places.max() + 1, -1)
     model_clusters[places] = np.arange(count)
     _renumber(found, places)
-    return _file(config, model, found, model_clusters, named, own)
-
-
-def _named_before(before, output):
-    """The table that is replaced, if a person named its clusters; or ""."""
-    if before is not None or not output.exists():
-        return ""
-    found = clusters_file.read(clusters_file.beside(output))
-    return str(output) if found is not None and found.names else ""
+    of_run = before.model_names if before is not None else {}
+    return _file(config, model, found, model_clusters, named, of_run)
 
 
 def reference(config, model):
@@ -66,10 +52,7 @@ def reference(config, model):
         version = saved_model.newest_version(config.saved_model)
         path = version / saved_model.CLUSTERS_FILE
     found = clusters_file.read(path)
-    if found is None:
-        return None
-    about = found.about.get("model"), found.about.get("clustering")
-    return found if about == (model.digest, _OWN) else None
+    return found if keeping.is_of(found, model) else None
 
 
 def by_training(groups, reference):
@@ -79,15 +62,17 @@ def by_training(groups, reference):
       groups: `Groups` of new images. reference: `ClustersFile`, or None.
 
     Returns:
-      `Groups`, whose centres are the training's where it had images; and the
-      distance from which on an image fitted badly there, `[K]`, NaN where it
-      had none, or None without a reference.
+      `Groups`, whose centres are the training's where it had images, and have
+      rows for clusters that none of the new images is in: one of them may be
+      an image's second choice; and the distance from which on an image fitted
+      badly there, `[K]`, NaN where it had none, or None without a reference.
     """
     if reference is None or reference.centres is None:
         return groups, None
-    reach = np.full(len(groups.centres), np.nan)
-    centres = groups.centres.copy()
     known = {c["model_cluster"]: c for c in reference.clusters}
+    more = max(0, max(known, default=-1) + 1 - len(groups.centres))
+    centres = np.pad(groups.centres, ((0, more), (0, 0)))
+    reach = np.full(len(centres), np.nan)
     for k in range(len(centres)):
         if k in known and known[k]["id"] < len(reference.centres):
             centres[k] = reference.centres[known[k]["id"]]
@@ -95,7 +80,25 @@ def by_training(groups, reference):
     return groups._replace(centres=centres), reach
 
 
-def check_drift(config, reference):
+def check(config, model, source):
+    """Refuses, before the pass, what earlier clusters do not allow.
+
+    Args:
+      config: `ClusterConfig`. model: `Model`. source: `data.Source`.
+
+    Raises:
+      ValueError: if the run's clusters file is damaged, or there is none for
+        drift, or the table of keep_ids does not fit.
+    """
+    own = config.num_clusters == OWN
+    before = reference(config, model) if own else None  # or it is damaged
+    if config.drift:
+        _check_drift(config, before)
+    if config.keep_ids:
+        keeping.check(config.keep_ids, source.manifest().names)
+
+
+def _check_drift(config, reference):
     """Refuses drift where nothing is known of the training's images.
 
     Args:
@@ -113,7 +116,7 @@ def check_drift(config, reference):
 
 def _tell_drift(config, reference, output, found, say):
     """Marks and lists the images that fit none of the training's clusters."""
-    check_drift(config, reference)
+    _check_drift(config, reference)
     labels = of_model(reference, found.groups.labels)
     reach = {c["id"]: c["reach"] for c in reference.clusters}
     # A cluster that was empty then has no centre: its images fit nothing.
@@ -138,50 +141,7 @@ def _tell_drift(config, reference, output, found, say):
 
 def of_model(reference, labels):
     """The reference's numbers of the model's own ones."""
-    return numbers(reference, int(labels.max()) + 1)[labels]
-
-
-def numbers(reference, count):
-    """The reference's number of each of the model's clusters, int `[count]`.
-
-    A cluster that was empty then gets one that no other has.
-    """
-    known = {c["model_cluster"]: c["id"] for c in reference.clusters}
-    found = np.array([known.get(k, -1) for k in range(count)])
-    return _with_free(found, {*known.values()})
-
-
-def _kept(path, found, count, say):
-    """The numbers of an earlier table where clusters are the same."""
-    path = folders.expanded(path)
-    old = table.read(path / folder.CLUSTERS if path.is_dir() else path)
-    largest = int(old[1].max(initial=0))
-    if largest > _LARGEST_ID:
-        raise ValueError(
-            f"numbers of clusters must be at most {_LARGEST_ID:,} to be kept. "
-            f"Received: {largest:,} in keep_ids={path}. Give a table of "
-            "tfclust.cluster."
-        )
-    same = comparing.kept_ids(old, (found.names, found.groups.labels))
-    places = np.full(count, -1)
-    for new, before in same.items():
-        places[new] = before
-    taken = {int(k) for k in old[1]} | set(same.values())
-    _with_free(places, taken)
-    say(
-        f"{len(same):,} clusters keep their numbers from {path}; "
-        f"{len({*found.groups.labels.tolist()} - {*same}):,} are new."
-    )
-    kept = {*same.values()}
-    return places, {k: name for k, name in old[2].items() if k in kept}
-
-
-def _with_free(places, taken):
-    """Gives the clusters without a number, -1, the lowest that are free."""
-    free = (k for k in range(len(places) + len(taken)) if k not in taken)
-    for k in np.flatnonzero(places < 0):
-        places[k] = next(free)
-    return places
+    return keeping.numbers(reference, int(labels.max()) + 1)[labels]
 
 
 def _renumber(found, places):
@@ -190,7 +150,8 @@ def _renumber(found, places):
     second[second >= 0] = places[second[second >= 0]]
 
 
-def _file(config, model, found, model_clusters, named, own):
+def _file(config, model, found, model_clusters, named, of_run):
+    own = config.num_clusters == OWN
     labels, distance = found.groups.labels, found.figures.distance
     count = len(model_clusters)
     sizes = np.bincount(labels, minlength=count)
@@ -204,6 +165,8 @@ def _file(config, model, found, model_clusters, named, own):
             "id": k,
             "model_cluster": int(model_clusters[k]) if own else None,
             "name": named.get(k, ""),
+            # Such a name follows the run's, if that gets another.
+            "named_by_run": of_run.get(model_clusters[k], "") == named.get(k),
             "size": int(sizes[k]),
             "exemplars": [
                 found.names[i]
@@ -218,7 +181,7 @@ def _file(config, model, found, model_clusters, named, own):
         "num_images": len(found.rows),
         "model": model.digest,
         "step": model.step if own else None,
-        "clustering": config.num_clusters or _OWN,
+        "clustering": config.num_clusters or keeping.OF_MODEL,
         "outliers": float(found.figures.outlier.mean()),
     }
     return clusters_file.ClustersFile(about, clusters, centres)

@@ -92,11 +92,24 @@ def _compare(config, say):
     old, new = map(_table, config.compare)
     for line in comparing.in_words(comparing.compare(old, new), old[2]):
         say(line)
+    of_old, of_new = (
+        clusters_file.images_of(_table_path(path)) for path in config.compare
+    )
+    if of_old and of_new and not clusters_file.same_images(of_old, of_new):
+        say(
+            f"The old ones are of {of_old}, the new ones of {of_new}: images "
+            "of the same name were taken for the same."
+        )
 
 
 def _table(path):
-    """A table that is read again; for a folder, that of its run."""
+    """A table that is read again."""
     from tfclust.assignment import table
 
+    return table.read(_table_path(path))
+
+
+def _table_path(path):
+    """The path of a table; for a folder, that of its run."""
     path = folders.expanded(path)
-    return table.read(path / folder.CLUSTERS if path.is_dir() else path)
+    return path / folder.CLUSTERS if path.is_dir() else path
