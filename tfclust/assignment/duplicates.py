@@ -15,9 +15,9 @@ from tfclust.runtime import progress
 PROBES = 128  # images that are changed to measure the threshold
 _BLOCK = 1024
 # A cluster of more images falls into parts of about so many: all pairs of a
-# million take 36 minutes at 128 features, in parts 9. Of copies at a tenth of the distance
-# of unlike images, ten parts of normal rows miss 3 to 6 %, at the quarter that
-# is the limit 7 to 12 %. More parts miss more.
+# million would take 36 minutes at 128 features, those in parts 9. Of copies at
+# a tenth of the distance of unlike images, ten parts of normal rows miss 3 to
+# 6 %, at the quarter that is the limit 7 to 12 %. More parts miss more.
 _LARGE, _PART = 65_536, 32_768
 # A change that people call none: 3 % less at each side, 5 % brighter, and saved
 # again.
