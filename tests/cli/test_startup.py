@@ -82,7 +82,7 @@ REFUSED = [
     (("cluster", RUN[1], "--output=a.txt"), "ending in .csv or .parquet"),
     (
         ("cluster", RUN[1], "--num_clusters=some"),
-        "a number of at least 1, auto",
+        "a number from 1 to 50,000 (the images",
     ),
     (("cluster", RUN[1], "--copy_into=a", "--link_into=b"), "give either copy"),
     (("cluster", "--compare=a.csv"), "compare must name two tables"),
