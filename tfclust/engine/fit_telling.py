@@ -22,7 +22,12 @@ def begin(config, views, total_steps, start_step):
     Returns:
       list of the callbacks that tell of epochs.
     """
-    facts = facts_of(views, total_steps)
+    facts = facts_of(
+        views,
+        total_steps,
+        stored_size=views.config.stored_size,
+        antialias_from=views.config.antialias_from,
+    )
     lines = [*data.left_out(views.source), *config.notices(facts)]
     for line in lines:
         terminal.say(line)

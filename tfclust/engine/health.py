@@ -155,8 +155,9 @@ def _collapsed(history, config, facts):
     if _is_good(spread(figures, config, facts)):
         return None
     return (
-        f"The images collapse into {figures['effective_clusters']:.1f} "
-        f"effective clusters of {_open_k(figures, config):,.0f}"
+        "The images collapse into few clusters, as if there were "
+        f"{figures['effective_clusters']:.1f} and not "
+        f"{_open_k(figures, config):,.0f}"
     )
 
 
@@ -188,8 +189,8 @@ def _restless(history, config, facts):
     if nmi is None or figures["epoch"] < RESTLESS_EPOCHS or nmi >= RESTLESS_NMI:
         return None
     return (
-        f"Clusters do not settle: two epochs agree with an NMI of {nmi:.2f}, "
-        "where 0.4 or more is usual"
+        f"Clusters do not settle: those of two epochs agree by {nmi:.2f} (1 "
+        "is the same, 0 is chance), where 0.4 or more is usual"
     )
 
 

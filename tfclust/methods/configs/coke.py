@@ -125,7 +125,7 @@ class CoKeConfig(ClusteringConfig):
 
     def remedies(self, facts, figures):
         half = text(rounded(self.dual_step / 2))
-        slower = Remedy("change duals more slowly", "dual_step", half)
+        slower = Remedy("even sizes out more slowly", "dual_step", half)
         return with_remedies(
             super().remedies(facts, figures),
             first=True,
