@@ -86,9 +86,9 @@ def test_collapse_ends_the_run(tmp_path, capsys):
     made = broken(tmp_path / "run")
     line = ended(made, capsys)
     assert line.startswith(
-        "on_trouble=stop ended the run at step 12 of 32. The images collapse into "
-        "few clusters, as if there were 1.0 and not 16, and it has not got "
-        "better since"
+        "on_trouble=stop ended the run at step 12 of 32. The images collapse "
+        "into few clusters, as if there were 1.0 and not 16, and it has not "
+        "got better since"
     )
     assert checkpoints.latest(tmp_path / "run").step == 12
     assert len(metrics.read_metrics(tmp_path / "run")) == 3
