@@ -4,6 +4,7 @@ Rows are split over the replicas of a strategy and scored block by block; after
 a pass only sums by cluster come to the host.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -118,10 +119,20 @@ def width(shards):
     return _local(shards.strategy, shards.rows).shape[-1]
 
 
-@tf.function(autograph=False)
 def _on_replicas(step, strategy, *args):
     if strategy.num_replicas_in_sync == 1:
-        return step(*args)
+        return _traced(step)(*args)
+    return _traced_on_replicas(step, strategy, *args)
+
+
+@functools.cache
+def _traced(step):
+    """A function for each step: TensorFlow warns of one that traces many."""
+    return tf.function(step, autograph=False)
+
+
+@tf.function(autograph=False)
+def _traced_on_replicas(step, strategy, *args):
     return strategy.run(step, args=args)
 
 
