@@ -7,8 +7,7 @@ import numpy as np
 
 from tfclust.assignment import comparing, table
 from tfclust.assignment.config import OWN
-from tfclust.runs import clusters_file, folder
-from tfclust.runtime import folders
+from tfclust.runs import clusters_file
 
 OF_MODEL = "the model's own"
 
@@ -134,8 +133,7 @@ def _of_replaced(output, old, found, say):
 
 def _table(path):
     """Path and content of an earlier table, which a run's folder holds too."""
-    path = folders.expanded(path)
-    path = path / folder.CLUSTERS if path.is_dir() else path
+    path = clusters_file.table_at(path)
     old = table.read(path)
     largest = int(old[1].max(initial=0))
     if largest > clusters_file.LARGEST_ID:

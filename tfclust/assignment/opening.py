@@ -93,7 +93,8 @@ def _compare(config, say):
     for line in comparing.in_words(comparing.compare(old, new), old[2]):
         say(line)
     of_old, of_new = (
-        clusters_file.images_of(_table_path(path)) for path in config.compare
+        clusters_file.images_of(clusters_file.table_at(path))
+        for path in config.compare
     )
     if of_old and of_new and not clusters_file.same_images(of_old, of_new):
         say(
@@ -106,10 +107,4 @@ def _table(path):
     """A table that is read again."""
     from tfclust.assignment import table
 
-    return table.read(_table_path(path))
-
-
-def _table_path(path):
-    """The path of a table; for a folder, that of its run."""
-    path = folders.expanded(path)
-    return path / folder.CLUSTERS if path.is_dir() else path
+    return table.read(clusters_file.table_at(path))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfclust.runs import folder
 from tfclust.runtime import files, folders
 
 LARGEST_ID = 1_000_000  # there is a row of centres for each number
@@ -41,6 +42,12 @@ class ClustersFile(NamedTuple):
             for c in self.clusters
             if c["name"] and c["model_cluster"] is not None
         }
+
+
+def table_at(path):
+    """The path of a table as a user gave it; for a folder, that of its run."""
+    path = folders.expanded(path)
+    return path / folder.CLUSTERS if path.is_dir() else path
 
 
 def beside(table):

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfclust import data, evaluation, methods
-from tfclust.data import Sample
 from tfclust.data.sources.shrunk import ShrunkSource
 from tfclust.engine import state
 from tfclust.runs.loading import build_method
@@ -147,7 +146,7 @@ def _sampled(recipe, source):
         few = tuple(min(k, count // 2) for k in method.num_clusters)
         method = dataclasses.replace(method, num_clusters=few)
         recipe = recipe._replace(method=method)
-    return recipe, Sample(source, rows), labels
+    return recipe, data.Sample(source, rows), labels
 
 
 class _Stopwatch(keras.callbacks.Callback):
@@ -261,7 +260,7 @@ def _later_seconds(method, source, whole, knn_images):
 def _image_seconds(method, source):
     """What reading an image takes, and its way through the network."""
     views = method.views
-    few = Sample(source, np.arange(min(_PASSED, source.num_images)))
+    few = data.Sample(source, np.arange(min(_PASSED, source.num_images)))
     knobs = {
         "image_size": views.image_size,
         "resize_size": views.resize_size,
